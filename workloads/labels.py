@@ -1,0 +1,150 @@
+"""The label axis: bins, counts, smoothing windows, shot regions. Numpy only."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal.windows import triang
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+REGIONS: Final = ("many", "medium", "few", "zero")
+"""Names of the shot regions; `regions` returns positions in this tuple."""
+
+
+@dataclass(frozen=True)
+class LabelGrid:
+    """Equal bins on [low, high]: bin b holds low + b·width ≤ y < low + (b + 1)·width; the last one holds `high` too.
+
+    Edges are float32, as the published code's are: with float64 edges whole STS-B bins move
+    (bin 27 from 35 training pairs to 174).
+    """
+
+    low: float
+    high: float
+    bins: int
+    edges: npt.NDArray[np.float32] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or self.bins < 1:
+            raise ValueError(f"a grid needs low < high and bins ≥ 1: got {self.low}, {self.high}, {self.bins}")
+        object.__setattr__(self, "edges", np.linspace(self.low, self.high, self.bins + 1).astype(np.float32))
+
+    @property
+    def width(self) -> float:
+        """Width of a bin, in label units."""
+        return (self.high - self.low) / self.bins
+
+    @property
+    def centres(self) -> Floats:
+        """Middle of every bin, `[bins]`."""
+        return np.asarray(self.low + (np.arange(self.bins) + 0.5) * self.width, dtype=np.float64)
+
+    def bin(self, labels: npt.ArrayLike) -> Ints:
+        """Bin of every label, `[N]`; labels above the grid fall into the last bin.
+
+        Raises ValueError for a label below the grid or one that is not a number.
+        """
+        values = np.asarray(labels, dtype=np.float32)
+        wrong = ~(values >= self.edges[0])  # also true for NaN
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ValueError(f"labels must be numbers ≥ {self.low:g}: got {values[row]} in row {row}")
+        return np.minimum(np.searchsorted(self.edges, values, side="right") - 1, self.bins - 1).astype(np.int64)
+
+    def counts(self, labels: npt.ArrayLike) -> Ints:
+        """Number of labels in every bin, `[bins]`."""
+        return np.bincount(self.bin(labels), minlength=self.bins)
+
+
+def _gaussian(width: int, sigma: float) -> Floats:
+    # The published window filters a unit impulse *inside* `width` points with reflecting borders, so it is flatter
+    # than a truncated Gaussian: 5/2 gives .858 .946 1, not .607 .883 1.
+    impulse = np.zeros(width)
+    impulse[width // 2] = 1.0
+    window: Floats = gaussian_filter1d(impulse, sigma=sigma)
+    return window
+
+
+def _triang(width: int, sigma: float) -> Floats:
+    window: Floats = triang(width)
+    return window
+
+
+def _laplace(width: int, sigma: float) -> Floats:
+    offsets = np.arange(width) - width // 2
+    window: Floats = np.exp(-np.abs(offsets) / sigma) / (2.0 * sigma)
+    return window
+
+
+KERNELS: Final[dict[str, Callable[[int, float], Floats]]] = {
+    "gaussian": _gaussian,
+    "triang": _triang,
+    "laplace": _laplace,
+}
+
+
+def kernel_window(kernel: str, width: int, sigma: float, normalize: Literal["max", "sum"] = "max") -> Floats:
+    """Symmetric smoothing window `[width]` of LDS (`normalize="max"`) or FDS (`normalize="sum"`).
+
+    `triang` ignores sigma. Raises ValueError for an even or non-positive width, a sigma that is not positive, or an
+    unknown kernel. Source: Yang et al., ICML 2021, arXiv:2102.09554, and the windows of its published code.
+    """
+    if width < 1 or width % 2 == 0:
+        raise ValueError(f"width must be odd and positive: got width={width}; try {max(1, width - 1)} or {width + 1}")
+    if sigma <= 0:
+        raise ValueError(f"sigma must be positive: got sigma={sigma}")
+    if kernel not in KERNELS:
+        raise ValueError(f"no kernel {kernel!r}; known: {', '.join(KERNELS)}")
+    window = KERNELS[kernel](width, sigma)
+    scale: float = window.max() if normalize == "max" else window.sum()
+    return np.asarray(window / scale)
+
+
+@dataclass(frozen=True)
+class Shots:
+    """Thresholds on the training count n of a bin: many n > `many`, few n < `few`, else medium; zero n = 0."""
+
+    many: int = 100
+    few: int = 20
+
+    def of_counts(self, counts: Ints) -> Ints:
+        """Region of every bin, `[bins]`, as positions in REGIONS."""
+        return np.select([counts == 0, counts > self.many, counts < self.few], [3, 0, 2], default=1).astype(np.int64)
+
+    def __str__(self) -> str:
+        return f"many > {self.many}, few < {self.few} training rows per bin"
+
+
+@dataclass(frozen=True)
+class ShotLists:
+    """A data set's published lists of bins; bins in no list are few, as in the published STS-B code.
+
+    A bin without training rows is zero-shot whatever the lists say.
+    """
+
+    many: Sequence[int]
+    medium: Sequence[int]
+
+    def of_counts(self, counts: Ints) -> Ints:
+        """Region of every bin, `[bins]`, as positions in REGIONS."""
+        regions = np.full(len(counts), 2, dtype=np.int64)
+        regions[list(self.many)] = 0
+        regions[list(self.medium)] = 1
+        regions[counts == 0] = 3
+        return regions
+
+    def __str__(self) -> str:
+        return "the data set's published lists of bins"
+
+
+ShotRule: TypeAlias = Shots | ShotLists
+
+
+def regions(train_labels: npt.ArrayLike, labels: npt.ArrayLike, grid: LabelGrid, rule: ShotRule) -> Ints:
+    """Shot region of every label, `[N]`, as positions in REGIONS, from the counts of the training labels."""
+    return rule.of_counts(grid.counts(train_labels))[grid.bin(labels)]

@@ -1,0 +1,279 @@
+"""The training loop: it names no method, and an interrupted run continues bit for bit."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from workloads.hparams import Choice, Declared, Float, Int, Value
+from workloads.labels import REGIONS, regions
+from workloads.metrics import HIGHER_IS_BETTER, METRICS, Score, shot_metrics
+from workloads.model import Model
+from workloads.recipe import Recipe, settings_of
+from workloads.seam import Batch, Stage, TrainLabels
+from workloads.seeds import seed_of
+from workloads.workload import Data, Split, Workload
+
+ENCODE_ROWS: Final = 1024
+"""Rows per batch where no gradient is kept."""
+
+OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter], "Training"], torch.optim.Optimizer]]] = {
+    "adam": lambda params, p: torch.optim.Adam(params, lr=p.lr, weight_decay=p.weight_decay),
+    "adamw": lambda params, p: torch.optim.AdamW(params, lr=p.lr, weight_decay=p.weight_decay),
+    "sgd": lambda params, p: torch.optim.SGD(params, lr=p.lr, weight_decay=p.weight_decay, momentum=0.9, nesterov=True),
+}
+
+SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+    "steps": lambda done: 0.1 ** ((done >= 60 / 90) + (done >= 80 / 90)),  # the age papers': drops at 60 and 80 of 90
+}
+"""Factor on the learning rate by the share of the stage's epochs that is done."""
+
+PRECISIONS: Final[dict[str, torch.dtype | None]] = {"full": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Training(Declared):
+    """The loop's own hyperparameters, `train.*`; none is searched unless the study lists it under `space`.
+
+    `monitor` is the validation score by which the best epoch is kept (`keep = best`); `grad_clip` bounds the
+    gradient's norm, 0 leaves it.
+    """
+
+    epochs: Annotated[int, Int(1, 10_000, tune=False)] = 30
+    batch_size: Annotated[int, Int(2, 65_536, tune=False)] = 256
+    optimizer: Annotated[str, Choice(*OPTIMIZERS, tune=False)] = "adam"
+    lr: Annotated[float, Float(1e-6, 1.0, log=True, tune=False)] = 1e-3
+    weight_decay: Annotated[float, Float(0.0, 1.0, tune=False)] = 0.0
+    schedule: Annotated[str, Choice(*SCHEDULES, tune=False)] = "constant"
+    grad_clip: Annotated[float, Float(0.0, 1e6, tune=False)] = 0.0
+    precision: Annotated[str, Choice(*PRECISIONS, tune=False)] = "full"
+    keep: Annotated[str, Choice("best", "last", tune=False)] = "best"
+    monitor: Annotated[str, Choice(*(f"val/{m}/{r}" for m in METRICS for r in ("all", *REGIONS)), tune=False)] = (
+        "val/mae/all"
+    )
+
+
+class Diverged(Exception):
+    """The training loss is not a finite number any more."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch of training gave: mean training loss and validation scores by region and metric."""
+
+    epoch: int
+    stage: int
+    loss: float
+    val: Mapping[str, Mapping[str, Score]]
+
+    def score(self, name: str) -> float | None:
+        """A validation score by its name, `val/mae/few`."""
+        _, metric, region = name.split("/")
+        return self.val[region][metric].value
+
+
+class Fit:
+    """One training run: iterate it for its epochs, ask `state_dict` between two of them, `predict` at the end.
+
+    All numbers derive from the arguments: the same call gives the same run on the CPU, whatever ran before it in the
+    process, and however often it was interrupted and continued from its `state_dict`.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        data: Data,
+        recipe: Recipe,
+        settings: Mapping[str, Value],
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        settings = {**workload.settings, **settings}
+        self.hparams = Training.of(settings_of("train", settings), "train")
+        self.workload, self.data, self.device = workload, data, device
+        self.metrics = tuple(dict.fromkeys((*workload.metrics, self.hparams.monitor.split("/")[1])))
+        self.curve: list[Epoch] = []
+        self.best: dict[str, Tensor] | None = None
+        self.best_score = math.inf
+
+        torch.manual_seed(seed_of(seed, "initial weights"))
+        encoder, dim = workload.encoder(data)
+        self.model = Model(encoder, dim, recipe, settings, data.units)
+        self.model.fit(TrainLabels(data.train.y, workload.grid, dim, self.hparams.batch_size))
+        self.model.to(device)
+        self.model.seed({name: seed_of(seed, name) for name in ("objective", "plan", *recipe.methods)}, device)
+        torch.manual_seed(seed_of(seed, "dropout"))
+        self.order = torch.Generator().manual_seed(seed_of(seed, "batch order"))
+
+        self.y = data.train.y.to(device)
+        self.bins = torch.from_numpy(workload.grid.bin(data.train.y.numpy())).to(device)
+        self.val_regions = regions(data.train.y.numpy(), data.val.y.numpy(), workload.grid, workload.shots)
+        self.stages = [stage for stage, n in zip(*self._split_epochs(), strict=True) for _ in range(n)]
+        self.starts = [sum(self._split_epochs()[1][:i]) for i in range(len(self.model.stages()))]
+        self.optimizer = self._enter(self.stages[0])
+        self.scaler = torch.amp.GradScaler(
+            device.type, enabled=self.hparams.precision == "fp16" and device.type == "cuda"
+        )
+
+    def _split_epochs(self) -> tuple[list[int], list[int]]:
+        """Numbers of the stages and how many epochs each has: shares rounded, at least one each where there are."""
+        ends = [0.0]
+        for stage in self.model.stages():
+            ends.append(ends[-1] + stage.share)
+        marks = [round(end / ends[-1] * self.hparams.epochs) for end in ends]
+        return list(range(len(marks) - 1)), [b - a for a, b in zip(marks, marks[1:], strict=False)]
+
+    def _enter(self, number: int) -> torch.optim.Optimizer:
+        """Freeze what the stage freezes and start its optimizer."""
+        stage: Stage = self.model.stages()[number]
+        self.model.encoder.requires_grad_(stage.trains == "all")
+        params = [p for p in self.model.parameters() if p.requires_grad]
+        return OPTIMIZERS[self.hparams.optimizer](params, self.hparams)
+
+    def __iter__(self) -> Iterator[Epoch]:
+        while len(self.curve) < self.hparams.epochs:
+            yield self._epoch(len(self.curve))
+
+    def _epoch(self, epoch: int) -> Epoch:
+        stage = self.stages[epoch]
+        if epoch and self.stages[epoch - 1] != stage:
+            if self.model.stages()[stage].fresh_head:
+                self.model.fresh_head()
+            self.optimizer = self._enter(stage)
+            self.best, self.best_score = None, math.inf  # a stage is judged by what it trained itself
+        loss = self._train(epoch, stage)
+        if not math.isfinite(loss):
+            raise Diverged(f"the training loss became {loss} in epoch {epoch}")
+        self.model.end_epoch(epoch, stage, self._features())
+        val = shot_metrics(self._predict(self.data.val), self.data.val.y.numpy(), self.val_regions, self.metrics)
+        result = Epoch(epoch, stage, loss, val)
+        self._keep(result)
+        self.curve.append(result)
+        return result
+
+    def _train(self, epoch: int, stage: int) -> float:
+        p = self.hparams
+        length = self.stages.count(stage)
+        for group in self.optimizer.param_groups:
+            group["lr"] = p.lr * SCHEDULES[p.schedule]((epoch - self.starts[stage]) / length)
+        dtype = PRECISIONS[p.precision]
+        total = torch.zeros((), device=self.device)
+        self.model.train()
+        for rows in self._batches():
+            index = rows.to(self.device, non_blocking=True)
+            x = self.data.train.inputs(rows, self.device)
+            batch = Batch(x, self.y[index], self.bins[index], index, epoch, stage)
+            with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+                loss = self.model.loss(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            if p.grad_clip:
+                self.scaler.unscale_(self.optimizer)
+                nn.utils.clip_grad_norm_(self.model.parameters(), p.grad_clip)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            total += loss.detach() * len(rows)
+        return float(total) / len(self.y)  # the one synchronisation with the device in an epoch
+
+    def _batches(self) -> list[Tensor]:
+        """Rows of every batch, in a fresh order; a last batch of one row joins its neighbour (BatchNorm needs two)."""
+        batches = list(torch.split(torch.randperm(len(self.y), generator=self.order), self.hparams.batch_size))
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
+
+    def _features(self) -> Callable[[], tuple[Tensor, Tensor]]:
+        """The training set encoded in evaluation mode, when a method asks, and once for all that ask."""
+        cache: list[Tensor] = []
+
+        def features() -> tuple[Tensor, Tensor]:
+            if not cache:
+                self.model.eval()
+                with torch.no_grad():
+                    rows = torch.split(torch.arange(len(self.y)), ENCODE_ROWS)
+                    cache.append(torch.cat([self.model.encoder(self.data.train.inputs(r, self.device)) for r in rows]))
+            return cache[0], self.y
+
+        return features
+
+    def _keep(self, epoch: Epoch) -> None:
+        name = self.hparams.monitor
+        value = epoch.score(name)
+        if self.hparams.keep == "last" or value is None:
+            return
+        score = -value if name.split("/")[1] in HIGHER_IS_BETTER else value
+        if score < self.best_score:
+            self.best_score, self.best = score, copy.deepcopy(self._predictor().state_dict())
+
+    def _predictor(self) -> nn.ModuleList:
+        """The modules that a prediction needs."""
+        return nn.ModuleList([self.model.encoder, self.model.head, self.model.objective])
+
+    def _predict(self, split: Split) -> Any:
+        self.model.eval()
+        with torch.no_grad():
+            rows = torch.split(torch.arange(len(split.y)), ENCODE_ROWS)
+            return torch.cat([self.model(split.inputs(r, self.device)) for r in rows]).float().cpu().numpy()
+
+    def predict(self, split: Split) -> Any:
+        """Predictions `[N]` float32 in label units, with the weights of the epoch that `train.keep` names."""
+        if self.best is None:
+            return self._predict(split)
+        predictor = self._predictor()
+        last = copy.deepcopy(predictor.state_dict())
+        predictor.load_state_dict(self.best)
+        try:
+            return self._predict(split)
+        finally:
+            predictor.load_state_dict(last)
+
+    def kept(self) -> Epoch:
+        """The epoch whose weights `predict` uses."""
+        if self.best is None:
+            return self.curve[-1]
+        sign = -1.0 if self.hparams.monitor.split("/")[1] in HIGHER_IS_BETTER else 1.0
+        return next(e for e in self.curve if e.score(self.hparams.monitor) == sign * self.best_score)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on: tensors, numbers and strings only."""
+        return {
+            "curve": [{**asdict(epoch)} for epoch in self.curve],
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "best": self.best,
+            "best_score": self.best_score,
+            "order": self.order.get_state(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict` of a run that was made with the same arguments."""
+        self.curve = [
+            Epoch(
+                row["epoch"],
+                row["stage"],
+                row["loss"],
+                {
+                    region: {name: Score(**score) for name, score in scores.items()}
+                    for region, scores in row["val"].items()
+                },
+            )
+            for row in state["curve"]
+        ]
+        if self.curve:
+            self.optimizer = self._enter(self.curve[-1].stage)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.best, self.best_score = state["best"], state["best_score"]
+        self.order.set_state(state["order"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)

@@ -1,0 +1,13 @@
+"""Methods by name, in canonical order."""
+
+from typing import Final
+
+from workloads.methods.lds import LDS
+from workloads.methods.reweight import Inverse, SqrtInverse
+from workloads.seam import Method
+
+METHODS: Final[dict[str, type[Method]]] = {
+    "inv": Inverse,
+    "sqinv": SqrtInverse,
+    "lds": LDS,
+}

@@ -1,0 +1,45 @@
+"""Plans by name, in canonical order."""
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Final
+
+from workloads.hparams import Declared, Float
+from workloads.seam import Plan, Stage
+
+
+class Once(Plan):
+    """Train everything for all the epochs."""
+
+    source: ClassVar[str] = "ordinary training"
+
+    def stages(self) -> Sequence[Stage]:
+        """One stage."""
+        return (Stage(1.0),)
+
+
+class RRT(Plan):
+    """Regressor re-training: train everything, then a fresh head on the frozen encoder.
+
+    Published runs give each stage the same number of epochs; here the two share the trial's epochs, so that every
+    recipe has the same budget.
+    """
+
+    source: ClassVar[str] = "baseline RRT of Yang et al., ICML 2021, arXiv:2102.09554, Sec. 4.1"
+
+    class Hparams(Declared):
+        """`head_share`: share of the epochs that trains the fresh head."""
+
+        head_share: Annotated[float, Float(0.1, 0.9, tune=False)] = 0.5
+
+    hparams: Hparams
+
+    def stages(self) -> Sequence[Stage]:
+        """The encoder's stage, then the head's."""
+        share = self.hparams.head_share
+        return (Stage(1.0 - share), Stage(share, trains="head", fresh_head=True))
+
+
+PLANS: Final[dict[str, type[Plan]]] = {
+    "once": Once,
+    "rrt": RRT,
+}

@@ -1,0 +1,117 @@
+"""Recipes: objective + methods + plan, written one way everywhere, `l1 + lds + fds`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from workloads.hparams import Declared, Field, UnknownName, Value
+from workloads.methods import METHODS
+from workloads.objectives import OBJECTIVES
+from workloads.plans import PLANS
+from workloads.seam import Method, Objective, Part, Plan
+
+PARTS: Final[Mapping[str, type[Part]]] = {**OBJECTIVES, **METHODS, **PLANS}
+"""Every part by name; its order is the canonical one."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The names of one objective, any number of methods and one plan, in canonical order.
+
+    Raises ValueError when the recipe contradicts itself, UnknownName when a part does not exist.
+    """
+
+    objective: str
+    methods: tuple[str, ...] = ()
+    plan: str = "once"
+
+    def __post_init__(self) -> None:
+        for kind, names, known in (
+            ("objective", (self.objective,), OBJECTIVES),
+            ("method", self.methods, METHODS),
+            ("plan", (self.plan,), PLANS),
+        ):
+            for name in names:
+                if name not in known:
+                    raise UnknownName(kind, name, known)
+        for name in self.methods:
+            if self.methods.count(name) > 1:
+                raise ValueError(f"a recipe names a method once: got {self} with {name} twice; remove one")
+        order = list(METHODS)
+        object.__setattr__(self, "methods", tuple(sorted(self.methods, key=order.index)))
+        slots: dict[str, str] = {}
+        for name in self.methods:
+            slot = METHODS[name].slot
+            if slot is not None and slot in slots:
+                raise ValueError(
+                    f"{slots[slot]} and {name} contradict each other, both set the weights from label {slot}: "
+                    f"got '{self}'; keep one of them"
+                )
+            if slot is not None:
+                slots[slot] = name
+
+    @classmethod
+    def parse(cls, text: str) -> "Recipe":
+        """Read `l1 + lds + rrt`, in any order; raises like the class."""
+        names = [name.strip() for name in text.split("+")]
+        for name in names:
+            if name not in PARTS:
+                raise UnknownName("objective, method or plan", name, PARTS, f"recipe '{text}'")
+        objectives = [name for name in names if name in OBJECTIVES]
+        plans = [name for name in names if name in PLANS]
+        if len(objectives) != 1:
+            raise ValueError(
+                f"a recipe has exactly one objective: got {len(objectives)} in '{text}'; known: {', '.join(OBJECTIVES)}"
+            )
+        if len(plans) > 1:
+            raise ValueError(f"a recipe has at most one plan: got {' and '.join(plans)} in '{text}'")
+        methods = tuple(name for name in names if name in METHODS)
+        return cls(objectives[0], methods, plans[0] if plans else "once")
+
+    def __str__(self) -> str:
+        plan = () if self.plan == "once" else (self.plan,)
+        return " + ".join((self.objective, *self.methods, *plan))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of all parts in canonical order, the plan included."""
+        return (self.objective, *self.methods, self.plan)
+
+    def declared(self) -> dict[str, Field]:
+        """Every hyperparameter of the recipe as `part.name`."""
+        return {
+            f"{part}.{name}": field for part in self.parts for name, field in PARTS[part].Hparams.declared().items()
+        }
+
+    def versions(self) -> dict[str, int]:
+        """Version of every part that is not 1."""
+        return {part: PARTS[part].version for part in self.parts if PARTS[part].version != 1}
+
+    def build(self, settings: Mapping[str, Value]) -> tuple[Objective, dict[str, Method], Plan]:
+        """Make the parts from settings named `part.hparam`; what is not named keeps its default."""
+
+        def hparams(part: str) -> Declared:
+            return PARTS[part].Hparams.of(settings_of(part, settings), part)
+
+        objective = OBJECTIVES[self.objective](hparams(self.objective))
+        methods = {name: METHODS[name](hparams(name)) for name in self.methods}
+        return objective, methods, PLANS[self.plan](hparams(self.plan))
+
+
+def settings_of(part: str, settings: Mapping[str, Value]) -> dict[str, Value]:
+    """The settings of one part, without its prefix."""
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix)}
+
+
+def combine(objectives: Iterable[str], methods: Iterable[str], plans: Iterable[str] = ("once",)) -> list[Recipe]:
+    """Every objective with every subset of the methods under every plan, smaller subsets first."""
+    names = list(methods)
+    return [
+        Recipe(objective, subset, plan)
+        for plan in plans
+        for objective in objectives
+        for size in range(len(names) + 1)
+        for subset in combinations(names, size)
+    ]

@@ -1,0 +1,157 @@
+"""The seam between a training loop and the methods: every hook is a term of one equation.
+
+    z = encode(x)     h = calibrate(z)     out = head(h)     pred = decode(out)
+    L = mean_i( w_i · loss_i )  +  Σ_k penalty_k            over the stages of a plan
+
+Letters, here and everywhere: B samples of a batch, N training rows, D features, K outputs of the head, M bins.
+Labels and predictions are in the workload's units (mmHg, years).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from workloads.hparams import Declared
+from workloads.labels import Ints, LabelGrid
+
+Features: TypeAlias = Callable[[], tuple[Tensor, Tensor]]
+"""Encodes the training set when first called: features `[N, D]` in evaluation mode without gradient, labels `[N]`."""
+
+
+@dataclass(frozen=True)
+class TrainLabels:
+    """What a part may know before the first step: training labels `y` `[N]`, their grid, and the sizes D and B."""
+
+    y: Tensor
+    grid: LabelGrid
+    dim: int
+    batch_size: int
+
+    @property
+    def bins(self) -> Ints:
+        """Bin of every training label, `[N]`."""
+        return self.grid.bin(self.y.numpy())
+
+    @property
+    def counts(self) -> Ints:
+        """Training rows in every bin, `[M]`."""
+        return self.grid.counts(self.y.numpy())
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs `x` `[B, …]`, labels `y` `[B]`, their bins `[B]` and rows in the training set `[B]`, and the time."""
+
+    x: Tensor
+    y: Tensor
+    bin: Tensor
+    index: Tensor
+    epoch: int
+    stage: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One forward pass: `z` `[B, D]`, calibrated `h` `[B, D]`, `out` `[B, K]`, `pred` `[B]`."""
+
+    batch: Batch
+    z: Tensor
+    h: Tensor
+    out: Tensor
+    pred: Tensor
+    encode: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A share of the epochs, what is trained in it, and whether the head starts afresh."""
+
+    share: float
+    trains: Literal["all", "head"] = "all"
+    fresh_head: bool = False
+
+
+class Part(nn.Module):
+    """An objective, a method or a plan.
+
+    Buffers and the generator are checkpointed, parameters are optimised: a part wires nothing itself. A hook changes
+    only its own buffers, returns new tensors, and never sees another part.
+    """
+
+    Hparams: ClassVar[type[Declared]] = Declared
+    source: ClassVar[str]
+    """Paper and equation that the part follows."""
+    version: ClassVar[int] = 1
+    """Part of the trial id: raise it when the same hyperparameters begin to give other numbers."""
+
+    hparams: Declared
+    generator: torch.Generator
+
+    def __init__(self, hparams: Declared) -> None:
+        super().__init__()
+        self.hparams = hparams
+
+    def seed(self, seed: int, device: torch.device) -> None:
+        """Give the part its own random stream on the device where it draws."""
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    def get_extra_state(self) -> Tensor:
+        """State of the random stream, so that `state_dict` is all that a checkpoint needs."""
+        return self.generator.get_state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Continue the random stream; a generator's state lives on the CPU whatever its device."""
+        self.generator.set_state(state.cpu())
+
+    def fit(self, train: TrainLabels) -> None:
+        """Size and fill the buffers, once, before the first step."""
+
+
+class Objective(Part):
+    """The base loss: exactly one in a recipe."""
+
+    outputs: int = 1
+    """Width K of the head; a part that needs the labels to know it sets it in `fit`."""
+
+    def decode(self, out: Tensor) -> Tensor:
+        """Turn `out` `[B, K]`, in label units, into predictions `[B]`."""
+        return out[:, 0]
+
+    def forward(self, step: Step) -> Tensor:
+        """Loss of every sample, `[B]`."""
+        raise NotImplementedError
+
+
+class Method(Part):
+    """What is added to the objective: any number, and every hook defaults to its identity."""
+
+    joins: ClassVar[int] = 0
+    """First stage in which the method acts, capped at the plan's last."""
+    slot: ClassVar[str | None] = None
+    """Two methods that fill the same slot contradict each other: both would set the weights from label density."""
+
+    def calibrate(self, z: Tensor, batch: Batch) -> Tensor:
+        """Features `[B, D]` that the head sees in training; chained in the listed order."""
+        return z
+
+    def weigh(self, step: Step) -> Tensor | None:
+        """Weight of every sample, `[B]`, with mean 1 over the training set; multiplied. None leaves them."""
+        return None
+
+    def penalty(self, step: Step) -> Tensor | None:
+        """A scalar added to the loss. None adds nothing."""
+        return None
+
+    def end_epoch(self, epoch: int, features: Features) -> None:
+        """Update buffers after an epoch of training; `features` is computed once and shared."""
+
+
+class Plan(Part):
+    """How the epochs are spent."""
+
+    def stages(self) -> Sequence[Stage]:
+        """The stages in order; their shares add up to 1."""
+        raise NotImplementedError

@@ -1,0 +1,84 @@
+"""A workload: a data set with its task, label grid, shot rule, encoder and training defaults."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from workloads.hparams import Value
+from workloads.labels import LabelGrid, ShotRule
+
+
+class DataError(Exception):
+    """Data that is missing or malformed; the message names the file, the line and the way out."""
+
+
+class Split(Protocol):
+    """One part of a data set: labels `y` `[N]` on the CPU, and inputs by row on a device."""
+
+    @property
+    def y(self) -> Tensor:
+        """Labels `[N]`, float32, in the workload's units."""
+
+    def inputs(self, index: Tensor, device: torch.device) -> Tensor:
+        """Inputs `[B, …]` of the rows `index` `[B]` (on the CPU), on the device."""
+
+
+class Table:
+    """Rows of numbers: small enough to live on the device whole, so that a batch is a gather there."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.y = y
+        self._x = x.pin_memory() if torch.cuda.is_available() else x
+
+    def inputs(self, index: Tensor, device: torch.device) -> Tensor:
+        """Rows `[B, F]` on the device; the table moves there at the first call."""
+        if self._x.device != device:
+            self._x = self._x.to(device, non_blocking=True)
+        return self._x[index.to(device, non_blocking=True)]
+
+
+@dataclass(frozen=True)
+class Units:
+    """Label = offset + scale · output: lets a head that starts near zero predict in label units from the first step."""
+
+    offset: float = 0.0
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a workload loads: the splits, how labels are scaled for the head, and a checksum of the source."""
+
+    train: Split
+    val: Split
+    test: Split
+    units: Units
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A data set as a task.
+
+    `load(root)` reads the files (raises DataError); `encoder(data)` makes a new encoder and says the width D of its
+    features; `settings` are defaults of `part.hparam` and `train.hparam` that this workload sets, `metrics` the
+    columns of its tables.
+    """
+
+    name: str
+    title: str
+    unit: str
+    source: str
+    licence: str
+    grid: LabelGrid
+    shots: ShotRule
+    load: Callable[[Path | None], Data]
+    encoder: Callable[[Data], tuple[nn.Module, int]]
+    task: Literal["regression", "classification"] = "regression"
+    metrics: tuple[str, ...] = ("mae", "gm")
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    version: int = 1
