@@ -1,6 +1,7 @@
 """The training loop: it names no method, and an interrupted run continues bit for bit."""
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -13,8 +14,8 @@ from workloads.hparams import Choice, Declared, Float, Int, Value
 from workloads.labels import REGIONS, regions
 from workloads.metrics import HIGHER_IS_BETTER, METRICS, Score, shot_metrics
 from workloads.model import Model
-from workloads.recipe import Recipe, settings_of
-from workloads.seam import Batch, Stage, TrainLabels
+from workloads.recipe import PARTS, Recipe, settings_of
+from workloads.seam import Batch, Features, Stage, TrainLabels
 from workloads.seeds import seed_of
 from workloads.workload import Data, Split, Workload
 
@@ -58,6 +59,21 @@ class Training(Declared):
     )
 
 
+def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
+    """The active settings of `train.*` and of the recipe's parts that differ from their declared defaults.
+
+    Later layers win; a layer may name parts that the recipe does not have. Raises ValueError for a value outside its
+    range. The result is what identifies a trial, and all that `Fit` needs.
+    """
+    merged = {name: value for layer in layers for name, value in layer.items()}
+    declared: dict[str, type[Declared]] = {"train": Training, **{part: PARTS[part].Hparams for part in recipe.parts}}
+    return {
+        f"{part}.{name}": value
+        for part, hparams in declared.items()
+        for name, value in hparams.of(settings_of(part, merged), part).changed().items()
+    }
+
+
 class Diverged(Exception):
     """The training loss is not a finite number any more."""
 
@@ -80,6 +96,8 @@ class Epoch:
 class Fit:
     """One training run: iterate it for its epochs, ask `state_dict` between two of them, `predict` at the end.
 
+    `settings` are complete (see `settle`): what they do not name has its declared default, whatever the workload says.
+
     All numbers derive from the arguments: the same call gives the same run on the CPU, whatever ran before it in the
     process, and however often it was interrupted and continued from its `state_dict`.
     """
@@ -93,7 +111,6 @@ class Fit:
         seed: int,
         device: torch.device,
     ) -> None:
-        settings = {**workload.settings, **settings}
         self.hparams = Training.of(settings_of("train", settings), "train")
         self.workload, self.data, self.device = workload, data, device
         self.metrics = tuple(dict.fromkeys((*workload.metrics, self.hparams.monitor.split("/")[1])))
@@ -126,7 +143,7 @@ class Fit:
         for stage in self.model.stages():
             ends.append(ends[-1] + stage.share)
         marks = [round(end / ends[-1] * self.hparams.epochs) for end in ends]
-        return list(range(len(marks) - 1)), [b - a for a, b in zip(marks, marks[1:], strict=False)]
+        return list(range(len(marks) - 1)), [b - a for a, b in itertools.pairwise(marks)]
 
     def _enter(self, number: int) -> torch.optim.Optimizer:
         """Freeze what the stage freezes and start its optimizer."""
@@ -187,17 +204,18 @@ class Fit:
             batches[-2:] = [torch.cat(batches[-2:])]
         return batches
 
-    def _features(self) -> Callable[[], tuple[Tensor, Tensor]]:
-        """The training set encoded in evaluation mode, when a method asks, and once for all that ask."""
-        cache: list[Tensor] = []
+    def _features(self) -> Features:
+        """The training set encoded when a method asks, once per mode for all that ask."""
+        cache: dict[bool, Tensor] = {}
 
-        def features() -> tuple[Tensor, Tensor]:
-            if not cache:
-                self.model.eval()
+        def features(train_mode: bool = False) -> tuple[Tensor, Tensor]:
+            if train_mode not in cache:
+                self.model.train(train_mode)
                 with torch.no_grad():
                     rows = torch.split(torch.arange(len(self.y)), ENCODE_ROWS)
-                    cache.append(torch.cat([self.model.encoder(self.data.train.inputs(r, self.device)) for r in rows]))
-            return cache[0], self.y
+                    encoded = [self.model.encoder(self.data.train.inputs(r, self.device)) for r in rows]
+                    cache[train_mode] = torch.cat(encoded)
+            return cache[train_mode], self.y
 
         return features
 
@@ -242,7 +260,7 @@ class Fit:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on: tensors, numbers and strings only."""
         return {
-            "curve": [{**asdict(epoch)} for epoch in self.curve],
+            "curve": [asdict(epoch) for epoch in self.curve],
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),

@@ -9,7 +9,7 @@ Labels and predictions are in the workload's units (mmHg, years).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,12 @@ from torch import Tensor, nn
 from workloads.hparams import Declared
 from workloads.labels import Ints, LabelGrid
 
-Features: TypeAlias = Callable[[], tuple[Tensor, Tensor]]
-"""Encodes the training set when first called: features `[N, D]` in evaluation mode without gradient, labels `[N]`."""
+
+class Features(Protocol):
+    """The training set encoded without gradient, when first asked for: features `[N, D]` and labels `[N]`."""
+
+    def __call__(self, train_mode: bool = False) -> tuple[Tensor, Tensor]:
+        """In evaluation mode; or in training mode, where dropout acts and BatchNorm moves."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Part(nn.Module):
     Hparams: ClassVar[type[Declared]] = Declared
     source: ClassVar[str]
     """Paper and equation that the part follows."""
+    task: ClassVar[str] = "regression"
+    """Kind of workload that the part is for."""
     version: ClassVar[int] = 1
     """Part of the trial id: raise it when the same hyperparameters begin to give other numbers."""
 

@@ -2,7 +2,10 @@
 
 from typing import Final
 
+from workloads.methods.distloss import DistLoss
+from workloads.methods.fds import FDS
 from workloads.methods.lds import LDS
+from workloads.methods.ranksim import RankSim
 from workloads.methods.reweight import Inverse, SqrtInverse
 from workloads.seam import Method
 
@@ -10,4 +13,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "inv": Inverse,
     "sqinv": SqrtInverse,
     "lds": LDS,
+    "fds": FDS,
+    "ranksim": RankSim,
+    "distloss": DistLoss,
 }
