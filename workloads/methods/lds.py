@@ -1,9 +1,10 @@
 """Label distribution smoothing."""
 
-from collections.abc import Callable
-from typing import Annotated, ClassVar, Final
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.ndimage import convolve1d
 from torch import Tensor
@@ -12,12 +13,44 @@ from workloads.hparams import Choice, Declared, Float, Int, Only
 from workloads.labels import Floats, Ints, LabelGrid, kernel_window
 from workloads.seam import Method, Step, TrainLabels
 
-SCHEMES: Final[dict[str, Callable[[Ints], Floats]]] = {
-    "sqrt_inv": lambda counts: np.sqrt(counts.astype(np.float64)),
-    "inverse": lambda counts: np.clip(counts, 5, 1000).astype(np.float64),
-    "none": lambda counts: np.ones(len(counts)),
+SCHEMES: Final[Mapping[str, Callable[[Ints, tuple[int, int]], npt.NDArray[Any]]]] = {
+    "sqrt_inv": lambda counts, clip: np.sqrt(counts),
+    "inverse": lambda counts, clip: np.clip(counts, *clip),
+    "none": lambda counts, clip: np.ones(len(counts)),
 }
 """What is smoothed and inverted. The transform comes *before* the smoothing, as in the published code."""
+
+BORDERS: Final[Mapping[str, Literal["constant", "reflect"]]] = {"zero": "constant", "reflect": "reflect"}
+"""What the window sees beyond the grid, in the words of scipy."""
+
+
+def density_weights(
+    counts: Ints,
+    scheme: str = "sqrt_inv",
+    kernel: str | None = None,
+    width: int = 5,
+    sigma: float = 2.0,
+    clip: tuple[int, int] = (5, 1000),
+    truncate: bool = True,
+    border: str = "zero",
+    first_bin: int = 0,
+) -> Floats:
+    """Weight of every bin, `[M]`, with mean 1 over the samples that `counts` `[M]` counts; 0 where nothing is near.
+
+        c = transform(counts);   w_b ∝ 1 / (window * c)_b
+
+    `clip` bounds the counts of `inverse` (ages: 5 and 1000; the other published data sets do not clip). `truncate`
+    drops the decimals of smoothed `inverse` counts, as the published code does (up to 3.8 % of a weight on AgeDB).
+    Bins below `first_bin` are left out of the smoothing and get its weight (NYUD2: 7, with `border = "reflect"`).
+    """
+    density = SCHEMES[scheme](counts, clip)[first_bin:]
+    if kernel is not None and scheme != "none":
+        window = kernel_window(kernel, width, sigma)
+        # scipy answers in the type it is given: whole numbers for whole numbers.
+        density = convolve1d(density if truncate else density.astype(np.float64), window, mode=BORDERS[border])
+    density = np.concatenate([np.full(first_bin, density[0]), density]).astype(np.float64)
+    weights = np.divide(1.0, density, out=np.zeros_like(density), where=density > 0)
+    return np.asarray(weights * (counts.sum() / (counts @ weights)))
 
 
 def lds_weights(
@@ -27,29 +60,37 @@ def lds_weights(
     kernel: str | None = None,
     width: int = 5,
     sigma: float = 2.0,
+    *,
+    clip: tuple[int, int] = (5, 1000),
+    truncate: bool = True,
+    border: str = "zero",
+    first_bin: int = 0,
 ) -> Tensor:
-    """Weight of every label, `[N]` float32, with mean 1 over the labels.
+    """Weight of every label, shaped like `labels` (`[N]`, or dense), float32, with mean 1 over the labels.
 
         c = transform(counts);   w_i ∝ 1 / (window * c)[bin_i]
 
-    `window` has peak 1 and zero padding at both ends; without a kernel c is used as it is. Smoothing is done in
-    float64: the published code truncates smoothed `inverse` counts to integers (up to 3.8 % of a weight on AgeDB).
-    Source: Yang et al., ICML 2021, arXiv:2102.09554, Sec. 3.1.
+    `window` has peak 1; `scheme` is `sqrt_inv` (√counts), `inverse` (clipped counts) or `none`; without a kernel c is
+    used as it is. The keywords are those of `density_weights`, with the published values for ages; pass
+    `clip=(0, 10**9)` for the other data sets. Source: Yang et al., ICML 2021, arXiv:2102.09554, Sec. 3.1.
     """
     bins = grid.bin(labels.numpy())
-    density = SCHEMES[scheme](np.bincount(bins, minlength=grid.bins))
-    if kernel is not None and scheme != "none":
-        density = convolve1d(density, weights=kernel_window(kernel, width, sigma), mode="constant")
-    weights = 1.0 / density[bins]
-    return torch.from_numpy(weights * (len(weights) / weights.sum())).float()
+    counts = np.bincount(bins.ravel(), minlength=grid.bins)
+    weights = density_weights(counts, scheme, kernel, width, sigma, clip, truncate, border, first_bin)
+    return torch.from_numpy(weights[bins]).float()
 
 
 class LDS(Method):
     """Weigh every sample by the inverse of a smoothed label density.
 
-        w_i ∝ 1 / (window * c)[bin_i],   c = √counts or counts clipped to [5, 1000],   mean over the training set 1
+        w_i ∝ 1 / (window * c)[bin_i],   c = √counts or clipped counts,   mean over the training set 1
 
-    Defaults are those of the published commands for the age data sets.
+    The window has peak 1 and sees zeros beyond the grid, so the rarest labels at the ends gain most. As in the published
+    code it smooths the *transformed* counts (smooth(√n), not √smooth(n)), and smoothed `inverse` counts are truncated
+    to whole numbers unless `truncate` is off.
+
+    Defaults are those of the published commands for ages; STS-B: inverse, no clip; NYUD2: inverse, no clip, border
+    reflect, first bin 7.
     """
 
     source: ClassVar[str] = "Yang et al., ICML 2021, arXiv:2102.09554, Sec. 3.1"
@@ -57,21 +98,30 @@ class LDS(Method):
     slot: ClassVar[str | None] = "density"
 
     class Hparams(Declared):
-        """Window and scheme; `width` in bins, `sigma` in bins."""
+        """Window and scheme; `width`, `sigma` in bins, `clip_low`, `clip_high` in training rows."""
 
         scheme: Annotated[str, Choice("sqrt_inv", "inverse", tune=False)] = "sqrt_inv"
         kernel: Annotated[str, Choice("gaussian", "triang", "laplace")] = "gaussian"
         width: Annotated[int, Int(3, 15, step=2)] = 5
         sigma: Annotated[float, Float(0.5, 4.0, log=True), Only(kernel=("gaussian", "laplace"))] = 2.0
+        clip_low: Annotated[int, Int(0, 10**9, tune=False), Only(scheme=("inverse",))] = 5
+        clip_high: Annotated[int, Int(1, 10**9, tune=False), Only(scheme=("inverse",))] = 1000
+        truncate: Annotated[bool, Choice(True, False, tune=False), Only(scheme=("inverse",))] = True
+        border: Annotated[str, Choice(*BORDERS, tune=False)] = "zero"
+        first_bin: Annotated[int, Int(0, 100_000, tune=False)] = 0
 
     hparams: Hparams
     weights: Tensor
 
     def fit(self, train: TrainLabels) -> None:
-        """Compute the weight of every training row, `[N]`."""
+        """Compute the weight of every bin, `[M]`."""
         p = self.hparams
-        self.register_buffer("weights", lds_weights(train.y, train.grid, p.scheme, p.kernel, p.width, p.sigma))
+        clip = (p.clip_low, p.clip_high)
+        weights = density_weights(
+            train.counts, p.scheme, p.kernel, p.width, p.sigma, clip, p.truncate, p.border, p.first_bin
+        )
+        self.register_buffer("weights", torch.from_numpy(weights).float())
 
     def weigh(self, step: Step) -> Tensor:
-        """Weight of every sample, `[B]`."""
-        return self.weights[step.batch.index]
+        """Weight of every sample, `[B]`, or of every pixel, `[B, …]`."""
+        return self.weights[step.batch.bin]
