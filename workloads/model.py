@@ -1,5 +1,6 @@
 """The equation of the seam as one module: an encoder, a head and the parts of a recipe."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -7,19 +8,21 @@ from torch import Tensor, nn
 
 from workloads.hparams import Value
 from workloads.recipe import Recipe
-from workloads.seam import Batch, Features, Stage, Step, TrainLabels
+from workloads.seam import Batch, Features, Method, NoEffectWarning, Stage, Step, TrainLabels
 from workloads.workload import Units
 
 
 class Model(nn.Module):
     """Encoder, linear head and parts.
 
-        z = encode(x)   h = calibrate(z)   out = offset + scale · head(h)   pred = decode(out)
+        x, y = augment(x, y)   z = encode(x)   h = calibrate(z)   out = offset + scale · head(h)   pred = decode(out)
         L = mean_i( Π w_i · loss_i ) + Σ penalty
 
     The mean is a plain one over the batch, as in the published code; weights have mean 1 over the training set, so
     the scale of the loss does not depend on the recipe.
     """
+
+    effective: Tensor
 
     def __init__(
         self, encoder: nn.Module, dim: int, recipe: Recipe, settings: Mapping[str, Value], units: Units
@@ -28,14 +31,17 @@ class Model(nn.Module):
         self.encoder = encoder
         self.objective, methods, self.plan = recipe.build(settings)
         self.methods = nn.ModuleDict(methods)
-        self._methods = tuple(methods.values())
+        self._methods = methods
+        self.register_buffer("effective", torch.zeros(len(methods), dtype=torch.bool))
+        self._unproven: set[str] | None = None
+        self._warned: set[str] = set()
         self.dim = dim
         self.units = units
         self.head = nn.Linear(dim, self.objective.outputs)
 
     def fit(self, train: TrainLabels) -> None:
         """Let every part size its buffers, and give the head the width that the objective asks for."""
-        for part in (self.objective, *self._methods):
+        for part in (self.objective, *self._methods.values()):
             part.fit(train)
         self.fresh_head()
 
@@ -66,27 +72,73 @@ class Model(nn.Module):
 
     def loss(self, batch: Batch) -> Tensor:
         """The training loss of a batch, a scalar."""
-        last = len(self.stages()) - 1
-        acting = [method for method in self._methods if batch.stage >= min(method.joins, last)]
+        acting = self._acting(batch.stage)
+        for name, method in acting:
+            made = method.augment(batch)
+            if made is not batch:
+                self._note(name, made.x, batch.x)
+            batch = made
         z = self.encoder(batch.x)
         h = z
-        for method in acting:
-            h = method.calibrate(h, batch)
+        for name, method in acting:
+            moved = method.calibrate(h, batch)
+            if moved is not h:
+                self._note(name, moved, h)
+            h = moved
         out = self.output(h)
         step = Step(batch, z, h, out, self.objective.decode(out), self.encoder)
         losses: Tensor = self.objective(step)
-        for method in acting:
+        for name, method in acting:
             weight = method.weigh(step)
-            losses = losses if weight is None else losses * weight
+            if weight is not None:
+                self._note(name, weight, torch.ones_like(weight))
+                losses = losses * weight
         total = losses.mean()
-        for method in acting:
+        for name, method in acting:
             penalty = method.penalty(step)
-            total = total if penalty is None else total + penalty
+            if penalty is not None:
+                if penalty.requires_grad:
+                    self._note(name, penalty, torch.zeros_like(penalty))
+                total = total + penalty
         return total
 
     def end_epoch(self, epoch: int, stage: int, features: Features) -> None:
-        """Let the methods that act in this stage update their statistics."""
+        """Let the methods that act in this stage update their statistics, and warn of one that changed nothing yet."""
+        acting = self._acting(stage)
+        for _, method in acting:
+            method.end_epoch(epoch, features)
+        if self._unproven is None or self._unproven:
+            self._unproven = self._without_effect()  # synchronises, once an epoch and only until all had an effect
+            for name, method in acting:
+                if name in self._unproven and name not in self._warned and epoch >= method.warmup:
+                    self._warned.add(name)
+                    warnings.warn(
+                        f"{name} changed nothing up to epoch {epoch}: the run equals one without it",
+                        NoEffectWarning,
+                        stacklevel=2,
+                    )
+
+    def _acting(self, stage: int) -> list[tuple[str, Method]]:
         last = len(self.stages()) - 1
-        for method in self._methods:
-            if stage >= min(method.joins, last):
-                method.end_epoch(epoch, features)
+        return [(name, method) for name, method in self._methods.items() if stage >= min(method.joins, last)]
+
+    def _note(self, name: str, new: Tensor, old: Tensor) -> None:
+        """Remember on the device that a method had an effect; a method is asked until the end of its first such epoch.
+
+        The answer is read once an epoch, and kept in the checkpoint: a continued run must not warn of a method that
+        had its effect before.
+        """
+        if self._unproven is None or name in self._unproven:
+            place = list(self._methods).index(name)
+            with torch.no_grad():
+                self.effective[place] |= changed(new, old)
+
+    def _without_effect(self) -> set[str]:
+        return {name for name, seen in zip(self._methods, self.effective.tolist(), strict=True) if not seen}
+
+
+def changed(new: Tensor, old: Tensor) -> Tensor:
+    """Whether anything differs by more than rounding: a bool on the device."""
+    if new.shape != old.shape:
+        return torch.ones((), dtype=torch.bool, device=new.device)
+    return ((new - old).abs() > 1e-6 * old.abs()).any()

@@ -1,6 +1,6 @@
 """The seam between a training loop and the methods: every hook is a term of one equation.
 
-    z = encode(x)     h = calibrate(z)     out = head(h)     pred = decode(out)
+    x, y = augment(x, y)     z = encode(x)     h = calibrate(z)     out = head(h)     pred = decode(out)
     L = mean_i( w_i · loss_i )  +  Σ_k penalty_k            over the stages of a plan
 
 Letters, here and everywhere: B samples of a batch, N training rows, D features, K outputs of the head, M bins.
@@ -78,6 +78,10 @@ class Stage:
     fresh_head: bool = False
 
 
+class NoEffectWarning(UserWarning):
+    """A method that has had its turn has changed no input, feature, weight or loss yet."""
+
+
 class Part(nn.Module):
     """An objective, a method or a plan.
 
@@ -138,6 +142,15 @@ class Method(Part):
     """First stage in which the method acts, capped at the plan's last."""
     slot: ClassVar[str | None] = None
     """Two methods that fill the same slot contradict each other: both would set the weights from label density."""
+
+    @property
+    def warmup(self) -> int:
+        """Epochs in which the method only watches; a method that changes nothing after them is warned about."""
+        return 0
+
+    def augment(self, batch: Batch) -> Batch:
+        """The batch to train on instead, of any size; chained in the listed order."""
+        return batch
 
     def calibrate(self, z: Tensor, batch: Batch) -> Tensor:
         """Features `[B, D]` that the head sees in training; chained in the listed order."""

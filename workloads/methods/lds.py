@@ -85,9 +85,9 @@ class LDS(Method):
 
         w_i ∝ 1 / (window * c)[bin_i],   c = √counts or clipped counts,   mean over the training set 1
 
-    The window has peak 1 and sees zeros beyond the grid, so the rarest labels at the ends gain most. As in the published
-    code it smooths the *transformed* counts (smooth(√n), not √smooth(n)), and smoothed `inverse` counts are truncated
-    to whole numbers unless `truncate` is off.
+    The window has peak 1 and sees zeros beyond the grid, so the rarest labels at the ends gain most. As in the
+    published code it smooths the *transformed* counts (smooth(√n), not √smooth(n)), and smoothed `inverse` counts are
+    truncated to whole numbers unless `truncate` is off.
 
     Defaults are those of the published commands for ages; STS-B: inverse, no clip; NYUD2: inverse, no clip, border
     reflect, first bin 7.
