@@ -45,7 +45,7 @@ class LabelGrid:
         return np.asarray(self.low + (np.arange(self.bins) + 0.5) * self.width, dtype=np.float64)
 
     def bin(self, labels: npt.ArrayLike) -> Ints:
-        """Bin of every label, `[N]`; labels above the grid fall into the last bin.
+        """Bin of every label, `[N]`, or dense; labels above the grid fall into the last bin.
 
         Raises ValueError for a label below the grid or one that is not a number.
         """
@@ -53,12 +53,12 @@ class LabelGrid:
         wrong = ~(values >= self.edges[0])  # also true for NaN
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            raise ValueError(f"labels must be numbers ≥ {self.low:g}: got {values[row]} in row {row}")
+            raise ValueError(f"labels must be numbers ≥ {self.low:g}: got {values.flat[row]} in row {row}")
         return np.minimum(np.searchsorted(self.edges, values, side="right") - 1, self.bins - 1).astype(np.int64)
 
     def counts(self, labels: npt.ArrayLike) -> Ints:
         """Number of labels in every bin, `[bins]`."""
-        return np.bincount(self.bin(labels), minlength=self.bins)
+        return np.bincount(self.bin(labels).ravel(), minlength=self.bins)
 
 
 def _gaussian(width: int, sigma: float) -> Floats:

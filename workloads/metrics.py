@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -12,6 +13,9 @@ from workloads.labels import REGIONS, Floats
 
 GM_FLOOR: Final = 1e-10
 """An exact hit counts as this error in the geometric mean, as in the published STS-B code; else one hit makes GM 0."""
+
+POSITIVE_FLOOR: Final = 1e-10
+"""A prediction that is not positive counts as this in the metrics of depths, which take its logarithm or inverse."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,31 @@ def _spearman(pred: Floats, target: Floats) -> float | None:
     return _correlation(rankdata(pred), rankdata(target))
 
 
+def _absrel(pred: Floats, target: Floats) -> float | None:
+    return float((np.abs(pred - target) / target).mean()) if (target > 0).all() else None
+
+
+def _log10(pred: Floats, target: Floats) -> float | None:
+    if not (target > 0).all():
+        return None
+    return float(np.abs(np.log10(np.maximum(pred, POSITIVE_FLOOR)) - np.log10(target)).mean())
+
+
+def _delta(power: int, pred: Floats, target: Floats) -> float | None:
+    if not (target > 0).all():
+        return None
+    floored = np.maximum(pred, POSITIVE_FLOOR)
+    return float((np.maximum(floored / target, target / floored) < 1.25**power).mean())
+
+
+def _accuracy(pred: Floats, target: Floats) -> float:
+    return float(np.isclose(pred, target).mean())
+
+
+def _error(pred: Floats, target: Floats) -> float:
+    return 1.0 - _accuracy(pred, target)
+
+
 Metric: TypeAlias = Callable[[Floats, Floats], float | None]
 
 METRICS: Final[dict[str, Metric]] = {
@@ -68,10 +97,22 @@ METRICS: Final[dict[str, Metric]] = {
     "bmae": _bmae,
     "pearson": _pearson,
     "spearman": _spearman,
+    "absrel": _absrel,
+    "log10": _log10,
+    "delta1": partial(_delta, 1),
+    "delta2": partial(_delta, 2),
+    "delta3": partial(_delta, 3),
+    "accuracy": _accuracy,
+    "error": _error,
 }
-"""MAE, MSE, RMSE; GM = exp(mean log |e|); balanced MAE = mean over label values of their MAE; correlations."""
+"""Every metric by name; p predictions, t targets.
 
-HIGHER_IS_BETTER: Final = frozenset({"pearson", "spearman"})
+MAE, MSE, RMSE; GM = exp(mean log |p − t|); balanced MAE = mean over label values of their MAE; correlations. For
+depths: mean |p − t| / t, mean |log10 p − log10 t|, and the share with max(p/t, t/p) < 1.25, 1.25², 1.25³, none of which
+is defined where a target is not positive. For classes: the share of hits and of misses.
+"""
+
+HIGHER_IS_BETTER: Final = frozenset({"pearson", "spearman", "delta1", "delta2", "delta3", "accuracy"})
 
 
 def shot_metrics(
@@ -79,11 +120,12 @@ def shot_metrics(
 ) -> dict[str, dict[str, Score]]:
     """Every metric over all samples and in every shot region: `result[region][metric]`.
 
-    `pred`, `target` `[N]` in label units, `regions` `[N]` as positions in REGIONS. A region without samples scores
-    `Score(None, 0)`; a correlation that is undefined (one sample, constant values) scores None with its count.
+    `pred`, `target`, `regions` `[N]`, or dense, of one shape: label units, and positions in REGIONS. A region without
+    samples scores `Score(None, 0)`; a correlation that is undefined (one sample, constant values) scores None with its
+    count.
     """
-    p, t = np.asarray(pred, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    where = np.asarray(regions)
+    p, t = (np.asarray(values, dtype=np.float64).ravel() for values in (pred, target))
+    where = np.asarray(regions).ravel()
     masks: Mapping[str, npt.NDArray[np.bool_]] = {
         "all": np.ones(len(t), dtype=bool),
         **{name: where == position for position, name in enumerate(REGIONS)},

@@ -5,8 +5,10 @@ from typing import Final
 from workloads.methods.distloss import DistLoss
 from workloads.methods.fds import FDS
 from workloads.methods.lds import LDS
+from workloads.methods.ot import OT
 from workloads.methods.ranksim import RankSim
 from workloads.methods.reweight import Inverse, SqrtInverse
+from workloads.methods.smoter import SMOGN, SmoteR
 from workloads.seam import Method
 
 METHODS: Final[dict[str, type[Method]]] = {
@@ -16,4 +18,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "fds": FDS,
     "ranksim": RankSim,
     "distloss": DistLoss,
+    "ot": OT,
+    "smoter": SmoteR,
+    "smogn": SMOGN,
 }

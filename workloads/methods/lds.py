@@ -75,8 +75,9 @@ def lds_weights(
     `clip=(0, 10**9)` for the other data sets. Source: Yang et al., ICML 2021, arXiv:2102.09554, Sec. 3.1.
     """
     bins = grid.bin(labels.numpy())
-    counts = np.bincount(bins.ravel(), minlength=grid.bins)
-    weights = density_weights(counts, scheme, kernel, width, sigma, clip, truncate, border, first_bin)
+    weights = density_weights(
+        grid.counts(labels.numpy()), scheme, kernel, width, sigma, clip, truncate, border, first_bin
+    )
     return torch.from_numpy(weights[bins]).float()
 
 
