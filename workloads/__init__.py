@@ -1,0 +1,9 @@
+"""What is trained: workloads, objectives, methods and plans. Knows torch, and nothing of Ray, MLflow or S3."""
+
+from typing import Final
+
+from workloads.data import nhanes
+from workloads.workload import Workload
+
+WORKLOADS: Final[dict[str, Workload]] = {workload.name: workload for workload in (*nhanes.WORKLOADS,)}
+"""Every workload by name."""

@@ -1,0 +1,28 @@
+"""From a study file to tables: knows Ray, Optuna, MLflow and Arrow.
+
+from orchestrator import Ledger, Study, report, sweep
+
+study = Study.load("quickstart")
+sweep(study)
+print(report(study)["table.md"])
+trials = Ledger(study.storage).read("evaluate")  # an Arrow table
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.api import report, sweep
+    from orchestrator.ledger import Ledger
+    from orchestrator.spec import Study
+
+__all__ = ["Ledger", "Study", "report", "sweep"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the command line must answer before torch is loaded."""
+    from importlib import import_module
+
+    homes = {"Ledger": "ledger", "Study": "spec", "report": "api", "sweep": "api"}
+    if name not in homes:
+        raise AttributeError(f"module 'orchestrator' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"orchestrator.{homes[name]}"), name)

@@ -1,0 +1,276 @@
+"""Ray Tune over a planner: one experiment, a searcher that asks it, actors that are reused, no restore.
+
+Why it is built so: `Tuner.restore` loses schedulers and starts over when its state file is torn, so a sweep is
+resumed from the ledger into a fresh Tuner; OptunaSearch knows one study and tells stopped trials as complete; a
+function trainable poisons the next trial when its clean-up is slow, so the trainable is a class.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, Final, Protocol
+
+from clusters import Profile
+from orchestrator.cells import Trial
+from orchestrator.early_stopping import SCHEDULERS, PerCellScheduler
+from orchestrator.errors import BadInput
+from orchestrator.ledger import Ledger
+from orchestrator.planner import Planner
+from orchestrator.records import CurveRow, Record, ScoreRow, now
+from orchestrator.spec import Study
+from orchestrator.trial import Job, run
+
+# Read by Ray at import: no per-result files, no progress printer of its own, no re-reading of its own state.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+REPORT_S: Final = 0.5
+"""Without early stopping a worker reports this often, not every epoch: the driver handles some 800 results a second."""
+RETRIES: Final = 2
+"""How often a trial is tried again after its worker died."""
+ADDRESS_TIMEOUT_S: Final = 1.0
+
+
+class Observer(Protocol):
+    """Who is told what happens: the display. Its errors never stop a sweep."""
+
+    def began(self, trial: Trial) -> None:
+        """A trial was given to a worker."""
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        """A trial is in the ledger."""
+
+    def tick(self) -> None:
+        """Time passed."""
+
+
+class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
+    """A worker process: trains one job after the other, without starting anew."""
+
+    def setup(self, config: Mapping[str, Any]) -> None:
+        """Begin a job; training happens in `step`."""
+        self._report_s: float = config["report_s"]
+        self._rows = run(Job(**config["job"]))
+
+    def step(self) -> dict[str, Any]:
+        """Train for a while and report the epochs of it."""
+        deadline = time.monotonic() + self._report_s
+        rows: list[dict[str, Any]] = []
+        done = True
+        for row in self._rows:
+            rows.append(asdict(row))
+            if time.monotonic() >= deadline:
+                done = False
+                break
+        return {"rows": rows, "done": done}
+
+    def reset_config(self, new_config: Mapping[str, Any]) -> bool:
+        """Take the next job; the old one is closed first, so that its memory is free."""
+        self._rows.close()
+        self.setup(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Close the job."""
+        self._rows.close()
+
+
+class _Unsaved:
+    """Tune pickles what it is given, for `Tuner.restore`, which is never used: leave nothing to pickle."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
+    """Gives Tune what the planner gives."""
+
+    def __init__(self, planner: Planner, issue: Callable[[Trial], dict[str, Any]]) -> None:
+        super().__init__(metric="training_iteration", mode="max")  # Tune wants a metric; the planner has its own
+        self._planner, self._issue = planner, issue
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next job; None while all wait for others, FINISHED when nothing is left."""
+        trial = self._planner.next()
+        if trial is not None:
+            return self._issue(trial)
+        return Searcher.FINISHED if self._planner.done else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Outcomes reach the planner through `Watch`, with their reason."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the state."""
+
+
+class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
+    """Takes results from Tune to the planner and the observer."""
+
+    def __init__(self, planner: Planner, ledger: Ledger, observer: Observer) -> None:
+        self._planner, self._ledger, self._observer = planner, ledger, observer
+        self.live: dict[str, Trial] = {}
+        self._rows: dict[str, dict[int, CurveRow]] = {}
+        self._started: dict[str, Any] = {}
+
+    def begin(self, trial: Trial) -> None:
+        """Remember a trial that is given out."""
+        self.live[trial.id] = trial
+        self._rows[trial.id] = {}
+        self._started[trial.id] = now()
+        with contextlib.suppress(Exception):
+            self._observer.began(trial)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Let the display move."""
+        with contextlib.suppress(Exception):
+            self._observer.tick()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Keep the learning curve: a trial that the scheduler stops is committed from here."""
+        rows = self._rows.get(trial.config["job"]["trial_id"])
+        if rows is not None:
+            for row in result.get("rows", ()):
+                scores = tuple(ScoreRow(**score) for score in row["val"])
+                rows[row["epoch"]] = CurveRow(row["epoch"], row["stage"], row["loss"], scores)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A worker committed its record, or the scheduler stopped the trial before."""
+        job = Job(**trial.config["job"])
+        record = self._ledger.find(job.trial_id, job.phase)
+        if record is None or record.attempt < job.attempt:
+            curve = tuple(row for _, row in sorted(self._rows[job.trial_id].items()))
+            record = self._commit(job, curve, status="stopped", val=curve[-1].val if curve else ())
+        self._finish(job, record)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A worker died, or its machine failed it, more often than is retried."""
+        job = Job(**trial.config["job"])
+        text = str(trial.get_error() or "the worker died")
+        last = next((line for line in reversed(text.splitlines()) if line.strip()), text)
+        record = self._commit(job, (), status="failed", error=last.strip(), log=text[-4000:])
+        self._finish(job, record)
+
+    def _commit(self, job: Job, curve: tuple[CurveRow, ...], **outcome: Any) -> Record:
+        started = self._started[job.trial_id]
+        wall = (now() - started).total_seconds()
+        self._ledger.commit(job.record(started, curve, wall_s=wall, **outcome), job.phase)
+        self._ledger.store.delete(job.checkpoint)
+        record = self._ledger.find(job.trial_id, job.phase)
+        assert record is not None
+        return record
+
+    def _finish(self, job: Job, record: Record) -> None:
+        trial = self.live.pop(job.trial_id)
+        del self._rows[job.trial_id], self._started[job.trial_id]
+        self._planner.finish(trial, record)
+        with contextlib.suppress(Exception):
+            self._observer.finished(trial, record)
+
+
+def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, observer: Observer) -> None:
+    """Train what the planner misses.
+
+    Raises BadInput when Ray cannot be reached, StorageFailed when the ledger cannot be written.
+    """
+    if planner.done:
+        return
+    watch = Watch(planner, ledger, observer)
+    make = SCHEDULERS[study.tune.scheduler]
+
+    def issue(trial: Trial) -> dict[str, Any]:
+        earlier = ledger.find(trial.id, trial.phase)
+        job = Job.of(trial, 0 if earlier is None else earlier.attempt + 1, study, ledger.store.uri)
+        watch.begin(trial)
+        return {"cell": trial.cell.name, "job": asdict(job), "report_s": 0.0 if make else REPORT_S}
+
+    with _ray(profile), tempfile.TemporaryDirectory(prefix="tailsweep-") as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(TrialActor, {"cpu": study.resources.cpus, "gpu": study.resources.gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=PlanSearcher(planner, issue),
+                scheduler=PerCellScheduler(planner, make, study.tune.select_by) if make else FIFOScheduler(),
+                num_samples=-1,
+                max_concurrent_trials=concurrency(study),
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=study.study,
+                storage_path=scratch,  # Tune's own files are of no use afterwards: the ledger replaces them
+                callbacks=[watch],
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+
+
+def concurrency(study: Study) -> int:
+    """Trials that the cluster can run at once; raises BadInput when not even one fits."""
+    there, asked = ray.cluster_resources(), {"CPU": study.resources.cpus, "GPU": study.resources.gpus}
+    fits = min(int(there.get(name, 0) / amount + 1e-9) for name, amount in asked.items() if amount > 0)
+    if fits < 1 and study.resources.concurrent is None:
+        raise BadInput(
+            f"a trial must fit into the cluster: it asks for {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs, "
+            f"the cluster has {there.get('CPU', 0):g} and {there.get('GPU', 0):g}; lower resources, "
+            "or set resources.concurrent for a cluster that grows"
+        )
+    return study.resources.concurrent or fits
+
+
+@contextlib.contextmanager
+def _ray(profile: Profile) -> Iterator[None]:
+    """Connect to the profile's Ray, or start one on this machine; either way let go of it at the end."""
+    os.environ.update(profile.environment)
+    for quiet in ("ray.tune", "ray._private.authentication.authentication_token_setup"):
+        # The one misses result files that nobody wants, the other says at every start that tokens are on.
+        logging.getLogger(quiet).setLevel(logging.ERROR)
+    check_address(profile.address)
+    options: dict[str, Any] = dict(profile.start)
+    if profile.address is None:
+        options.setdefault("num_cpus", len(os.sched_getaffinity(0)))
+    try:
+        ray.init(address=profile.address or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError) as err:
+        raise BadInput(
+            f"the Ray cluster at {profile.address or 'this machine'} must answer: {err}; "
+            "start one (ray start --head), or leave the address out to use this machine"
+        ) from err
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_address(address: str | None) -> None:
+    """Raises BadInput at once when nothing listens at `host:port`; Ray itself would try for half a minute."""
+    if address is None or address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise BadInput(f"a Ray address is host:port, ray://host:port or auto: got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_S).close()
+    except OSError as err:
+        raise BadInput(
+            f"the Ray cluster at {address} must answer: {err}; start it (ray start --head), or leave the address out "
+            "to use this machine"
+        ) from None

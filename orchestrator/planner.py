@@ -1,0 +1,164 @@
+"""Which trial is next: equal budgets, phases, and replay of the ledger. Knows nothing of Ray.
+
+A planner is a pure function of the study and the ledger: asked again after any interruption, it gives what is missing.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from optuna.trial import TrialState
+
+from orchestrator.cells import Cell, Trial
+from orchestrator.records import Phase, Record, Settings
+from orchestrator.selection import select_best
+from orchestrator.space import Told, suggest
+from orchestrator.spec import Study
+from workloads.hparams import Value
+
+Find = Callable[[str, Phase], Record | None]
+"""Looks a trial id up in the ledger."""
+
+
+@dataclass
+class CellPlan:
+    """The trials of one cell and what became of them, by number."""
+
+    cell: Cell
+    trials: dict[Phase, list[Trial]] = field(default_factory=lambda: {"tune": [], "evaluate": []})
+    outcomes: dict[Phase, dict[int, Record]] = field(default_factory=lambda: {"tune": {}, "evaluate": {}})
+    running: set[tuple[Phase, int]] = field(default_factory=set)
+    suggested: list[dict[str, Value]] = field(default_factory=list)
+    """Active settings of every tuning trial, defaults included."""
+    selected: Record | None = None
+    charged: int = 0
+    """Epochs that were given out, the unit of a fair budget."""
+
+    def records(self, phase: Phase) -> list[Record]:
+        """Outcomes in the order of their numbers."""
+        return [self.outcomes[phase][number] for number in sorted(self.outcomes[phase])]
+
+    def failures(self) -> list[Record]:
+        """Trials that failed, tuning before evaluation."""
+        return [r for phase in ("tune", "evaluate") for r in self.records(phase) if r.status == "failed"]
+
+    def missing(self) -> str:
+        """Why there is no result, or fewer seeds than planned: empty when nothing is missing."""
+        failed = self.failures()
+        if not failed:
+            return ""
+        return f"{len(failed)} failed: {(failed[-1].error or 'unknown').splitlines()[0]}"
+
+
+class Planner:
+    """Gives out trials and takes their records, for all cells of a study.
+
+    `retry_failed` treats committed failures as missing.
+    """
+
+    def __init__(self, study: Study, cells: Sequence[Cell], find: Find, retry_failed: bool = False) -> None:
+        self.study = study
+        self.plans = [CellPlan(cell) for cell in cells]
+        self._find = find
+        self._retry = retry_failed
+        for plan in self.plans:
+            self._advance(plan)
+
+    @property
+    def budget(self) -> dict[Phase, int]:
+        """Trials of a cell, by phase."""
+        return {"tune": self.study.tune.trials, "evaluate": self.study.evaluate.seeds}
+
+    @property
+    def total(self) -> int:
+        """Trials of the study."""
+        return len(self.plans) * sum(self.budget.values())
+
+    def next(self) -> Trial | None:
+        """The next trial to train, from the cell that was given the least so far; None when all wait for results."""
+        ready = [(plan.charged, position, plan) for position, plan in enumerate(self.plans) if any(self._waiting(plan))]
+        while ready:
+            plan = min(ready)[2]
+            trial = next(self._waiting(plan))
+            record = self._committed(trial)  # another driver on this storage may have been faster
+            if record is None:
+                plan.running.add((trial.phase, trial.number))
+                plan.charged += trial.epochs
+                return trial
+            self.finish(trial, record)
+            ready = [
+                (plan.charged, position, plan) for position, plan in enumerate(self.plans) if any(self._waiting(plan))
+            ]
+        return None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to give out and nothing is under way."""
+        return not any(plan.running or any(self._waiting(plan)) for plan in self.plans)
+
+    def finish(self, trial: Trial, record: Record) -> None:
+        """Take the record of a trial; the epochs that a stopped one did not use go back to its cell."""
+        plan = next(plan for plan in self.plans if plan.cell == trial.cell)
+        if (trial.phase, trial.number) in plan.running:
+            plan.running.discard((trial.phase, trial.number))
+            plan.charged -= trial.epochs - record.epochs_run
+        plan.outcomes[trial.phase][trial.number] = record
+        self._advance(plan)
+
+    def _waiting(self, plan: CellPlan) -> Iterator[Trial]:
+        for phase, trials in plan.trials.items():
+            for trial in trials:
+                if trial.number not in plan.outcomes[phase] and (phase, trial.number) not in plan.running:
+                    yield trial
+
+    def _committed(self, trial: Trial) -> Record | None:
+        record = self._find(trial.id, trial.phase)
+        return None if record is not None and record.status == "failed" and self._retry else record
+
+    def _add(self, plan: CellPlan, trial: Trial) -> None:
+        plan.trials[trial.phase].append(trial)
+        record = self._committed(trial)
+        if record is not None:
+            plan.outcomes[trial.phase][trial.number] = record
+            plan.charged += record.epochs_run
+
+    def _advance(self, plan: CellPlan) -> None:
+        """Suggest as far as the results allow, then select and plan the evaluation."""
+        tune, lag = self.study.tune, self.study.tune.parallel - 1
+        outcomes = plan.outcomes["tune"]
+        while len(plan.trials["tune"]) < tune.trials:
+            number = len(plan.trials["tune"])
+            known = max(0, number - lag)
+            if any(earlier not in outcomes for earlier in range(known)):
+                return
+            history = [
+                self._told(settings, outcomes[earlier] if earlier < known else None)
+                for earlier, settings in enumerate(plan.suggested)
+            ]
+            settings = suggest(plan.cell, tune.sampler, tune.select_by, number, history)
+            plan.suggested.append(settings)
+            self._add(plan, plan.cell.trial("tune", number, settings))
+        if len(outcomes) < tune.trials or plan.trials["evaluate"]:
+            return
+        plan.selected = select_best(plan.records("tune"), tune.select_by)
+        if plan.selected is not None:
+            for number in range(self.study.evaluate.seeds):
+                self._add(plan, plan.cell.trial("evaluate", number, plan.suggested[plan.selected.number]))
+
+    def _told(self, settings: Settings, record: Record | None) -> Told:
+        """What a sampler learns of a trial: stopped ones as pruned with their curve, those under way as running."""
+        if record is None:
+            return Told(settings, TrialState.RUNNING)
+        rule = self.study.tune.select_by
+        value = record.score(rule)
+        if record.status == "completed" and value is not None:
+            return Told(settings, TrialState.COMPLETE, value)
+        _, metric, region = rule.split("/")
+        curve = tuple(
+            (row.epoch, score.value)
+            for row in record.curve
+            for score in row.val
+            if (score.metric, score.region) == (metric, region) and score.value is not None
+        )
+        if record.status == "stopped":
+            return Told(settings, TrialState.PRUNED, None, curve)
+        return Told(settings, TrialState.FAIL)

@@ -1,0 +1,72 @@
+"""Figures of a study, as SVG."""
+
+import io
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from orchestrator.tables import Difference, Table
+from workloads import WORKLOADS
+from workloads.labels import REGIONS
+from workloads.workload import Data
+
+COLOURS = {"many": "#4c72b0", "medium": "#dd8452", "few": "#c44e52", "zero": "#8c8c8c", "all": "#333333"}
+
+
+def _svg(figure: Figure) -> str:
+    sink = io.StringIO()
+    figure.savefig(sink, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return sink.getvalue()[sink.getvalue().index("<svg") :]
+
+
+def trade_off(table: Table) -> str:
+    """Test MAE in the few-shot region against the many-shot region, one point per recipe, bars of one sd."""
+    figure = Figure(figsize=(7.5, 5.0))
+    axes = figure.add_subplot()
+    for row in table.rows:
+        many, few = row.scores.get(("mae", "many")), row.scores.get(("mae", "few"))
+        if many is None or few is None:
+            continue
+        axes.errorbar(many.mean, few.mean, xerr=many.sd, yerr=few.sd, fmt="o", color="#4c72b0", ecolor="#b0bfd8")
+        axes.annotate(row.recipe, (many.mean, few.mean), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    unit = WORKLOADS[table.workload].unit
+    axes.set_xlabel(f"many-shot test MAE ({unit})")
+    axes.set_ylabel(f"few-shot test MAE ({unit})")
+    axes.set_title(f"{table.workload}: lower left is better")
+    axes.grid(alpha=0.3)
+    return _svg(figure)
+
+
+def forest(differences: Sequence[Difference], workload: str, region: str = "few") -> str:
+    """Differences to the base in one region with their intervals."""
+    shown = [d for d in differences if region in d.by_region]
+    figure = Figure(figsize=(7.5, 0.28 * len(shown) + 1.0))
+    axes = figure.add_subplot()
+    for position, difference in enumerate(reversed(shown)):
+        i = difference.by_region[region]
+        colour = "#4c72b0" if i.high < 0 else "#c44e52" if i.low > 0 else "#8c8c8c"
+        axes.plot([i.low, i.high], [position, position], color=colour, linewidth=2)
+        axes.plot(i.value, position, "o", color=colour)
+    axes.axvline(0, color="#333333", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [d.recipe for d in reversed(shown)], fontsize=8)
+    axes.set_xlabel(f"change of the {region}-shot MAE ({WORKLOADS[workload].unit}); left of zero is better")
+    axes.grid(axis="x", alpha=0.3)
+    return _svg(figure)
+
+
+def label_histogram(workload: str, data: Data) -> str:
+    """Training rows per bin, coloured by shot region, on a logarithmic axis."""
+    grid, shots = WORKLOADS[workload].grid, WORKLOADS[workload].shots
+    counts = grid.counts(data.train.y.numpy())
+    where = shots.of_counts(counts)
+    figure = Figure(figsize=(7.5, 2.6))
+    axes = figure.add_subplot()
+    for position, region in enumerate(REGIONS):
+        mask = (where == position) & (counts > 0)
+        if mask.any():
+            axes.bar(grid.centres[mask], counts[mask], width=grid.width * 0.9, color=COLOURS[region], label=region)
+    axes.set_yscale("log")
+    axes.set_xlabel(f"{WORKLOADS[workload].title} ({WORKLOADS[workload].unit})")
+    axes.set_ylabel("training rows per bin")
+    axes.legend(frameon=False, ncols=3, fontsize=8)
+    return _svg(figure)

@@ -1,0 +1,118 @@
+"""What a sweep shows: a live table on a terminal, plain lines without one."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from orchestrator.cells import Trial
+from orchestrator.planner import CellPlan, Planner
+from orchestrator.records import Record
+from orchestrator.space import direction
+from workloads.labels import REGIONS
+
+LINE_EVERY_S = 5.0
+
+
+class Display:
+    """Trials done, running and failed per cell, best validation per region, elapsed and remaining time."""
+
+    def __init__(self, planner: Planner, console: Console) -> None:
+        self._planner, self._console = planner, console
+        self._start = self._last_line = time.monotonic()
+        self._resumed = self._count("done")
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
+
+    def __enter__(self) -> "Display":
+        if self._resumed:
+            self._say(f"{self._resumed} of {self._planner.total} trials are in the ledger already")
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+        self._say(self._summary())
+
+    def began(self, trial: Trial) -> None:
+        """Nothing to say: the table shows it."""
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        """Failures are said at once."""
+        if record.status == "failed":
+            error = (record.error or "unknown").splitlines()[0]
+            self._say(f"failed: {trial.cell.name} {trial.phase} {trial.number}: {error}")
+
+    def tick(self) -> None:
+        """A plain line now and then where there is no terminal."""
+        if not self._console.is_terminal and time.monotonic() - self._last_line >= LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            self._say(self._summary())
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _count(self, what: str) -> int:
+        return sum(_counts(plan)[what] for plan in self._planner.plans)
+
+    def _summary(self) -> str:
+        done, total = self._count("done"), self._planner.total
+        elapsed = time.monotonic() - self._start
+        new = done - self._resumed
+        left = f", about {_clock(elapsed / new * (total - done))} left" if new and done < total else ""
+        failed = self._count("failed")
+        return (
+            f"{done}/{total} trials done, {self._count('running')} running, {failed} failed, "
+            f"{_clock(elapsed)} elapsed{left}"
+        )
+
+    def _table(self) -> Table:
+        rule = self._planner.study.tune.select_by
+        metric = rule.split("/")[1]
+        table = Table(caption=self._summary(), caption_justify="left", box=None, pad_edge=False)
+        table.add_column("cell", no_wrap=True, overflow="ellipsis")
+        shown = [r for r in ("all", *REGIONS) if any(_best(p, metric, r) is not None for p in self._planner.plans)]
+        for title in ("done", "running", "failed", *(f"val {metric} {region}" for region in shown)):
+            table.add_column(title, justify="right")
+        for plan in self._visible():
+            counts = _counts(plan)
+            best = (_best(plan, metric, region) for region in shown)
+            table.add_row(
+                plan.cell.name,
+                f"{counts['done']}/{sum(self._planner.budget.values())}",
+                str(counts["running"] or ""),
+                str(counts["failed"] or ""),
+                *("" if value is None else f"{value:.2f}" for value in best),
+            )
+        return table
+
+    def _visible(self) -> Sequence[CellPlan]:
+        """All cells when they fit, else those at work and then the rest, as many as fit."""
+        room = max(3, self._console.height - 5)
+        plans = self._planner.plans
+        return plans if len(plans) <= room else sorted(plans, key=lambda plan: not plan.running)[:room]
+
+
+def _counts(plan: CellPlan) -> dict[str, int]:
+    records = [*plan.records("tune"), *plan.records("evaluate")]
+    return {
+        "done": len(records),
+        "running": len(plan.running),
+        "failed": sum(record.status == "failed" for record in records),
+    }
+
+
+def _best(plan: CellPlan, metric: str, region: str) -> float | None:
+    name = f"val/{metric}/{region}"
+    values = [value for record in plan.records("tune") if (value := record.score(name)) is not None]
+    pick = min if direction(name) == "minimize" else max
+    return pick(values) if values else None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

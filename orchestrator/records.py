@@ -1,0 +1,152 @@
+"""What a trial leaves behind, and its Arrow schemas."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeAlias
+
+import pyarrow as pa
+
+Phase: TypeAlias = Literal["tune", "evaluate"]
+Status: TypeAlias = Literal["completed", "stopped", "failed"]
+Settings: TypeAlias = Mapping[str, bool | int | float | str]
+
+SCORES: Final = pa.list_(
+    pa.struct([("metric", pa.string()), ("region", pa.string()), ("value", pa.float64()), ("count", pa.int64())])
+)
+"""Metrics by region; `value` is null where the region has no samples."""
+
+_COMMON: Final = [
+    ("trial_id", pa.string()),
+    ("study", pa.string()),  # the study that trained it; other studies may use it
+    ("workload", pa.string()),
+    ("data", pa.string()),  # fingerprint
+    ("recipe", pa.string()),
+    ("settings", pa.string()),  # canonical JSON of the settings that are not defaults
+    ("seed", pa.int64()),
+    ("number", pa.int64()),
+    ("attempt", pa.int64()),
+    ("status", pa.string()),
+    ("epochs", pa.int64()),
+    ("epochs_run", pa.int64()),
+    ("kept_epoch", pa.int64()),
+    ("val", SCORES),
+    (
+        "curve",
+        pa.list_(pa.struct([("epoch", pa.int64()), ("stage", pa.int64()), ("loss", pa.float64()), ("val", SCORES)])),
+    ),
+    ("wall_s", pa.float64()),
+    ("device", pa.string()),
+    ("host", pa.string()),
+    ("started", pa.timestamp("us", tz="UTC")),
+    ("finished", pa.timestamp("us", tz="UTC")),
+    ("versions", pa.string()),
+    ("error", pa.string()),
+    ("log", pa.string()),
+]
+
+SCHEMAS: Final[dict[Phase, pa.Schema]] = {
+    "tune": pa.schema(_COMMON),
+    "evaluate": pa.schema([*_COMMON, ("test", SCORES)]),
+}
+"""Tune records have no column for test metrics: choosing on test is impossible, not forbidden."""
+
+PREDICTIONS: Final = pa.schema([("row", pa.int64()), ("y", pa.float32()), ("pred", pa.float32())])
+"""Test predictions of an evaluate trial, by row of the test split."""
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One metric in one region; None means "no samples"."""
+
+    metric: str
+    region: str
+    value: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    """One epoch: mean training loss and validation scores."""
+
+    epoch: int
+    stage: int
+    loss: float
+    val: tuple[ScoreRow, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial's outcome: what a row of the ledger holds."""
+
+    trial_id: str
+    study: str
+    workload: str
+    data: str
+    recipe: str
+    settings: Settings
+    seed: int
+    number: int
+    status: Status
+    epochs: int
+    started: datetime
+    finished: datetime
+    attempt: int = 0
+    epochs_run: int = 0
+    kept_epoch: int | None = None
+    val: tuple[ScoreRow, ...] = ()
+    test: tuple[ScoreRow, ...] | None = None
+    curve: tuple[CurveRow, ...] = ()
+    wall_s: float = 0.0
+    device: str = ""
+    host: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    error: str | None = None
+    log: str | None = None
+
+    def score(self, name: str) -> float | None:
+        """A score by its name, `val/mae/few` or `test/gm/all`."""
+        split, metric, region = name.split("/")
+        rows = {"val": self.val, "test": self.test or ()}[split]
+        return next((row.value for row in rows if (row.metric, row.region) == (metric, region)), None)
+
+    def to_arrow(self, phase: Phase) -> pa.Table:
+        """One row in the schema of its phase."""
+        row = {
+            **{name: getattr(self, name) for name in SCHEMAS[phase].names},
+            "settings": canonical(self.settings),
+            "versions": canonical(self.versions),
+            "val": [vars(score) for score in self.val],
+            "curve": [{**vars(row), "val": [vars(score) for score in row.val]} for row in self.curve],
+        }
+        if phase == "evaluate":
+            row["test"] = [vars(score) for score in self.test or ()]
+        return pa.Table.from_pylist([row], schema=SCHEMAS[phase])
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Record":
+        """The record of a row of `Ledger.read`."""
+        scores = {name: tuple(ScoreRow(**score) for score in row[name]) for name in ("val", "test") if name in row}
+        curve = tuple(
+            CurveRow(**{**point, "val": tuple(ScoreRow(**s) for s in point["val"])}) for point in row["curve"]
+        )
+        return cls(
+            **{
+                **row,
+                **scores,
+                "curve": curve,
+                "settings": json.loads(row["settings"]),
+                "versions": json.loads(row["versions"]),
+            }
+        )
+
+
+def canonical(value: Mapping[str, Any]) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def now() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)

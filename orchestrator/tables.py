@@ -1,0 +1,208 @@
+"""A study's results as rows, and rows as Markdown, LaTeX and CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from orchestrator.ledger import Ledger
+from orchestrator.planner import CellPlan
+from orchestrator.records import Record
+from orchestrator.stats import Interval, Spread, paired_difference, spread
+from workloads import WORKLOADS
+from workloads.labels import REGIONS, regions
+from workloads.metrics import HIGHER_IS_BETTER
+from workloads.recipe import Recipe
+from workloads.seeds import seed_of
+from workloads.workload import Data
+
+TITLES: Final = {"mae": "MAE", "mse": "MSE", "rmse": "RMSE", "gm": "GM", "bmae": "balanced MAE"}
+NOTHING: Final = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe on one workload: test scores over its seeds, and why some are missing."""
+
+    workload: str
+    recipe: str
+    seeds: int
+    scores: dict[tuple[str, str], Spread]
+    missing: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a workload, its columns (metric, region), and the test rows per region."""
+
+    workload: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+    counts: dict[str, int]
+
+    def best(self, column: tuple[str, str]) -> float | None:
+        """The best mean of a column."""
+        means = [row.scores[column].mean for row in self.rows if column in row.scores]
+        if not means:
+            return None
+        return max(means) if column[0] in HIGHER_IS_BETTER else min(means)
+
+
+def tables(plans: Sequence[CellPlan]) -> list[Table]:
+    """One table per workload, rows in the study's order."""
+    return [
+        _table(workload, [plan for plan in plans if plan.cell.workload == workload])
+        for workload in dict.fromkeys(plan.cell.workload for plan in plans)
+    ]
+
+
+def _completed(plan: CellPlan) -> list[Record]:
+    return [record for record in plan.records("evaluate") if record.status == "completed"]
+
+
+def _table(workload: str, plans: Sequence[CellPlan]) -> Table:
+    counts: dict[str, int] = {}
+    rows: list[Row] = []
+    metrics = WORKLOADS[workload].metrics
+    for plan in plans:
+        records = _completed(plan)
+        values: dict[tuple[str, str], list[float]] = {}
+        for record in records:
+            for score in record.test or ():
+                counts[score.region] = score.count
+                if score.value is not None and score.metric in metrics:
+                    values.setdefault((score.metric, score.region), []).append(score.value)
+        scores = {column: spread(v) for column, v in values.items()}
+        rows.append(Row(workload, str(plan.cell.recipe), len(records), scores, plan.missing()))
+    shown = [region for region in ("all", *REGIONS) if region != "zero" or counts.get("zero")]
+    return Table(workload, tuple((m, r) for m in metrics for r in shown), tuple(rows), counts)
+
+
+def _cell(score: Spread | None) -> tuple[str, str]:
+    if score is None:
+        return NOTHING, ""
+    return f"{score.mean:.2f}", f"{score.sd:.2f}" if score.sd is not None else ""
+
+
+def markdown(table: Table) -> str:
+    """A Markdown table: mean ± sd, best mean of a column bold; a recipe without results says why."""
+    head = [f"{TITLES.get(metric, metric)} {region.capitalize()}" for metric, region in table.columns]
+    lines = [
+        "| " + " | ".join(["Recipe", "Seeds", *head]) + " |",
+        "|" + "|".join([":--", "--:", *("--:" for _ in head)]) + "|",
+    ]
+    for row in table.rows:
+        cells = [row.recipe, str(row.seeds)]
+        for column in table.columns:
+            mean, sd = _cell(row.scores.get(column))
+            bold = column in row.scores and row.scores[column].mean == table.best(column)
+            text = f"**{mean}**" if bold else mean
+            cells.append(f"{text} ± {sd}" if sd else text)
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [f"\n`{row.recipe}`: {row.missing}" for row in table.rows if row.missing]
+    return "\n".join(lines) + "\n"
+
+
+def latex(table: Table) -> str:
+    """A LaTeX `tabular` (booktabs): mean ± sd, best mean of a column bold."""
+    metrics = list(dict.fromkeys(metric for metric, _ in table.columns))
+    width = len(table.columns) // len(metrics)
+    lines = [
+        r"% \usepackage{booktabs}",
+        r"\begin{tabular}{l" + "r" * len(table.columns) + "}",
+        r"\toprule",
+        " & " + " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{TITLES.get(m, m)}}}" for m in metrics) + r" \\",
+        "Recipe & " + " & ".join(region.capitalize() for _, region in table.columns) + r" \\",
+        r"\midrule",
+    ]
+    for row in table.rows:
+        cells = [row.recipe.replace("_", r"\_")]
+        for column in table.columns:
+            mean, sd = _cell(row.scores.get(column))
+            if mean == NOTHING:
+                cells.append("--")
+                continue
+            bold = row.scores[column].mean == table.best(column)
+            value = rf"\mathbf{{{mean}}}" if bold else mean
+            cells.append(rf"${value} \pm {sd}$" if sd else f"${value}$")
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def to_csv(every: Sequence[Table]) -> str:
+    """One line per recipe: `workload,recipe,seeds`, then `metric/region/mean` and `metric/region/sd`, unrounded."""
+    columns = list(dict.fromkeys(column for table in every for column in table.columns))
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    head = [f"{metric}/{region}/{what}" for metric, region in columns for what in ("mean", "sd")]
+    writer.writerow(["workload", "recipe", "seeds", *head])
+    for table in every:
+        for row in table.rows:
+            line: list[str | int | float | None] = [row.workload, row.recipe, row.seeds]
+            for column in columns:
+                score = row.scores.get(column)
+                line += [None, None] if score is None else [score.mean, score.sd]
+            writer.writerow(line)
+    return sink.getvalue()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A recipe's absolute error minus that of its base, by region; negative is better."""
+
+    recipe: str
+    base: str
+    by_region: dict[str, Interval]
+
+
+def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[Difference]:
+    """Every recipe of a workload against its objective alone, on the seeds that both have.
+
+    Empty where the objective alone is not part of the study.
+    """
+    by_recipe = {str(plan.cell.recipe): {r.number: r for r in _completed(plan)} for plan in plans}
+    found: list[Difference] = []
+    for plan in plans:
+        base = str(Recipe(plan.cell.recipe.objective))
+        name = str(plan.cell.recipe)
+        shared = sorted(by_recipe[name].keys() & by_recipe.get(base, {}).keys())
+        if name == base or not shared:
+            continue
+        workload = WORKLOADS[plan.cell.workload]
+        where = regions(data.train.y.numpy(), data.test.y.numpy(), workload.grid, workload.shots)
+        ours = np.stack([_errors(ledger, by_recipe[name][number]) for number in shared])
+        theirs = np.stack([_errors(ledger, by_recipe[base][number]) for number in shared])
+        rng = np.random.default_rng(seed_of(plan.cell.name, "paired bootstrap"))
+        by_region = {"all": paired_difference(ours, theirs, rng)}
+        for position, region in enumerate(REGIONS):
+            rows = where == position
+            if rows.any():
+                by_region[region] = paired_difference(ours[:, rows], theirs[:, rows], rng)
+        found.append(Difference(name, base, by_region))
+    return found
+
+
+def _errors(ledger: Ledger, record: Record) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    table = ledger.predictions(record.trial_id)
+    y, pred = (table[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
+    return np.asarray(np.abs(pred - y))
+
+
+def differences_markdown(found: Sequence[Difference]) -> str:
+    """A Markdown table of differences; those whose interval excludes zero are bold."""
+    shown = [region for region in ("all", *REGIONS) if any(region in d.by_region for d in found)]
+    lines = [
+        "| " + " | ".join(["Recipe", *(region.capitalize() for region in shown)]) + " |",
+        "|" + "|".join([":--", *("--:" for _ in shown)]) + "|",
+    ]
+    for difference in found:
+        cells = [difference.recipe]
+        for region in shown:
+            i = difference.by_region.get(region)
+            text = NOTHING if i is None else f"{i.value:+.2f} [{i.low:+.2f}, {i.high:+.2f}]"
+            cells.append(f"**{text}**" if i is not None and i.excludes_zero else text)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,39 @@
+"""A study's tables on a terminal."""
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from orchestrator.api import Outcome
+from orchestrator.outputs import notes
+from orchestrator.tables import NOTHING, TITLES, tables
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """Print every table with what stands under it, and where the files are."""
+    if not console.is_terminal:
+        console = Console(width=200)  # a table in a log is not cut to a guessed width
+    for table in tables(outcome.planner.plans):
+        grid = Grid(title=table.workload, title_justify="left", title_style="bold")
+        grid.add_column("recipe", no_wrap=True)
+        grid.add_column("n", justify="right")
+        for metric, region in table.columns:
+            grid.add_column(f"{TITLES.get(metric, metric)}\n{region.capitalize()}", justify="right", no_wrap=True)
+        for row in table.rows:
+            cells = [row.recipe, str(row.seeds)]
+            for column in table.columns:
+                score = row.scores.get(column)
+                if score is None:
+                    cells.append(NOTHING)
+                    continue
+                text = f"{score.mean:.2f}" + (f" ±{score.sd:.2f}" if score.sd is not None else "")
+                cells.append(f"[bold]{text}*[/bold]" if score.mean == table.best(column) else text)
+            grid.add_row(*cells)
+        console.print(grid)
+        plans = [plan for plan in outcome.planner.plans if plan.cell.workload == table.workload]
+        for note in notes(outcome.study, outcome.planner, table, plans):
+            console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+        for row in table.rows:
+            if row.missing:
+                console.print(f"  {row.recipe}: {row.missing}", highlight=False, markup=False, soft_wrap=True)
+    folder = f"{outcome.ledger.store.uri}/{outcome.study.study}"
+    console.print(f"\nWritten: {folder}/table.md .csv .tex, report.html", highlight=False, soft_wrap=True)

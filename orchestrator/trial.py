@@ -1,0 +1,204 @@
+"""One trial as a generator of epochs: the only file here that trains."""
+
+import io
+import platform
+import time
+import traceback
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from orchestrator.cells import Trial
+from orchestrator.errors import StorageFailed
+from orchestrator.ledger import Ledger
+from orchestrator.records import CurveRow, Phase, Record, ScoreRow, Settings, now
+from workloads import WORKLOADS
+from workloads.labels import regions
+from workloads.loop import Epoch, Fit
+from workloads.metrics import Score, shot_metrics
+from workloads.recipe import Recipe
+from workloads.workload import Data
+
+LOG_CHARS: Final = 4000
+PACKAGES: Final = ("tailsweep", "torch", "numpy", "ray", "optuna", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial as it travels to a worker: plain values only, so that no code is unpickled from a storage or a queue."""
+
+    trial_id: str
+    study: str
+    phase: Phase
+    workload: str
+    data: str
+    recipe: str
+    settings: Settings
+    seed: int
+    number: int
+    attempt: int
+    epochs: int
+    storage: str
+    data_root: str | None
+    cpus: float
+    gpus: float
+    checkpoint_every_s: float
+
+    @classmethod
+    def of(cls, trial: Trial, attempt: int, study: Any, storage: str) -> "Job":
+        """The job of a trial in a study."""
+        return cls(
+            trial_id=trial.id,
+            study=study.study,
+            phase=trial.phase,
+            workload=trial.cell.workload,
+            data=trial.cell.data,
+            recipe=str(trial.cell.recipe),
+            settings=dict(trial.settings),
+            seed=trial.seed,
+            number=trial.number,
+            attempt=attempt,
+            epochs=trial.epochs,
+            storage=storage,
+            data_root=study.data,
+            cpus=study.resources.cpus,
+            gpus=study.resources.gpus,
+            checkpoint_every_s=study.checkpoint_every_s,
+        )
+
+    @property
+    def checkpoint(self) -> str:
+        """Key of the checkpoint in the storage."""
+        return f"checkpoints/{self.trial_id}.pt"
+
+    def record(self, started: datetime, curve: tuple[CurveRow, ...] = (), **outcome: Any) -> Record:
+        """The record of this job's outcome."""
+        return Record(
+            trial_id=self.trial_id,
+            study=self.study,
+            workload=self.workload,
+            data=self.data,
+            recipe=self.recipe,
+            settings=self.settings,
+            seed=self.seed,
+            number=self.number,
+            attempt=self.attempt,
+            epochs=self.epochs,
+            epochs_run=len(curve),
+            curve=curve,
+            started=started,
+            finished=now(),
+            host=platform.node(),
+            versions={name: version(name) for name in PACKAGES},
+            **outcome,
+        )
+
+
+def run(job: Job) -> Generator[CurveRow, None, None]:
+    """Train a job, epoch by epoch, from its checkpoint if there is one, and commit its record at the end.
+
+    Yields the row of every epoch, those that the checkpoint holds included.
+
+    An error of the training itself (a loss that is not finite, out of memory) becomes a failed record, since the same
+    trial would fail again; errors of the machine (OSError, StorageFailed) are raised, for the scheduler to try again.
+    """
+    ledger = Ledger(job.storage)
+    checkpoint = job.checkpoint
+    started, clock = now(), time.monotonic()
+    rows: list[CurveRow] = []
+    device = _device(job)
+    try:
+        data = _data(job.workload, job.data_root)
+        if data.fingerprint != job.data:
+            raise RuntimeError(f"the data changed: the study began on {job.data}, this worker read {data.fingerprint}")
+        fit = Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+        saved = ledger.store.get(checkpoint)
+        spent = 0.0
+        if saved is not None:
+            state = torch.load(io.BytesIO(saved), map_location=device, weights_only=True)
+            fit.load_state_dict(state["fit"])
+            spent = state["wall_s"]
+        for epoch in fit.curve:
+            rows.append(_row(epoch))
+            yield rows[-1]
+        last_save = time.monotonic()
+        for epoch in fit:
+            rows.append(_row(epoch))
+            yield rows[-1]
+            if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
+                state = {"fit": fit.state_dict(), "wall_s": spent + time.monotonic() - clock}
+                ledger.store.put(checkpoint, _saved(state))
+                last_save = time.monotonic()
+        outcome: dict[str, Any] = {
+            "status": "completed",
+            "kept_epoch": fit.kept().epoch,
+            "val": _scores(fit.kept().val),
+        }
+        if job.phase == "evaluate":
+            outcome["test"] = _test(job, ledger, fit, data)
+        outcome["wall_s"] = spent + time.monotonic() - clock
+    except (StorageFailed, OSError):
+        raise
+    except Exception as err:
+        outcome = {
+            "status": "failed",
+            "error": f"{type(err).__name__}: {err}",
+            "log": traceback.format_exc()[-LOG_CHARS:],
+            "wall_s": time.monotonic() - clock,
+        }
+    ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
+    ledger.store.delete(checkpoint)
+
+
+def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[ScoreRow, ...]:
+    """Score the kept epoch on test and keep the predictions, before the record says that they are there."""
+    workload = WORKLOADS[job.workload]
+    y, pred = data.test.y.numpy(), fit.predict(data.test)
+    ledger.commit_predictions(job.trial_id, y, pred)
+    where = regions(data.train.y.numpy(), y, workload.grid, workload.shots)
+    return _scores(shot_metrics(pred, y, where, fit.metrics))
+
+
+@lru_cache(maxsize=2)
+def _data(workload: str, root: str | None) -> Data:
+    """Loaded once per worker process: actors are reused from trial to trial."""
+    return WORKLOADS[workload].load(Path(root).expanduser() if root else None)
+
+
+def _device(job: Job) -> torch.device:
+    """The device that the trial was given; its share of a GPU's memory is enforced here, since Ray does not."""
+    torch.set_num_threads(max(1, int(job.cpus)))
+    if job.gpus > 0 and torch.cuda.is_available():
+        if job.gpus < 1:
+            torch.cuda.set_per_process_memory_fraction(job.gpus)
+        return torch.device("cuda", 0)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch.device("cpu")
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
+
+
+def _saved(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _scores(scores: Mapping[str, Mapping[str, Score]]) -> tuple[ScoreRow, ...]:
+    return tuple(
+        ScoreRow(metric, region, score.value, score.count)
+        for region, metrics in scores.items()
+        for metric, score in metrics.items()
+    )
+
+
+def _row(epoch: Epoch) -> CurveRow:
+    return CurveRow(epoch.epoch, epoch.stage, epoch.loss, _scores(epoch.val))

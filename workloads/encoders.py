@@ -1,0 +1,14 @@
+"""Encoders: inputs `[B, …]` to features `[B, D]`. The head is the model's."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+
+def mlp(inputs: int, hidden: Sequence[int]) -> tuple[nn.Module, int]:
+    """Fully connected layers with ReLU after each; features have the width of the last one."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(inputs, width), nn.ReLU()]
+        inputs = width
+    return nn.Sequential(*layers), inputs
