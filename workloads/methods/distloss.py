@@ -77,8 +77,8 @@ def kde_pseudo_labels(labels: Tensor, n: int, bandwidth: float, low: float, high
     lower, upper = np.cumsum(expected), np.cumsum(expected[::-1])[::-1]
     first, last = int(np.argmax(lower >= 1)), len(points) - 1 - int(np.argmax(upper[::-1] >= 1))
     made = np.rint(expected).astype(np.int64)
-    made[:first], made[last + 1 :] = 0, 0
-    made[first], made[last] = np.rint(lower[first]), np.rint(upper[last])
+    made[:first], made[first] = 0, np.rint(lower[first])
+    made[last + 1 :], made[last] = 0, np.rint(upper[last])
 
     window = len(points) // 2 or 1
     while rest := n - int(made.sum()):

@@ -75,7 +75,7 @@ class FDS(Method):
     samples drop out of the window, which is renormalised; a bin of one sample, which has no variance, is shifted but
     not scaled. `variant = official` follows the published code: statistics of already calibrated features of a pass in
     training mode, μ̃ one epoch older than μ (so the first smoothing is in epoch 2), empty bins stay at mean 0 and
-    variance 1 unless `empty = neighbours` (STS-B), bins of one sample are left alone. Nothing is done in place, so it
+    variance 1 unless `empty = neighbours` (STS-B, whose bins all have samples), bins of one sample are left alone. Nothing is done in place, so it
     neither breaks autograd after a ReLU nor, unlike the original, resumes differently.
 
     `statistics = streaming` gathers them from the training steps instead of a pass of its own over the data.
@@ -161,7 +161,7 @@ class FDS(Method):
     def update(self, epoch: int, features: Tensor, labels: Tensor) -> None:
         """End `epoch` with the training features `[N, D]` and labels `[N]`."""
         bucket, inside = self._bucket(bin_of(labels, self.edges).flatten())
-        features = features.movedim(1, -1).flatten(0, -2).float()
+        features = features.movedim(1, -1).flatten(0, -2).to(self.mean.dtype)
         if self.hparams.variant == "official" and epoch >= self.hparams.start_smooth:
             features = self._move(features, bucket, inside)
         if inside is not None:
@@ -184,7 +184,7 @@ class FDS(Method):
         bucket, inside = self._bucket(bins)
         h = self._move(z, bucket, inside) if epoch >= self.hparams.start_smooth else z
         if self.hparams.statistics == "streaming":
-            features = (h if self.hparams.variant == "official" else z).detach().float()
+            features = (h if self.hparams.variant == "official" else z).detach().to(self.mean.dtype)
             self._gather(features, bucket, torch.ones_like(bucket) if inside is None else inside)
         return h
 
@@ -228,15 +228,17 @@ class FDS(Method):
         self.shift.copy_(smoothed_mean - self.mean * self.scale)
 
     def _official(self, epoch: int, count: Tensor, mean: Tensor, var: Tensor) -> None:
-        smoothed_mean, smoothed_var = (self.matrix @ self._filled(v, self.tracked > 0) for v in (self.mean, self.var))
+        smoothed_mean, smoothed_var = self.matrix @ self.mean, self.matrix @ self.var
         self._average(torch.full_like(count, epoch == 0, dtype=torch.bool), count, mean, var)
+        if self.hparams.empty == "neighbours":
+            for values in (self.mean, self.var):
+                values.copy_(self._filled(values))
         if epoch == 0:
             return
-        mean, var = (self._filled(v, self.tracked > 0) for v in (self.mean, self.var))
-        scale = variance_ratio(var, smoothed_var, (self.hparams.clip_low, self.hparams.clip_high))
-        moves = (var > 0) & (var.sum(1, keepdim=True) >= 1e-10)
+        scale = variance_ratio(self.var, smoothed_var, (self.hparams.clip_low, self.hparams.clip_high))
+        moves = (self.var > 0) & (self.var.sum(1, keepdim=True) >= 1e-10)
         self.scale.copy_(torch.where(moves, scale, torch.ones_like(scale)))
-        self.shift.copy_(torch.where(moves, smoothed_mean - mean * scale, torch.zeros_like(scale)))
+        self.shift.copy_(torch.where(moves, smoothed_mean - self.mean * scale, torch.zeros_like(scale)))
 
     def _smooth(self, values: Tensor, known: Tensor) -> Tensor:
         """Window over the known buckets, renormalised; where none is in reach the values stay."""
@@ -244,13 +246,11 @@ class FDS(Method):
         reach = weights.sum(1, keepdim=True)
         return torch.where(reach > 0, weights @ values / reach.clamp(min=1e-12), values)
 
-    def _filled(self, values: Tensor, known: Tensor) -> Tensor:
-        """Values with empty buckets as `empty` says: as they are, or the mean of their two neighbours."""
-        if self.hparams.empty == "unit" or len(values) < 2:
-            return values
+    def _filled(self, values: Tensor) -> Tensor:
+        """Values with the mean of the two neighbours in empty buckets, of the one neighbour at an end."""
         before = torch.cat([values[1:2], values[:-1]])
         after = torch.cat([values[1:], values[-2:-1]])
-        return torch.where(known.unsqueeze(1), values, (before + after) / 2)
+        return torch.where((self.tracked > 0).unsqueeze(1), values, (before + after) / 2)
 
 
 VARIANTS = {"paper": FDS._paper, "official": FDS._official}
