@@ -263,11 +263,12 @@ def ranksim_loss(features: Tensor, labels: Tensor, strength: float) -> Tensor:
 
 def soft_sort(values: Tensor, strength: float) -> Tensor:
     """Ascending soft sort by pooling adjacent violators one at a time; the gradient goes through the pools."""
-    order = sorted(range(len(values)), key=lambda j: float(values[j]), reverse=True)
+    numbers = values.tolist()
+    order = sorted(range(len(values)), key=lambda j: numbers[j], reverse=True)
     n = len(order)
     pools: list[list[int]] = []
     level: list[float] = []
-    y = [(n - i) / strength - float(values[j]) for i, j in enumerate(order)]
+    y = [(n - i) / strength - numbers[j] for i, j in enumerate(order)]
     for i in range(n):
         pools.append([i])
         level.append(y[i])
@@ -285,7 +286,7 @@ def soft_sort(values: Tensor, strength: float) -> Tensor:
 
 def dist_loss(pred: Tensor, pseudo: Sequence[float], loss: Callable[[float, Tensor], Tensor]) -> Tensor:
     """Mean of a loss between the predictions, sorted one after another, and the pseudo-labels."""
-    order = sorted(range(len(pred)), key=lambda j: float(pred[j].detach()))
+    order = sorted(range(len(pred)), key=pred.tolist().__getitem__)
     total = pred.new_zeros(())
     for j, target in zip(order, pseudo, strict=True):
         total = total + loss(target, pred[j])

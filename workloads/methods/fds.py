@@ -75,8 +75,9 @@ class FDS(Method):
     samples drop out of the window, which is renormalised; a bin of one sample, which has no variance, is shifted but
     not scaled. `variant = official` follows the published code: statistics of already calibrated features of a pass in
     training mode, μ̃ one epoch older than μ (so the first smoothing is in epoch 2), empty bins stay at mean 0 and
-    variance 1 unless `empty = neighbours` (STS-B, whose bins all have samples), bins of one sample are left alone. Nothing is done in place, so it
-    neither breaks autograd after a ReLU nor, unlike the original, resumes differently.
+    variance 1 unless `empty = neighbours` (as for STS-B), bins of one sample are left alone, and so are single features
+    without variance (as for ages). Nothing is done in place, so it neither breaks autograd after a ReLU nor, unlike the
+    original, resumes differently.
 
     `statistics = streaming` gathers them from the training steps instead of a pass of its own over the data.
     `first_bin` and `last_bin` end the buckets (AgeDB-DIR: 3 and 99): bins beyond are merged into the end buckets;

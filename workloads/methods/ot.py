@@ -50,7 +50,9 @@ COSTS: Final = {"label": (1.0, 0.0), "feature": (0.0, 1.0), "combined": (0.5, 0.
 class OT(Method):
     """Learn weights of the training samples that bring them closest to a balanced set, in the sense of transport.
 
-        w ∝ exp(logits),   logits ← logits − lr · B · ∂/∂logits OT_ε(softmax(logits of the batch), uniform over the set)
+        w ∝ exp(logits),   logits_i ← logits_i − lr · (f_i − Σ_j a_j f_j),   a = softmax(logits of the batch)
+
+    f_i = ∂/∂a_i OT_ε(a, uniform over the set), the dual potential: a step of exponentiated gradient.
 
     Cost between sample i and point j of the balanced set, `combined` half and half: label |y_i − y_j| / (highest −
     lowest bin), or 2/P between different bins (classes); feature 1 − cos(z_i, z_j). The set is one prototype per bin
@@ -62,8 +64,9 @@ class OT(Method):
 
     Differences from the published code, which is for classification: weights are normalised over the training set
     (published: the buffer's raw values); prototypes are means of features, not of pixels; the gradient is that of the
-    regularised optimum, by its dual potential (published: of ⟨plan, cost⟩ through the unrolled iterations); the step
-    size does not depend on the batch size; the loss on the balanced set, 10 times its mean, is left out.
+    regularised optimum (published: of ⟨plan, cost⟩ through the unrolled iterations); the step multiplies weights, so
+    that its size depends neither on the batch size nor on the weight; the loss on the balanced set, 10 times its mean,
+    is left out.
     """
 
     source: ClassVar[str] = "Guo et al., NeurIPS 2022, arXiv:2208.02951"
@@ -77,7 +80,7 @@ class OT(Method):
         cost: Annotated[str, Choice(*COSTS), Only(solver=("sinkhorn",))] = "combined"
         label_cost: Annotated[str, Choice("distance", "class", tune=False), Only(solver=("sinkhorn",))] = "distance"
         epsilon: Annotated[float, Float(0.01, 1.0, log=True), Only(solver=("sinkhorn",))] = 0.1
-        lr: Annotated[float, Float(1e-3, 10.0, log=True), Only(solver=("sinkhorn",))] = 0.1
+        lr: Annotated[float, Float(1e-2, 1.0, log=True), Only(solver=("sinkhorn",))] = 0.5
         beta: Annotated[float, Float(0.0, 0.99999, tune=False), Only(solver=("sinkhorn",))] = 0.9999
         steps: Annotated[int, Int(1, 1000, tune=False), Only(solver=("sinkhorn",))] = 50
         meta: Annotated[int, Int(0, 100, tune=False), Only(solver=("sinkhorn",))] = 0
@@ -158,9 +161,8 @@ class OT(Method):
         share = self.logits[rows].softmax(0)
         cost = self.cost(step.z.flatten(1), step.batch.y, step.batch.bin)
         potential = sinkhorn(cost, share, self.mass, p.epsilon, p.steps)[1]
-        slope = share * (potential - share @ potential)
         # A row may stand in the batch twice (synthetic samples): its steps add up.
-        self.logits.index_add_(0, rows, slope, alpha=-p.lr * len(rows))
+        self.logits.index_add_(0, rows, potential - share @ potential, alpha=-p.lr)
 
 
 def _spaced(count: int, wanted: int) -> Ints:
