@@ -167,11 +167,12 @@ def declared(part: str) -> dict[str, Field]:
 
 
 def _cell(study: Study, workload: Workload, recipe: Recipe, data: str) -> Cell:
-    if PARTS[recipe.objective].task != workload.task:
-        raise ValueError(
-            f"{recipe.objective} is for {PARTS[recipe.objective].task}: got '{recipe}' on {workload.name}, "
-            f"a {workload.task} workload"
-        )
+    for part in recipe.parts:
+        if workload.task not in PARTS[part].tasks:
+            raise ValueError(
+                f"{part} is for {' and '.join(PARTS[part].tasks)}: got '{recipe}' on {workload.name}, "
+                f"a {workload.task} workload"
+            )
     fixed: dict[str, Value] = {**workload.settings, "train.monitor": study.tune.select_by}
     for name, value in study.train.items():
         if isinstance(value, Mapping):

@@ -11,7 +11,7 @@ from workloads.objectives import OBJECTIVES
 from workloads.plans import PLANS
 from workloads.seam import Method, Objective, Part, Plan
 
-PARTS: Final[Mapping[str, type[Part]]] = {**OBJECTIVES, **METHODS, **PLANS}
+PARTS: Final[dict[str, type[Part]]] = {**OBJECTIVES, **METHODS, **PLANS}
 """Every part by name; its order is the canonical one."""
 
 

@@ -92,8 +92,10 @@ class Part(nn.Module):
     Hparams: ClassVar[type[Declared]] = Declared
     source: ClassVar[str]
     """Paper and equation that the part follows."""
-    task: ClassVar[str] = "regression"
-    """Kind of workload that the part is for."""
+    note: ClassVar[str] = ""
+    """Licences and patents to know before using the part."""
+    tasks: ClassVar[tuple[str, ...]] = ("regression", "classification")
+    """Kinds of workload that the part is for."""
     version: ClassVar[int] = 1
     """Part of the trial id: raise it when the same hyperparameters begin to give other numbers."""
 
@@ -123,6 +125,7 @@ class Part(nn.Module):
 class Objective(Part):
     """The base loss: exactly one in a recipe."""
 
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
     outputs: int = 1
     """Width K of the head; a part that needs the labels to know it sets it in `fit`."""
 

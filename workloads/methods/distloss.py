@@ -141,6 +141,8 @@ class DistLoss(Method):
     """
 
     source: ClassVar[str] = "Nie et al., ICLR 2025, arXiv:2411.15216"
+    note: ClassVar[str] = "reference code MIT"
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
     joins: ClassVar[int] = 1
 
     class Hparams(Declared):

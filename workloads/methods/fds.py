@@ -87,6 +87,7 @@ class FDS(Method):
     """
 
     source: ClassVar[str] = "Yang et al., ICML 2021, arXiv:2102.09554, Sec. 3.2"
+    note: ClassVar[str] = "reference code MIT"
 
     class Hparams(Declared):
         """Window over the bins, running average, and what follows the paper or its code; `width`, `sigma` in bins."""

@@ -95,6 +95,7 @@ class LDS(Method):
     """
 
     source: ClassVar[str] = "Yang et al., ICML 2021, arXiv:2102.09554, Sec. 3.1"
+    note: ClassVar[str] = "reference code MIT"
     joins: ClassVar[int] = 1
     slot: ClassVar[str | None] = "density"
 

@@ -70,6 +70,7 @@ class OT(Method):
     """
 
     source: ClassVar[str] = "Guo et al., NeurIPS 2022, arXiv:2208.02951"
+    note: ClassVar[str] = "reference code without a licence, not used here"
     joins: ClassVar[int] = 1
     slot: ClassVar[str | None] = "density"
 

@@ -49,6 +49,7 @@ class BalancedMSE(Objective):
     """
 
     source: ClassVar[str] = "Ren et al., CVPR 2022, arXiv:2203.16427, Sec. 3"
+    note: ClassVar[str] = "reference code MIT"
 
     class Hparams(Declared):
         """`noise` in label units; `components` of the mixture (ours)."""

@@ -19,7 +19,7 @@ class CrossEntropy(Objective):
     """
 
     source: ClassVar[str] = "ordinary classification"
-    task: ClassVar[str] = "classification"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
     low: Tensor
     width: Tensor
 
@@ -48,6 +48,7 @@ class ARB(CrossEntropy):
     """
 
     source: ClassVar[str] = "Xie et al., arXiv:2204.08735"
+    note: ClassVar[str] = "reference code MIT"
 
     class Hparams(Declared):
         """Which counts: the published configurations use `global` for ImageNet-LT, `batch` for the smaller ones."""
