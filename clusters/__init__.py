@@ -1,12 +1,15 @@
 """Where a study runs: profiles as data, and their one reader."""
 
 import difflib
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import yaml
+
+ADDRESS_TIMEOUT_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,21 @@ class Profile:
     address: str | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises ValueError at once when nothing listens at `host:port`; Ray itself would try for half a minute."""
+        if self.address is None or self.address == "auto":
+            return
+        host, _, port = self.address.removeprefix("ray://").rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError(f"a Ray address is host:port, ray://host:port or auto: got {self.address!r}")
+        try:
+            socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_S).close()
+        except OSError as err:
+            raise ValueError(
+                f"the Ray cluster at {self.address} must answer: {err}; start it (ray start --head), or leave the "
+                "address out to use this machine"
+            ) from None
 
 
 def profiles() -> list[str]:

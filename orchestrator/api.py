@@ -17,7 +17,6 @@ from orchestrator.ledger import Ledger
 from orchestrator.outputs import write_outputs
 from orchestrator.planner import Planner
 from orchestrator.progress import Display
-from orchestrator.space import check_sampler
 from orchestrator.spec import Study
 
 
@@ -42,7 +41,6 @@ class Outcome:
 
 def outcome(study: Study, retry_failed: bool = False) -> Outcome:
     """A study's plan against the ledger of its storage; raises BadInput for a study that cannot run."""
-    check_sampler(study.tune.sampler)
     ledger = Ledger(study.storage)
     return Outcome(study, Planner(study, expand(study), ledger.find, retry_failed), ledger)
 
@@ -59,15 +57,12 @@ def sweep(
     A study is known in its storage by its name: another definition under the same name raises BadInput, unless
     `replace`. Raises StorageFailed when the ledger cannot be written.
     """
-    from orchestrator import engine
-    from orchestrator.early_stopping import check_scheduler
-
     cluster = cluster or profile("local")
     console = console or Console()
-    check_scheduler(study.tune.scheduler)
-    engine.check_address(cluster.address)
     state = outcome(study, retry_failed)
     _claim_name(study, state.ledger, replace)
+    from orchestrator import engine  # Ray takes a second to import: bad input is answered before
+
     with _tracker(study, state, console):
         with Display(state.planner, console) as display:
             engine.sweep(study, state.planner, state.ledger, cluster, display)

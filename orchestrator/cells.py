@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from orchestrator.records import Phase, Settings, canonical
 from orchestrator.spec import Interval, Study
 from workloads import WORKLOADS
 from workloads.hparams import Choice, Field, Range, UnknownName, Value
+from workloads.labels import REGIONS, regions
 from workloads.loop import Training, settle
+from workloads.metrics import METRICS
 from workloads.recipe import PARTS, Recipe, combine
 from workloads.seeds import seed_of
 from workloads.workload import Data, DataError, Workload
@@ -94,8 +97,9 @@ def data_root(study: Study) -> Path | None:
     return Path(study.data).expanduser() if study.data else None
 
 
+@lru_cache(maxsize=4)
 def load_data(workload: Workload, root: Path | None) -> Data:
-    """Load a workload; raises BadInput that names the file and the line."""
+    """Load a workload, once for checks, figures and tables; raises BadInput that names the file and the line."""
     try:
         return workload.load(root)
     except DataError as err:
@@ -109,6 +113,7 @@ def expand(study: Study) -> list[Cell]:
     """
     try:
         recipes = _recipes(study)
+        _check_rule(study.tune.select_by)
         _check_space(study, recipes)
         for name in study.workloads:
             if name not in WORKLOADS:
@@ -118,10 +123,29 @@ def expand(study: Study) -> list[Cell]:
         ]
     except ValueError as err:
         raise BadInput(str(err)) from None
-    fingerprints = {
-        name: load_data(WORKLOADS[name], data_root(study)).fingerprint for name in dict.fromkeys(study.workloads)
-    }
+    fingerprints = {}
+    for name in dict.fromkeys(study.workloads):
+        data = load_data(WORKLOADS[name], data_root(study))
+        _check_region(WORKLOADS[name], data, study.tune.select_by)
+        fingerprints[name] = data.fingerprint
     return [replace(cell, data=fingerprints[cell.workload]) for cell in cells]
+
+
+def _check_rule(rule: str) -> None:
+    try:
+        Training.declared()["monitor"].range.check(rule)
+    except ValueError:
+        raise ValueError(
+            f"tune.select_by is val/METRIC/REGION, with a metric of {', '.join(METRICS)} and a region of "
+            f"{', '.join(('all', *REGIONS))}: got {rule!r}"
+        ) from None
+
+
+def _check_region(workload: Workload, data: Data, rule: str) -> None:
+    region = rule.split("/")[2]
+    where = regions(data.train.y.numpy(), data.val.y.numpy(), workload.grid, workload.shots)
+    if region != "all" and not (where == REGIONS.index(region)).any():
+        raise BadInput(f"tune.select_by needs validation rows: got {rule!r}, and {workload.name} has none in {region}")
 
 
 def _recipes(study: Study) -> list[Recipe]:

@@ -78,17 +78,21 @@ def plan(args: argparse.Namespace) -> int:
 def sweep(args: argparse.Namespace) -> int:
     """Train what is missing, print and write the table."""
     study = _study(args)
-    from rich.console import Console
-
     from clusters import profile
-    from orchestrator.api import sweep as run
     from orchestrator.errors import BadInput
+    from orchestrator.store import open_store
 
-    name = args.cluster or ("ray" if args.address else "local")
     try:
-        cluster = profile(name, args.address)
+        cluster = profile(args.cluster or ("ray" if args.address else "local"), args.address)
+        cluster.check()
     except ValueError as err:
         raise BadInput(str(err)) from None
+    open_store(study.storage)
+
+    from rich.console import Console
+
+    from orchestrator.api import sweep as run
+
     console = Console()
     outcome = run(study, cluster, console, args.retry_failed, args.replace)
     _print_tables(outcome, console)

@@ -9,11 +9,9 @@ from typing import Any, Final
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from orchestrator.errors import BadInput
 from orchestrator.planner import Planner
 from orchestrator.records import CurveRow, ScoreRow
 from orchestrator.space import direction
-from workloads.hparams import UnknownName
 
 
 def _asha(epochs: int, mode: str) -> TrialScheduler:
@@ -102,9 +100,3 @@ class _Past:
 
     def __init__(self, trial_id: str) -> None:
         self.trial_id = trial_id
-
-
-def check_scheduler(name: str) -> None:
-    """Raises BadInput for an unknown scheduler."""
-    if name not in SCHEDULERS:
-        raise BadInput(str(UnknownName("scheduler", name, SCHEDULERS, "tune")))

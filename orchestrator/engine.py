@@ -8,7 +8,6 @@ function trainable poisons the next trial when its clean-up is slow, so the trai
 import contextlib
 import logging
 import os
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,7 @@ from typing import Any, Final, Protocol
 from clusters import Profile
 from orchestrator.cells import Trial
 from orchestrator.early_stopping import SCHEDULERS, PerCellScheduler
-from orchestrator.errors import BadInput
+from orchestrator.errors import BadInput, StorageFailed
 from orchestrator.ledger import Ledger
 from orchestrator.planner import Planner
 from orchestrator.records import CurveRow, Record, ScoreRow, now
@@ -28,12 +27,14 @@ from orchestrator.trial import Job, run
 # Read by Ray at import: no per-result files, no progress printer of its own, no re-reading of its own state.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -41,7 +42,6 @@ REPORT_S: Final = 0.5
 """Without early stopping a worker reports this often, not every epoch: the driver handles some 800 results a second."""
 RETRIES: Final = 2
 """How often a trial is tried again after its worker died."""
-ADDRESS_TIMEOUT_S: Final = 1.0
 
 
 class Observer(Protocol):
@@ -124,6 +124,7 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 
     def __init__(self, planner: Planner, ledger: Ledger, observer: Observer) -> None:
         self._planner, self._ledger, self._observer = planner, ledger, observer
+        self.failure: StorageFailed | None = None
         self.live: dict[str, Trial] = {}
         self._rows: dict[str, dict[int, CurveRow]] = {}
         self._started: dict[str, Any] = {}
@@ -154,10 +155,11 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker committed its record, or the scheduler stopped the trial before."""
         job = Job(**trial.config["job"])
-        record = self._ledger.find(job.trial_id, job.phase)
-        if record is None or record.attempt < job.attempt:
-            curve = tuple(row for _, row in sorted(self._rows[job.trial_id].items()))
-            record = self._commit(job, curve, status="stopped", val=curve[-1].val if curve else ())
+        with self._storage():
+            record = self._ledger.find(job.trial_id, job.phase)
+            if record is None or record.attempt < job.attempt:
+                curve = tuple(row for _, row in sorted(self._rows[job.trial_id].items()))
+                record = self._commit(job, curve, status="stopped", val=curve[-1].val if curve else ())
         self._finish(job, record)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -165,8 +167,18 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         job = Job(**trial.config["job"])
         text = str(trial.get_error() or "the worker died")
         last = next((line for line in reversed(text.splitlines()) if line.strip()), text)
-        record = self._commit(job, (), status="failed", error=last.strip(), log=text[-4000:])
+        with self._storage():
+            record = self._commit(job, (), status="failed", error=last.strip(), log=text[-4000:])
         self._finish(job, record)
+
+    @contextlib.contextmanager
+    def _storage(self) -> Iterator[None]:
+        """Remember why the ledger failed: Tune ends on it, and wraps it beyond recognition."""
+        try:
+            yield
+        except StorageFailed as err:
+            self.failure = err
+            raise
 
     def _commit(self, job: Job, curve: tuple[CurveRow, ...], **outcome: Any) -> Record:
         started = self._started[job.trial_id]
@@ -220,7 +232,12 @@ def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obse
                 verbose=0,
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except TuneError:
+            if watch.failure is not None:
+                raise watch.failure from None
+            raise
 
 
 def concurrency(study: Study) -> int:
@@ -243,7 +260,6 @@ def _ray(profile: Profile) -> Iterator[None]:
     for quiet in ("ray.tune", "ray._private.authentication.authentication_token_setup"):
         # The one misses result files that nobody wants, the other says at every start that tokens are on.
         logging.getLogger(quiet).setLevel(logging.ERROR)
-    check_address(profile.address)
     options: dict[str, Any] = dict(profile.start)
     if profile.address is None:
         options.setdefault("num_cpus", len(os.sched_getaffinity(0)))
@@ -258,19 +274,3 @@ def _ray(profile: Profile) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def check_address(address: str | None) -> None:
-    """Raises BadInput at once when nothing listens at `host:port`; Ray itself would try for half a minute."""
-    if address is None or address in ("auto", "local"):
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise BadInput(f"a Ray address is host:port, ray://host:port or auto: got {address!r}")
-    try:
-        socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_S).close()
-    except OSError as err:
-        raise BadInput(
-            f"the Ray cluster at {address} must answer: {err}; start it (ray start --head), or leave the address out "
-            "to use this machine"
-        ) from None

@@ -6,7 +6,6 @@ from importlib import resources
 
 import jinja2
 
-from orchestrator import plots
 from orchestrator.cells import Cell, data_root, load_data
 from orchestrator.ledger import Ledger
 from orchestrator.planner import CellPlan, Planner
@@ -99,6 +98,8 @@ def write_outputs(study: Study, planner: Planner, ledger: Ledger) -> dict[str, s
 
 def page(study: Study, planner: Planner, found: Sequence[Section]) -> str:
     """The report as one HTML page that needs nothing else."""
+    from orchestrator import plots  # matplotlib is slow to import, and most commands draw nothing
+
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((resources.files("orchestrator") / "report.html.j2").read_text("utf-8"))
     figures = {

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from orchestrator.tables import Difference, Table
@@ -20,20 +21,29 @@ def _svg(figure: Figure) -> str:
 
 
 def trade_off(table: Table) -> str:
-    """Test MAE in the few-shot region against the many-shot region, one point per recipe, bars of one sd."""
-    figure = Figure(figsize=(7.5, 5.0))
+    """Test MAE in the few-shot region against the many-shot region: a numbered point per recipe, bars of one sd."""
+    figure = Figure(figsize=(10.0, 5.0))
     axes = figure.add_subplot()
-    for row in table.rows:
-        many, few = row.scores.get(("mae", "many")), row.scores.get(("mae", "few"))
-        if many is None or few is None:
-            continue
-        axes.errorbar(many.mean, few.mean, xerr=many.sd, yerr=few.sd, fmt="o", color="#4c72b0", ecolor="#b0bfd8")
-        axes.annotate(row.recipe, (many.mean, few.mean), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    shown = [row for row in table.rows if {("mae", "many"), ("mae", "few")} <= row.scores.keys()]
+    for number, row in enumerate(shown, start=1):
+        many, few = row.scores["mae", "many"], row.scores["mae", "few"]
+        axes.errorbar(
+            many.mean,
+            few.mean,
+            xerr=many.sd,
+            yerr=few.sd,
+            fmt="o",
+            color=colormaps["tab20"]((number - 1) % 20),
+            elinewidth=0.7,
+            label=f"{number}  {row.recipe}",
+        )
+        axes.annotate(str(number), (many.mean, few.mean), xytext=(5, 4), textcoords="offset points", fontsize=9)
     unit = WORKLOADS[table.workload].unit
     axes.set_xlabel(f"many-shot test MAE ({unit})")
     axes.set_ylabel(f"few-shot test MAE ({unit})")
-    axes.set_title(f"{table.workload}: lower left is better")
+    axes.set_title(f"{table.workload}: lower left is better", fontsize=10)
     axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8)
     return _svg(figure)
 
 

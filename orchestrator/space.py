@@ -10,9 +10,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.cells import Axis, Cell, declared
-from orchestrator.errors import BadInput
 from orchestrator.records import Settings
-from workloads.hparams import Choice, Float, Int, UnknownName, Value
+from workloads.hparams import Choice, Float, Int, Value
 from workloads.metrics import HIGHER_IS_BETTER
 from workloads.seeds import seed_of
 
@@ -32,12 +31,6 @@ class Told:
     state: TrialState
     value: float | None = None
     curve: tuple[tuple[int, float], ...] = ()
-
-
-def check_sampler(name: str) -> None:
-    """Raises BadInput for an unknown sampler."""
-    if name not in SAMPLERS:
-        raise BadInput(str(UnknownName("sampler", name, SAMPLERS, "tune")))
 
 
 def direction(rule: str) -> Literal["minimize", "maximize"]:

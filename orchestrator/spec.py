@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
@@ -42,8 +42,8 @@ class Tune(Model):
     """
 
     trials: Count = 16
-    sampler: str = "tpe"
-    scheduler: str = "none"
+    sampler: Literal["tpe", "random"] = "tpe"
+    scheduler: Literal["none", "asha"] = "none"
     select_by: str = "val/mae/all"
     parallel: Count = 4
 

@@ -51,38 +51,36 @@ class LocalStore:
             raise StorageFailed(f"cannot read {self.root / key}: {err.strerror}") from err
 
     @contextlib.contextmanager
-    def _written(self, key: str, data: bytes) -> Iterator[tuple[Path, Path]]:
+    def _written(self, target: Path, data: bytes) -> Iterator[Path]:
         """A complete temporary file beside its target; it is gone afterwards whatever happens."""
-        target = self.root / key
-        temporary: Path | None = None
+        temporary = target.parent / f".tmp-{uuid.uuid4().hex}"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.parent / f".tmp-{uuid.uuid4().hex}"
             with temporary.open("xb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            yield temporary, target
-        except FileExistsError:
-            raise
+            yield temporary
         except OSError as err:
             raise StorageFailed(f"cannot write {target}: {err.strerror}") from err
         finally:
-            if temporary is not None:
+            with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
     def put(self, key: str, data: bytes) -> None:
         """Write to a temporary name and rename."""
-        with self._written(key, data) as (temporary, target):
+        target = self.root / key
+        with self._written(target, data) as temporary:
             temporary.replace(target)
 
     def create(self, key: str, data: bytes) -> bool:
         """Write to a temporary name and link it: unlike a rename, a link fails where the name exists."""
-        try:
-            with self._written(key, data) as (temporary, target):
+        target = self.root / key
+        with self._written(target, data) as temporary:
+            try:
                 os.link(temporary, target)
-        except FileExistsError:
-            return False
+            except FileExistsError:
+                return False
         return True
 
     def keys(self, prefix: str) -> list[str]:
@@ -110,7 +108,7 @@ def open_store(uri: str) -> Store:
     try:
         store.put(".writable", b"")
         store.delete(".writable")
-    except (StorageFailed, FileExistsError) as err:
+    except StorageFailed as err:
         raise BadInput(
             f"the storage folder must be writable: {err}; choose another with --storage or STORAGE="
         ) from err

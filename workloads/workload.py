@@ -60,7 +60,7 @@ class Data:
     fingerprint: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Workload:
     """A data set as a task.
 

@@ -1,0 +1,76 @@
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import BadInput, StorageFailed
+from orchestrator.store import LocalStore, open_store
+
+
+def test_what_was_put_is_read_and_a_second_put_replaces_it(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    assert store.get("a/b") is None
+    store.put("a/b", b"1")
+    store.put("a/b", b"2")
+    assert store.get("a/b") == b"2"
+
+
+def test_of_many_that_create_one_key_exactly_one_writes_it(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    won: list[int] = []
+    start = threading.Barrier(16)
+
+    def create(number: int) -> None:
+        start.wait()
+        if store.create("ledger/x", str(number).encode()):
+            won.append(number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert store.get("ledger/x") == str(won[0]).encode()
+    assert os.listdir(tmp_path / "ledger") == ["x"]
+
+
+def test_a_half_written_file_is_no_key(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put("ledger/x", b"1")
+    (tmp_path / "ledger" / ".tmp-left-by-a-crash").write_bytes(b"half")
+    assert store.keys("ledger/") == ["ledger/x"]
+    assert store.keys("nothing/") == []
+
+
+def test_deleting_twice_is_no_error(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put("x", b"1")
+    store.delete("x")
+    store.delete("x")
+    assert store.get("x") is None
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(BadInput, match="must be writable: .*choose another with --storage"):
+        open_store(str(tmp_path / "file" / "results"))
+
+
+def test_an_object_store_is_refused_while_there_is_none() -> None:
+    with pytest.raises(BadInput, match="storage must be a folder: got 's3://bucket/x'"):
+        open_store("s3://bucket/x")
+
+
+def test_a_write_that_fails_later_says_so(tmp_path: Path) -> None:
+    (tmp_path / "ledger").write_text("in the way")
+    with pytest.raises(StorageFailed, match="cannot write"):
+        LocalStore(tmp_path).put("ledger/x", b"1")
+
+
+def test_files_can_be_read_by_others_as_the_umask_allows(tmp_path: Path) -> None:
+    LocalStore(tmp_path).put("x", b"1")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~umask
