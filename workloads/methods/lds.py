@@ -42,7 +42,12 @@ def density_weights(
     `clip` bounds the counts of `inverse` (ages: 5 and 1000; the other published data sets do not clip). `truncate`
     drops the decimals of smoothed `inverse` counts, as the published code does (up to 3.8 % of a weight on AgeDB).
     Bins below `first_bin` are left out of the smoothing and get its weight (NYUD2: 7, with `border = "reflect"`).
+    Raises ValueError where there is nothing to weigh by.
     """
+    if clip[0] > clip[1]:
+        raise ValueError(f"clip_low must not exceed clip_high: got {clip[0]} and {clip[1]}")
+    if first_bin >= len(counts):
+        raise ValueError(f"first_bin must be a bin of the grid, 0 … {len(counts) - 1}: got {first_bin}")
     density = SCHEMES[scheme](counts, clip)[first_bin:]
     if kernel is not None and scheme != "none":
         window = kernel_window(kernel, width, sigma)

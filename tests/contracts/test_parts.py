@@ -1,0 +1,248 @@
+"""Laws that every objective, method and plan obeys."""
+
+import io
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping
+
+import pytest
+import torch
+from toys import TOYS
+
+from workloads.hparams import Choice, Field, Value
+from workloads.loop import Fit, settle
+from workloads.methods import METHODS
+from workloads.model import Model
+from workloads.objectives import OBJECTIVES
+from workloads.plans import PLANS
+from workloads.recipe import PARTS, Recipe
+from workloads.seam import Batch, Method, NoEffectWarning, TrainLabels
+
+CPU = torch.device("cpu")
+EPOCHS = 4
+DATA = {task: toy.load(None) for task, toy in TOYS.items()}
+
+
+def task_of(recipe: Recipe) -> str:
+    return next(task for task in TOYS if all(task in PARTS[part].tasks for part in recipe.parts))
+
+
+def fit(recipe: Recipe, settings: Mapping[str, Value] = {}, seed: int = 0, epochs: int = EPOCHS) -> Fit:
+    toy = TOYS[task_of(recipe)]
+    complete = settle(recipe, toy.settings, {"train.epochs": epochs, "train.keep": "last"}, settings)
+    return Fit(toy, DATA[toy.task], recipe, complete, seed, CPU)
+
+
+def outcome(run: Fit) -> dict[str, torch.Tensor]:
+    """Everything that a finished run leaves behind, flat."""
+    for _ in run:
+        pass
+    state = {**run.model.state_dict(), "loss": torch.tensor([epoch.loss for epoch in run.curve])}
+    return {**state, "prediction": torch.from_numpy(run.predict(run.data.test))}
+
+
+def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def recipe_with(part: str) -> Recipe:
+    """The plainest recipe that holds a part."""
+    if part in OBJECTIVES:
+        return Recipe(part)
+    return Recipe("l1", (part,)) if part in METHODS else Recipe("l1", (), part)
+
+
+def every_hparam() -> Iterator[tuple[str, Field]]:
+    for name, part in PARTS.items():
+        for field in part.Hparams.declared().values():
+            yield name, field
+
+
+HPARAMS = [pytest.param(name, field, id=f"{name}.{field.name}") for name, field in every_hparam()]
+
+REVEALING: Mapping[str, Mapping[str, Value]] = {
+    "lds.truncate": {"lds.kernel": "triang"},
+    "fds.start_smooth": {"fds.start_smooth": 3},
+    "fds.first_bin": {"fds.first_bin": 3},
+    "fds.last_bin": {"fds.last_bin": 12},
+    "inv.clip_low": {"inv.clip_low": 0},
+    "lds.clip_low": {"lds.clip_low": 0},
+    "inv.clip_high": {"inv.clip_high": 8},
+    "lds.clip_high": {"lds.clip_high": 8},
+    "lds.first_bin": {"lds.first_bin": 6},
+    "smogn.noise": {"smogn.rare": 0.5},
+    "smoter.rare": {"smoter.rare": 0.5},
+    "smogn.rare": {"smogn.rare": 0.5},
+}
+"""Settings under which a hyperparameter can show: values between the ends of a wide range, or siblings."""
+
+
+@pytest.mark.parametrize(("part", "field"), HPARAMS)
+def test_every_default_lies_in_its_range(part, field):
+    assert field.range.check(field.default) == field.default
+
+
+def candidates(part: str, field: Field) -> list[Value]:
+    """Values other than the default: every other option of a choice, or a few of the range."""
+    limits = field.range
+    if isinstance(limits, Choice):
+        return [option for option in limits.options if option != field.default]
+    revealing = REVEALING.get(f"{part}.{field.name}", {}).get(f"{part}.{field.name}")
+    values = [limits.low, limits.high] if revealing is None else [revealing]
+    return [value for value in values if value != field.default]
+
+
+@pytest.mark.parametrize(("part", "field"), HPARAMS)
+def test_every_hparam_moves_something(part, field):
+    name = f"{part}.{field.name}"
+    recipe = recipe_with(part)
+    if name == "ranksim.features":
+        recipe = Recipe("l1", ("fds", part))  # h differs from z only where something calibrates
+    context = {f"{part}.{sibling}": allowed[0] for sibling, allowed in field.only.siblings.items()}
+    context |= {key: value for key, value in REVEALING.get(name, {}).items() if key != name}
+    base = outcome(fit(recipe, context))
+    moved = [not _same_run(base, outcome(fit(recipe, {**context, name: value}))) for value in candidates(part, field)]
+    assert moved
+    # Each option of a choice is something else; of a number, one value may lie beyond what the data can show.
+    assert all(moved) if isinstance(field.range, Choice) else any(moved)
+
+
+def _same_run(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[key], b[key]) for key in ("loss", "prediction"))
+
+
+def compatible(names: tuple[str, ...]) -> bool:
+    slots = [METHODS[name].slot for name in names if METHODS[name].slot]
+    return len(slots) == len(set(slots))
+
+
+def subsets(task: str) -> list[tuple[str, ...]]:
+    names = [name for name, method in METHODS.items() if task in method.tasks]
+    every = itertools.chain.from_iterable(itertools.combinations(names, size) for size in range(len(names) + 1))
+    return [names for names in every if compatible(names)]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_subset_of_methods_trains(objective, plan):
+    task = OBJECTIVES[objective].tasks[0]
+    toy, data = TOYS[task], DATA[task]
+    rows = torch.arange(24)
+    x, y = data.train.inputs(rows, CPU), data.train.y[rows]
+    bins = torch.from_numpy(toy.grid.bin(y.numpy()))
+    train = TrainLabels(data.train.y, toy.grid, 6, 24)
+    everything = data.train.inputs(torch.arange(len(data.train.y)), CPU)
+    for methods in subsets(task):
+        recipe = Recipe(objective, methods, plan)
+        encoder, dim = toy.encoder(data)
+        model = Model(encoder, dim, recipe, {}, data.units)
+        model.fit(train)
+        model.seed(dict.fromkeys(("objective", "plan", *recipe.methods), 0), CPU)
+        model.train()
+        for stage in range(len(model.stages())):
+            loss = model.loss(Batch(x, y, bins, rows, stage, stage))
+            loss.backward()
+            assert torch.isfinite(loss), recipe
+            assert model.head.weight.grad is not None, recipe
+
+            def features(train_mode: bool = False, model: Model = model) -> tuple[torch.Tensor, torch.Tensor]:
+                return model.encoder(everything).detach(), data.train.y
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NoEffectWarning)  # one step may hold nothing to change
+                model.end_epoch(stage, stage, features)
+
+
+def test_methods_that_fill_one_slot_are_refused_together():
+    slotted = [name for name, method in METHODS.items() if method.slot]
+    for pair in itertools.combinations(slotted, 2):
+        with pytest.raises(ValueError, match="contradict each other"):
+            Recipe("l1", pair)
+
+
+LONG_RUNS = [
+    *(recipe_with(part) for part in PARTS),
+    Recipe("bmse", ("lds", "fds", "ranksim", "distloss", "smoter", "smogn"), "rrt"),
+    Recipe("l1", ("fds", "ranksim", "distloss", "ot", "smogn")),
+    Recipe("arb", ("fds", "ranksim", "ot"), "rrt"),
+]
+VARIANTS = [
+    *((recipe, {}) for recipe in LONG_RUNS),
+    (Recipe("l1", ("fds",)), {"fds.variant": "official"}),
+    (Recipe("l1", ("fds", "ranksim")), {"fds.variant": "official", "fds.statistics": "streaming"}),
+    (Recipe("bmse"), {"bmse.variant": "gai"}),
+    (Recipe("l1", ("lds", "fds")), {"train.optimizer": "sgd", "train.keep": "best"}),
+]
+
+
+@pytest.mark.parametrize(("recipe", "settings"), VARIANTS, ids=lambda value: str(value))
+def test_an_interrupted_run_equals_an_uninterrupted_one_bit_for_bit(recipe, settings):
+    whole = outcome(fit(recipe, settings))
+    for stop in range(1, EPOCHS):
+        first = fit(recipe, settings)
+        for epoch in first:
+            if epoch.epoch == stop - 1:
+                break
+        saved = io.BytesIO()
+        torch.save(first.state_dict(), saved)
+        saved.seek(0)
+        torch.rand(7)  # a new process has drawn other numbers
+        continued = fit(recipe, settings)
+        continued.load_state_dict(torch.load(saved, weights_only=True))
+        assert same(whole, outcome(continued)), f"interrupted after epoch {stop}"
+
+
+def test_a_run_gives_the_same_numbers_first_or_after_others():
+    first = [outcome(fit(recipe)) for recipe in LONG_RUNS]
+    again = [outcome(fit(recipe)) for recipe in reversed(LONG_RUNS)]
+    assert all(same(a, b) for a, b in zip(first, reversed(again), strict=True))
+
+
+def test_another_seed_gives_other_numbers():
+    recipe = Recipe("l1", ("ranksim", "smogn"))
+    assert not same(outcome(fit(recipe)), outcome(fit(recipe, seed=1)))
+
+
+class Idle(Method):
+    """Does nothing."""
+
+    source = "made up"
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_method_that_changes_nothing_warns_once(monkeypatch, plan):
+    monkeypatch.setitem(METHODS, "idle", Idle)
+    monkeypatch.setitem(PARTS, "idle", Idle)
+    with pytest.warns(NoEffectWarning, match="idle changed nothing up to epoch 0") as caught:
+        outcome(fit(Recipe("l1", ("idle",), plan)))
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("part", ["inv", "sqinv", "smoter"])
+def test_a_method_of_rare_labels_warns_where_none_is_rare(part):
+    toy, data = TOYS["regression"], DATA["regression"]
+    even = type(data)(
+        type(data.train)(torch.randn(60, 5), torch.arange(60.0) % 30), data.val, data.test, data.units, "e"
+    )
+    recipe = Recipe("l1", (part,))
+    run = Fit(toy, even, recipe, settle(recipe, toy.settings, {"train.epochs": 1}), 0, CPU)
+    with pytest.warns(NoEffectWarning, match=f"{part} changed nothing"):
+        outcome(run)
+
+
+def test_a_continued_run_does_not_warn_of_a_method_that_acted_before():
+    recipe = Recipe("l1", ("ranksim",), "rrt")  # a frozen encoder leaves RankSim nothing to do in stage 2
+    first = fit(recipe)
+    for epoch in first:
+        if epoch.epoch == EPOCHS - 2:
+            break
+    continued = fit(recipe)
+    continued.load_state_dict(first.state_dict())
+    outcome(continued)  # warnings are errors here
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_says_what_it_computes_and_where_from(part):
+    doc = PARTS[part].__doc__
+    assert doc and doc.splitlines()[0].endswith((".", ":")), part
+    assert PARTS[part].source
