@@ -63,7 +63,7 @@ class Model(nn.Module):
 
     def output(self, h: Tensor) -> Tensor:
         """Head output `[B, K]` in label units."""
-        out: Tensor = self.head(h)
+        out: Tensor = self.head(h).float()  # in half precision 120 mmHg come in steps of 0.5
         return torch.add(out * self.units.scale, self.units.offset)
 
     def forward(self, x: Tensor) -> Tensor:

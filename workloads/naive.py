@@ -35,17 +35,14 @@ def lds_weights(
 def calibrate(
     x: Tensor, mean: Tensor, var: Tensor, smoothed_mean: Tensor, smoothed_var: Tensor, clip: tuple[float, float]
 ) -> Tensor:
-    """One bucket's features `[n, D]`, dimension by dimension."""
+    """One bucket's features `[n, D]`."""
     if float(var.sum()) < 1e-10:
         return x
-    columns = []
-    for d in range(x.shape[1]):
-        if float(var[d]) == 0.0:
-            columns.append(x[:, d])
-            continue
-        factor = min(max(float(smoothed_var[d] / var[d]), clip[0]), clip[1])
-        columns.append((x[:, d] - mean[d]) * math.sqrt(factor) + smoothed_mean[d])
-    return torch.stack(columns, dim=1)
+    spread = var != 0
+    factor = torch.clamp(smoothed_var[spread] / var[spread], *clip)
+    moved = x.clone()
+    moved[:, spread] = (x[:, spread] - mean[spread]) * torch.sqrt(factor) + smoothed_mean[spread]
+    return moved
 
 
 def mirrored(place: int, size: int) -> int:
@@ -225,13 +222,8 @@ class PaperFDS:
 
 def rank(values: Tensor) -> Tensor:
     """Position of every value `[m]` from the largest, divided by m; of equal values the later one comes first."""
-    m = len(values)
-    numbers = values.tolist()
-    order = sorted(range(m), key=lambda j: (numbers[j], j), reverse=True)
-    result = torch.zeros_like(values)
-    for place, j in enumerate(order):
-        result[j] = (place + 1) / m
-    return result
+    descending = torch.argsort(values, stable=True).flip(0)
+    return (torch.argsort(descending) + 1).to(values.dtype) / len(values)
 
 
 class _BlackboxRank(torch.autograd.Function):
@@ -251,14 +243,22 @@ class _BlackboxRank(torch.autograd.Function):
 
 def ranksim_loss(features: Tensor, labels: Tensor, strength: float) -> Tensor:
     """Sum over anchors, one at a time; features `[m, D]` in ascending order of distinct labels `[m]`."""
-    rows = [f / f.norm() for f in features]
+    rows = features / features.norm(dim=1, keepdim=True)
     total = features.new_zeros(())
-    for i, anchor in enumerate(rows):
-        alike = torch.stack([anchor @ other for other in rows])
-        target = rank(torch.stack([-(labels[i] - y).abs() for y in labels]))
-        made: Tensor = _BlackboxRank.apply(alike, strength)  # type: ignore[no-untyped-call]
-        total = total + sum(((a - b) ** 2 for a, b in zip(made, target, strict=True)), start=total * 0) / len(rows)
+    for anchor, label in zip(rows, labels, strict=True):
+        target = rank(-(label - labels).abs())
+        made: Tensor = _BlackboxRank.apply(rows @ anchor, strength)  # type: ignore[no-untyped-call]
+        total = total + ((made - target) ** 2).sum() / len(rows)
     return total
+
+
+def one_per_label(labels: Tensor, choose: Callable[[int], int]) -> Tensor:
+    """Rows `[m]` of one sample of every distinct label, in the order of the labels; `choose(n)` is one of 0 … n − 1."""
+    rows = []
+    for label in sorted(set(labels.tolist())):
+        members = [i for i, other in enumerate(labels.tolist()) if other == label]
+        rows.append(members[choose(len(members))])
+    return torch.tensor(rows)
 
 
 def soft_sort(values: Tensor, strength: float) -> Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
-from toys import TOYS
 
+from toys import TOYS
 from workloads.hparams import Choice, Field, Value
 from workloads.loop import Fit, settle
 from workloads.methods import METHODS

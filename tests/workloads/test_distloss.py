@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from published import agedb, stsb
 from torch.testing import assert_close
 
+from published import agedb, stsb
 from workloads import naive
 from workloads.methods.distloss import dist_loss, kde_pseudo_labels, label_quantiles, soft_sort
 

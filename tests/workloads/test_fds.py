@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from published import agedb, stsb
 from torch.testing import assert_close
 
+from published import agedb, stsb
 from workloads import naive
 from workloads.labels import LabelGrid, kernel_window
 from workloads.methods.fds import FDS, bucket_statistics, calibrate

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from published import agedb, stsb
 
+from published import agedb, stsb
 from workloads.labels import LabelGrid, ShotLists, Shots, kernel_window, regions
 
 AGES = LabelGrid(0, 121, 121)

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from published import agedb, stsb
 from torch.testing import assert_close
 
+from published import agedb, stsb
 from workloads import naive
 from workloads.labels import LabelGrid, kernel_window
 from workloads.methods.lds import density_weights, lds_weights

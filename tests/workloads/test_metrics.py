@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from published import agedb, stsb
 from scipy import stats
 
+from published import agedb, stsb
 from workloads.labels import LabelGrid, Shots, regions
 from workloads.metrics import METRICS, Score, shot_metrics
 

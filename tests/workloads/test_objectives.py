@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from published import agedb
 from torch.testing import assert_close
 
+from published import agedb
 from workloads import naive
 from workloads.labels import LabelGrid
 from workloads.objectives import OBJECTIVES

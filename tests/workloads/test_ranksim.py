@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from published import agedb, stsb
 from torch.testing import assert_close
 
+from published import agedb, stsb
 from workloads import naive
 from workloads.methods.ranksim import one_per_label, ranks, ranksim_loss
 

@@ -22,22 +22,23 @@ def ranks(scores: Tensor) -> Tensor:
 
 
 class _RankLoss(torch.autograd.Function):
-    """Σ_anchors mean (rank(scores) − target)², with the blackbox gradient of the rank."""
+    """Σ_anchors mean (rank(z zᵀ) − target)², with the blackbox gradient of the rank."""
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, target: Tensor, strength: float, weight: float | None) -> Tensor:
+    def forward(ctx: Any, z: Tensor, target: Tensor, strength: float, weight: float | None) -> Tensor:
+        scores = z @ z.T
         rank = ranks(scores)
-        ctx.save_for_backward(scores, rank, target)
+        ctx.save_for_backward(z, scores, rank, target)
         ctx.strength, ctx.weight = strength, weight
         return (rank - target).square().mean(1).sum() * (1.0 if weight is None else weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        scores, rank, target = ctx.saved_tensors
+        z, scores, rank, target = ctx.saved_tensors
         upstream = (grad if ctx.weight is None else ctx.weight) * 2.0 * (rank - target) / rank.shape[1]
-        moved = ranks(scores + ctx.strength * upstream)
-        slope = (moved - rank) / (ctx.strength + 1e-8)
-        return slope if ctx.weight is None else slope * grad, None, None, None
+        slope = (ranks(scores + ctx.strength * upstream) - rank) / (ctx.strength + 1e-8)
+        slope = slope if ctx.weight is None else slope * grad
+        return (slope + slope.T) @ z, None, None, None  # one product, where autograd would make two
 
 
 def one_per_label(labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -74,9 +75,12 @@ def ranksim_loss(
     """
     rows = one_per_label(labels, generator)
     y = labels[rows]
-    z = normalize(features[rows].float(), dim=1)
+    z = features.index_select(0, rows)  # its gradient is cheaper than that of [rows]
+    z = normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
     target = ranks(-(y[:, None] - y[None, :]).abs().to(z.dtype))
-    return cast(Tensor, _RankLoss.apply(z @ z.T, target, strength, weight))  # type: ignore[no-untyped-call]  # torch
+    # Similarities of nearby labels differ by less than half precision can tell, and ranks are all that is looked at.
+    with torch.autocast(z.device.type, enabled=False):
+        return cast(Tensor, _RankLoss.apply(z, target, strength, weight))  # type: ignore[no-untyped-call]  # torch
 
 
 class RankSim(Method):
