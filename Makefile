@@ -13,7 +13,7 @@ DONE := $(VENV)/.installed
 WHERE = --storage "$(STORAGE)" $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep plan status report track ui test lint bench clean
+.PHONY: help setup sweep plan status report track ui test slow lint bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -45,8 +45,11 @@ track: $(DONE) ## bring MLflow up to date with the ledger
 ui: $(DONE) ## serve the MLflow UI on 127.0.0.1
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(abspath $(STORAGE))/mlflow.db" --host 127.0.0.1 --port $(PORT)
 
-test: $(DONE) ## run the tests; FAST=1 leaves the slow ones out
-	$(BIN)/python -m pytest $(if $(FAST),-m 'not slow') $(ARGS)
+test: $(DONE) ## run the tests, without those marked slow
+	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+slow: $(DONE) ## run the slow tests: real systems, killed and broken in many ways
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(DONE) ## ruff and mypy
 	$(BIN)/ruff format --check .

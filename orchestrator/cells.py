@@ -15,6 +15,7 @@ from workloads.hparams import Choice, Field, Range, UnknownName, Value
 from workloads.labels import REGIONS, regions
 from workloads.loop import Training, settle
 from workloads.metrics import METRICS
+from workloads.plugins import load_plugins
 from workloads.recipe import PARTS, Recipe, combine
 from workloads.seeds import seed_of
 from workloads.workload import Data, DataError, Workload
@@ -112,6 +113,7 @@ def expand(study: Study) -> list[Cell]:
     Checks everything that a trial would stumble over, the data included; raises BadInput.
     """
     try:
+        load_plugins(study.plugins)
         recipes = _recipes(study)
         _check_rule(study.tune.select_by)
         _check_space(study, recipes)

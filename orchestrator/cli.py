@@ -22,9 +22,10 @@ def _study(args: argparse.Namespace) -> "Study":
     from orchestrator.spec import Study
 
     short = {"storage": args.storage, "tune.trials": args.trials, "evaluate.seeds": args.seeds}
-    return Study.load(
-        args.study, [*args.set, *(f"{name}={value}" for name, value in short.items() if value is not None)]
-    )
+    given = [f"{name}={value}" for name, value in short.items() if value is not None]
+    if args.plugin:
+        given.append(f"plugins={json.dumps(args.plugin)}")
+    return Study.load(args.study, [*args.set, *given])
 
 
 def _say(text: str) -> None:
@@ -175,6 +176,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--trials", type=int, metavar="N", help="tuning trials per cell")
         command.add_argument("--seeds", type=int, metavar="N", help="evaluation seeds per cell")
         command.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override a key of the study")
+        command.add_argument("--plugin", action="append", metavar="MODULE", help="a module with methods of its own")
         if name == "plan":
             command.add_argument("--json", action="store_true", help="machine-readable")
         if name == "sweep":

@@ -10,8 +10,10 @@ import logging
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from clusters import Profile
@@ -28,6 +30,7 @@ from orchestrator.trial import Job, run
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -41,7 +44,8 @@ from ray.tune.search import Searcher
 REPORT_S: Final = 0.5
 """Without early stopping a worker reports this often, not every epoch: the driver handles some 800 results a second."""
 RETRIES: Final = 2
-"""How often a trial is tried again after its worker died."""
+"""How often a trial is given out again after its worker was lost. Tune's own retries leave out a worker that dies
+while it is being reset for the next trial, so they are not used."""
 
 
 class Observer(Protocol):
@@ -53,6 +57,9 @@ class Observer(Protocol):
     def finished(self, trial: Trial, record: Record) -> None:
         """A trial is in the ledger."""
 
+    def lost(self, trial: Trial, reason: str) -> None:
+        """A trial's worker was lost; the trial is given out again."""
+
     def tick(self) -> None:
         """Time passed."""
 
@@ -63,19 +70,20 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
     def setup(self, config: Mapping[str, Any]) -> None:
         """Begin a job; training happens in `step`."""
         self._report_s: float = config["report_s"]
-        self._rows = run(Job(**config["job"]))
+        job = Job(**config["job"])
+        self._epochs = job.epochs
+        self._rows = run(job)
 
     def step(self) -> dict[str, Any]:
         """Train for a while and report the epochs of it."""
         deadline = time.monotonic() + self._report_s
         rows: list[dict[str, Any]] = []
-        done = True
         for row in self._rows:
             rows.append(asdict(row))
-            if time.monotonic() >= deadline:
-                done = False
-                break
-        return {"rows": rows, "done": done}
+            # The last epoch is reported with the commit that follows it: no scheduler stops a trial that has ended.
+            if time.monotonic() >= deadline and row.epoch + 1 < self._epochs:
+                return {"rows": rows, "done": False}
+        return {"rows": rows, "done": True}
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Take the next job; the old one is closed first, so that its memory is free."""
@@ -126,6 +134,7 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         self._planner, self._ledger, self._observer = planner, ledger, observer
         self.failure: StorageFailed | None = None
         self.live: dict[str, Trial] = {}
+        self._losses: Counter[str] = Counter()
         self._rows: dict[str, dict[int, CurveRow]] = {}
         self._started: dict[str, Any] = {}
 
@@ -163,12 +172,21 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         self._finish(job, record)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker died, or its machine failed it, more often than is retried."""
+        """A worker died, or its machine failed it: try again, and record a failure when that does not help."""
         job = Job(**trial.config["job"])
-        text = str(trial.get_error() or "the worker died")
-        last = next((line for line in reversed(text.splitlines()) if line.strip()), text)
+        file = Path(trial.error_file or "")
+        text = file.read_text("utf-8", errors="replace") if file.is_file() else "the worker was lost"
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        reason = next((line for line in lines if "Error" in line), lines[-1])
+        self._losses[job.trial_id] += 1
+        if self._losses[job.trial_id] <= RETRIES:
+            planned = self._forget(job)
+            self._planner.give_back(planned)
+            with contextlib.suppress(Exception):
+                self._observer.lost(planned, reason)
+            return
         with self._storage():
-            record = self._commit(job, (), status="failed", error=last.strip(), log=text[-4000:])
+            record = self._commit(job, (), status="failed", error=reason, log=text[-4000:])
         self._finish(job, record)
 
     @contextlib.contextmanager
@@ -190,11 +208,14 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         return record
 
     def _finish(self, job: Job, record: Record) -> None:
-        trial = self.live.pop(job.trial_id)
-        del self._rows[job.trial_id], self._started[job.trial_id]
+        trial = self._forget(job)
         self._planner.finish(trial, record)
         with contextlib.suppress(Exception):
             self._observer.finished(trial, record)
+
+    def _forget(self, job: Job) -> Trial:
+        del self._rows[job.trial_id], self._started[job.trial_id]
+        return self.live.pop(job.trial_id)
 
 
 def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, observer: Observer) -> None:
@@ -227,7 +248,6 @@ def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obse
                 name=study.study,
                 storage_path=scratch,  # Tune's own files are of no use afterwards: the ledger replaces them
                 callbacks=[watch],
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
                 verbose=0,
             ),
@@ -258,8 +278,8 @@ def _ray(profile: Profile) -> Iterator[None]:
     """Connect to the profile's Ray, or start one on this machine; either way let go of it at the end."""
     os.environ.update(profile.environment)
     for quiet in ("ray.tune", "ray._private.authentication.authentication_token_setup"):
-        # The one misses result files that nobody wants, the other says at every start that tokens are on.
-        logging.getLogger(quiet).setLevel(logging.ERROR)
+        # The one misses result files that nobody wants and repeats errors, the other tells that tokens are on.
+        logging.getLogger(quiet).setLevel(logging.CRITICAL)
     options: dict[str, Any] = dict(profile.start)
     if profile.address is None:
         options.setdefault("num_cpus", len(os.sched_getaffinity(0)))

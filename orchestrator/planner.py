@@ -104,6 +104,12 @@ class Planner:
         plan.outcomes[trial.phase][trial.number] = record
         self._advance(plan)
 
+    def give_back(self, trial: Trial) -> None:
+        """Take back a trial whose worker was lost: it is given out again."""
+        plan = next(plan for plan in self.plans if plan.cell == trial.cell)
+        plan.running.discard((trial.phase, trial.number))
+        plan.charged -= trial.epochs
+
     def _waiting(self, plan: CellPlan) -> Iterator[Trial]:
         for phase, trials in plan.trials.items():
             for trial in trials:

@@ -46,6 +46,10 @@ class Display:
             error = (record.error or "unknown").splitlines()[0]
             self._say(f"failed: {trial.cell.name} {trial.phase} {trial.number}: {error}")
 
+    def lost(self, trial: Trial, reason: str) -> None:
+        """Said at once, too: it costs time, and may cost more."""
+        self._say(f"worker lost, trying again: {trial.cell.name} {trial.phase} {trial.number}: {reason}")
+
     def tick(self) -> None:
         """A plain line now and then where there is no terminal."""
         if not self._console.is_terminal and time.monotonic() - self._last_line >= LINE_EVERY_S:

@@ -81,7 +81,7 @@ class Study(Model):
     """A study: workloads × recipes, a tuning budget and evaluation seeds.
 
     `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`; `train` sets `train.*` for all
-    workloads, or for one under its name.
+    workloads, or for one under its name. `plugins` are modules that bring methods of their own.
     """
 
     study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
@@ -95,6 +95,7 @@ class Study(Model):
     tracking: Tracking = Tracking()
     storage: str = "results"
     data: str | None = None
+    plugins: tuple[str, ...] = ()
     checkpoint_every_s: Annotated[float, Field(ge=0)] = 30.0
 
     @classmethod

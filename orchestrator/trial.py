@@ -18,10 +18,12 @@ from orchestrator.cells import Trial
 from orchestrator.errors import StorageFailed
 from orchestrator.ledger import Ledger
 from orchestrator.records import CurveRow, Phase, Record, ScoreRow, Settings, now
+from orchestrator.spec import Study
 from workloads import WORKLOADS
 from workloads.labels import regions
 from workloads.loop import Epoch, Fit
 from workloads.metrics import Score, shot_metrics
+from workloads.plugins import load_plugins
 from workloads.recipe import Recipe
 from workloads.workload import Data
 
@@ -49,9 +51,10 @@ class Job:
     cpus: float
     gpus: float
     checkpoint_every_s: float
+    plugins: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, trial: Trial, attempt: int, study: Any, storage: str) -> "Job":
+    def of(cls, trial: Trial, attempt: int, study: Study, storage: str) -> "Job":
         """The job of a trial in a study."""
         return cls(
             trial_id=trial.id,
@@ -70,6 +73,7 @@ class Job:
             cpus=study.resources.cpus,
             gpus=study.resources.gpus,
             checkpoint_every_s=study.checkpoint_every_s,
+            plugins=study.plugins,
         )
 
     @property
@@ -114,6 +118,7 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
     rows: list[CurveRow] = []
     device = _device(job)
     try:
+        load_plugins(job.plugins)
         data = _data(job.workload, job.data_root)
         if data.fingerprint != job.data:
             raise RuntimeError(f"the data changed: the study began on {job.data}, this worker read {data.fingerprint}")

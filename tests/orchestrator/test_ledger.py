@@ -89,5 +89,5 @@ def test_predictions_are_kept_by_row(tmp_path: Path) -> None:
 def test_a_record_that_cannot_be_read_is_named_with_the_way_out(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     ledger.store.put("ledger/tune/abc.0.parquet", b"not parquet")
-    with pytest.raises(StorageFailed, match="tune record of trial abc .*remove it to train the trial again"):
+    with pytest.raises(StorageFailed, match=r"tune record of trial abc .*remove it to train the trial again"):
         ledger.find("abc", "tune")

@@ -79,7 +79,7 @@ def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str, message: 
 
 
 def test_an_unknown_study_is_answered_with_the_shipped_ones() -> None:
-    with pytest.raises(BadInput, match="shipped: .*did you mean 'quickstart'"):
+    with pytest.raises(BadInput, match=r"shipped: .*did you mean 'quickstart'"):
         Study.load("quickstrat", environ={})
 
 

@@ -33,7 +33,7 @@ def test_of_many_that_create_one_key_exactly_one_writes_it(tmp_path: Path) -> No
         thread.join()
     assert len(won) == 1
     assert store.get("ledger/x") == str(won[0]).encode()
-    assert os.listdir(tmp_path / "ledger") == ["x"]
+    assert [path.name for path in (tmp_path / "ledger").iterdir()] == ["x"]
 
 
 def test_a_half_written_file_is_no_key(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_deleting_twice_is_no_error(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(BadInput, match="must be writable: .*choose another with --storage"):
+    with pytest.raises(BadInput, match=r"must be writable: .*choose another with --storage"):
         open_store(str(tmp_path / "file" / "results"))
 
 
