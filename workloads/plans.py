@@ -20,8 +20,10 @@ class Once(Plan):
 class RRT(Plan):
     """Regressor re-training: train everything, then a fresh head on the frozen encoder.
 
-    Published runs give each stage the same number of epochs; here the two share the trial's epochs, so that every
-    recipe has the same budget.
+    As published, the encoder's parameters are frozen in the second stage while its BatchNorm statistics keep moving
+    (it stays in training mode), weights act from the second stage on, and both stages have the same learning rate and
+    schedule. Published runs give each stage all the epochs; here the two share the trial's, so that every recipe has
+    the same budget.
     """
 
     source: ClassVar[str] = "baseline RRT of Yang et al., ICML 2021, arXiv:2102.09554, Sec. 4.1"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from toys import TOYS
 from workloads.hparams import Choice, Field, Value
@@ -239,6 +240,37 @@ def test_a_continued_run_does_not_warn_of_a_method_that_acted_before():
     continued = fit(recipe)
     continued.load_state_dict(first.state_dict())
     outcome(continued)  # warnings are errors here
+
+
+@pytest.mark.parametrize("recipe", LONG_RUNS, ids=str)
+def test_every_part_trains_in_half_precision(recipe):
+    run = fit(recipe, {"train.precision": "bf16"}, epochs=2)
+    finished = outcome(run)
+    assert torch.isfinite(finished["loss"]).all() and torch.isfinite(finished["prediction"]).all()
+
+
+WAITS = frozenset({"ranksim"})
+"""Methods that wait for the device once a step; the reason is written beside the line."""
+
+
+@pytest.mark.parametrize("part", [name for name, part in PARTS.items() if name not in PLANS])
+def test_no_hook_waits_for_the_device_unless_it_says_so(part):
+    # Fake tensors have no values: whatever would read one (item, a mask as an index, if) raises.
+    recipe = recipe_with(part)
+    toy = TOYS[task_of(recipe)]
+    run = fit(recipe)
+    for _ in run:  # past every warm-up
+        pass
+    rows = torch.arange(16)
+    x, y = run.data.train.inputs(rows, CPU), run.data.train.y[rows]
+    batch = (x, y, torch.from_numpy(toy.grid.bin(y.numpy())), rows)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        given = Batch(*(mode.from_tensor(value) for value in batch), EPOCHS, 0)
+        if part in WAITS:
+            with pytest.raises(DynamicOutputShapeException):
+                run.model.loss(given)
+        else:
+            run.model.loss(given).backward()
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -6,7 +6,9 @@ from torch.testing import assert_close
 
 from published import agedb, stsb
 from workloads import naive
-from workloads.methods.distloss import dist_loss, kde_pseudo_labels, label_quantiles, soft_sort
+from workloads.labels import LabelGrid
+from workloads.methods.distloss import DistLoss, dist_loss, kde_pseudo_labels, label_quantiles, soft_sort
+from workloads.seam import TrainLabels
 
 ELEMENTS = {
     "l1": lambda target, pred: (pred - target).abs(),
@@ -43,6 +45,11 @@ def test_soft_sort_is_the_plain_sort_at_the_published_strength():
     assert_close(soft, values.sort().values, rtol=0, atol=1e-10)
     (grad,) = torch.autograd.grad((soft * torch.arange(256)).sum(), values)
     assert_close(grad, values.detach().argsort().argsort().double())
+
+
+def test_a_soft_sort_without_strength_is_refused():
+    with pytest.raises(ValueError, match="strength must be positive"):
+        soft_sort(torch.zeros(3), 0.0)
 
 
 def test_soft_sort_pulls_far_neighbours_to_a_distance_of_one_over_strength():
@@ -95,6 +102,18 @@ def test_a_batch_of_any_size_gets_as_many_pseudo_labels(n):
     for pseudo in (kde_pseudo_labels(labels, n, 0.3, 0, 10, 1), label_quantiles(labels, n, 0.3, 0.0, 10.0)):
         assert len(pseudo) == n
         assert torch.equal(pseudo, pseudo.sort().values)
+
+
+@pytest.mark.parametrize(("labels", "end"), [(agedb, 120), (stsb, 5)])
+def test_the_apportioning_option_covers_the_labels_of_the_grid(labels, end):
+    y = labels("train")
+    grid = LabelGrid(0, 121, 121) if end == 120 else LabelGrid(0, 5, 50)
+    method = DistLoss(DistLoss.Hparams(pseudo="kde"))
+    method.fit(TrainLabels(y, grid, 4, 512))
+    step = 1.0 if end == 120 else 0.1
+    golden = kde_pseudo_labels(y, 512, 0.5, 0.0, end, step)
+    assert_close(method.pseudo_labels(512, torch.device("cpu")), golden)
+    assert len(method.pseudo_labels(30, torch.device("cpu"))) == 30
 
 
 def test_quantiles_without_smoothing_are_those_of_the_labels():

@@ -104,6 +104,19 @@ def test_streamed_statistics_equal_those_of_a_pass_over_the_same_features(varian
     assert_close(streamed.shift, passed.shift, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize(("variant", "mode"), [("paper", False), ("official", True)])
+def test_the_pass_over_the_data_is_in_the_mode_of_the_variant(variant, mode):
+    labels, grid = random_ages()
+    asked = []
+
+    def pass_over(train_mode=False):
+        asked.append(train_mode)
+        return torch.zeros(len(labels), DIM), labels
+
+    make(grid, labels, variant=variant).end_epoch(0, pass_over)
+    assert asked == [mode]
+
+
 def test_dense_features_are_moved_pixel_by_pixel():
     labels, grid = random_ages()
     generator = torch.Generator().manual_seed(1)

@@ -57,6 +57,38 @@ def label_quantiles(
     return quantiles(torch.from_numpy(knots), torch.from_numpy(cdf), n).float()
 
 
+def kde(labels: Tensor, bandwidth: float, points: Floats) -> Floats:
+    """A Gaussian KDE of the labels at points `[P]`, with sum 1; `bandwidth` in standard deviations of the labels."""
+    values, counts, spread = _spread(labels)
+    width = max(bandwidth * spread, 1e-9 * float(np.ptp(points)))
+    # Distances from the nearest label: with a narrow bandwidth every exponential would underflow to 0.
+    squares = ((points[:, None] - values) / width) ** 2
+    density: Floats = np.exp(-0.5 * (squares - squares.min())) @ counts
+    return density / float(density.sum())
+
+
+def apportion(density: Floats, n: int) -> Ints:
+    """How many of n pseudo-labels each point gets, `[P]`, from a density `[P]` with sum 1; see `kde_pseudo_labels`."""
+    expected = density * n
+    lower, upper = np.cumsum(expected), np.cumsum(expected[::-1])[::-1]
+    first, last = int(np.argmax(lower >= 1)), len(density) - 1 - int(np.argmax(upper[::-1] >= 1))
+    made = np.rint(expected).astype(np.int64)
+    made[:first], made[first] = 0, np.rint(lower[first])
+    made[last + 1 :], made[last] = 0, np.rint(upper[last])
+
+    window = len(density) // 2 or 1
+    while rest := n - int(made.sum()):
+        near = min(abs(rest), window)
+        start = min(max(int(np.argmax(density)) - near // 2, 0), len(density) - near)
+        made[start : start + near] += np.sign(rest)
+        made = np.maximum(made, 0)
+    return made
+
+
+def _points(low: float, high: float, step: float) -> Floats:
+    return np.arange(round((high - low) / step) + 1, dtype=np.float64) * step + low
+
+
 def kde_pseudo_labels(labels: Tensor, n: int, bandwidth: float, low: float, high: float, step: float) -> Tensor:
     """Pseudo-labels `[n]` float32, ascending, apportioned to the points low, low + step, …, high as published.
 
@@ -68,25 +100,8 @@ def kde_pseudo_labels(labels: Tensor, n: int, bandwidth: float, low: float, high
     The published code adds what it should take away, and leaves most of a small batch at 0 (14 of 16 on STS-B); this
     always returns n labels. Source: Nie et al., ICLR 2025, arXiv:2411.15216.
     """
-    values, counts, spread = _spread(labels)
-    points = np.arange(round((high - low) / step) + 1) * step + low
-    scaled = (points[:, None] - values) / max(bandwidth * spread, 1e-9 * (high - low))
-    density = np.exp(-0.5 * scaled**2) @ counts
-    expected = density / density.sum() * n
-
-    lower, upper = np.cumsum(expected), np.cumsum(expected[::-1])[::-1]
-    first, last = int(np.argmax(lower >= 1)), len(points) - 1 - int(np.argmax(upper[::-1] >= 1))
-    made = np.rint(expected).astype(np.int64)
-    made[:first], made[first] = 0, np.rint(lower[first])
-    made[last + 1 :], made[last] = 0, np.rint(upper[last])
-
-    window = len(points) // 2 or 1
-    while rest := n - int(made.sum()):
-        near = min(abs(rest), window)
-        start = min(max(int(np.argmax(density)) - near // 2, 0), len(points) - near)
-        made[start : start + near] += np.sign(rest)
-        made = np.maximum(made, 0)
-    return torch.from_numpy(np.repeat(points, made)).float()
+    points = _points(low, high, step)
+    return torch.from_numpy(np.repeat(points, apportion(kde(labels, bandwidth, points), n))).float()
 
 
 def dist_loss(pred: Tensor, pseudo: Tensor, loss: str = "l1", strength: float = 0.0) -> Tensor:
@@ -105,8 +120,11 @@ def soft_sort(values: Tensor, strength: float) -> Tensor:
 
     isotonic = the nearest non-increasing sequence, here from the minimax formula min_{a ≤ i} max_{b ≥ i} mean(a … b)
     instead of pooling one by one: O(n²) numbers, no loop, any device. Equals the plain sort when no gap exceeds 1/ε.
+    Raises ValueError for a strength that is not positive.
     Source: Blondel et al., ICML 2020, arXiv:2002.08871, Prop. 3, with l2 regularisation.
     """
+    if strength <= 0:
+        raise ValueError(f"strength must be positive: got {strength}; sort plainly instead")
     w = values.sort(descending=True).values
     n = len(w)
     rho = torch.arange(n, 0, -1, device=w.device, dtype=torch.float64) / strength
@@ -150,6 +168,7 @@ class DistLoss(Method):
 
         weight: Annotated[float, Float(1e-2, 1e2, log=True)] = 1.0
         bandwidth: Annotated[float, Float(0.01, 1.0, log=True)] = 0.5
+        pseudo: Annotated[str, Choice("quantile", "kde", tune=False)] = "quantile"
         loss: Annotated[str, Choice(*ELEMENTWISE, tune=False)] = "l1"
         strength: Annotated[float, Float(0.0, 100.0, tune=False)] = 0.0
 
@@ -158,13 +177,31 @@ class DistLoss(Method):
     cdf: Tensor
 
     def fit(self, train: TrainLabels) -> None:
-        """Keep the distribution function of the training labels."""
-        knots, cdf = smoothed_cdf(train.y, self.hparams.bandwidth, train.grid.low, train.grid.high)
+        """Keep the distribution function of the training labels, or their density at the bins' lower ends."""
+        p, grid = self.hparams, train.grid
+        if p.pseudo == "kde":
+            # The last point is the grid's end where labels reach it (scores 0 … 5), else the last bin (ages 0 … 120).
+            self._at = _points(
+                grid.low, grid.high if train.y.max() >= grid.high else grid.high - grid.width, grid.width
+            )
+            self._density = kde(train.y, p.bandwidth, self._at)
+            self._apportioned: dict[int, Tensor] = {}
+            return
+        knots, cdf = smoothed_cdf(train.y, p.bandwidth, grid.low, grid.high)
         self.register_buffer("knots", torch.from_numpy(knots).float())
         self.register_buffer("cdf", torch.from_numpy(cdf).float())
+
+    def pseudo_labels(self, n: int, device: torch.device) -> Tensor:
+        """Ascending pseudo-labels `[n]`."""
+        if self.hparams.pseudo == "quantile":
+            return quantiles(self.knots, self.cdf, n)
+        if n not in self._apportioned:  # once per batch size: a full batch, and the last
+            made = np.repeat(self._at, apportion(self._density, n))
+            self._apportioned[n] = torch.from_numpy(made).float().to(device)
+        return self._apportioned[n]
 
     def penalty(self, step: Step) -> Tensor:
         """The weighted distance, a scalar."""
         p = self.hparams
         pred = step.pred.flatten()
-        return p.weight * dist_loss(pred, quantiles(self.knots, self.cdf, len(pred)), p.loss, p.strength)
+        return p.weight * dist_loss(pred, self.pseudo_labels(len(pred), pred.device), p.loss, p.strength)

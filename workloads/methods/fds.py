@@ -83,7 +83,8 @@ class FDS(Method):
     `first_bin` and `last_bin` end the buckets (AgeDB-DIR: 3 and 99): bins beyond are merged into the end buckets;
     officially only in calls that also hold a sample of the end bin itself.
 
-    Defaults are those of the published commands for ages.
+    It can be driven alone: `fds.fit(train)`, then `fds.update(epoch, features, labels)` at the end of every epoch and
+    `fds.calibrate(z, batch)` in between. Defaults are those of the published commands for ages.
     """
 
     source: ClassVar[str] = "Yang et al., ICML 2021, arXiv:2102.09554, Sec. 3.2"

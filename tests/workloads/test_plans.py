@@ -1,0 +1,47 @@
+"""Plans: what is trained in which stage."""
+
+import pytest
+import torch
+
+from toys import TOYS
+from workloads.loop import Fit, settle
+from workloads.plans import PLANS
+from workloads.recipe import Recipe
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_shares_of_the_stages_add_up_to_1(plan):
+    for hparams in ({}, {"head_share": 0.2} if plan == "rrt" else {}):
+        stages = PLANS[plan](PLANS[plan].Hparams.of(hparams, plan)).stages()
+        assert sum(stage.share for stage in stages) == pytest.approx(1.0)
+
+
+def test_retraining_moves_a_fresh_head_and_the_batch_statistics_and_freezes_the_encoder():
+    toy, recipe = TOYS["regression"], Recipe.parse("l1 + sqinv + fds + rrt")
+    data = toy.load(None)
+    settings = settle(recipe, toy.settings, {"train.epochs": 4, "train.keep": "last"})
+    run = Fit(toy, data, recipe, settings, 0, torch.device("cpu"))
+    before, stages = {}, []
+    for epoch in run:
+        stages.append(epoch.stage)
+        if epoch.epoch == 1:
+            before = {name: value.clone() for name, value in run.model.state_dict().items() if torch.is_tensor(value)}
+    after = run.model.state_dict()
+    assert stages == [0, 0, 1, 1]
+    encoder = dict(run.model.encoder.named_parameters())
+    assert all(torch.equal(after[f"encoder.{name}"], before[f"encoder.{name}"]) for name in encoder)
+    assert not torch.equal(after["encoder.1.running_mean"], before["encoder.1.running_mean"])
+    assert not torch.equal(after["head.weight"], before["head.weight"])
+    assert not torch.equal(after["methods.fds.mean"], before["methods.fds.mean"])
+
+
+@pytest.mark.parametrize(("plan", "acts"), [("once", True), ("rrt", False)])
+def test_weights_act_in_the_last_stage_only(plan, acts):
+    toy = TOYS["regression"]
+    losses = []
+    for text in (f"l1 + {plan}", f"l1 + sqinv + {plan}"):
+        recipe = Recipe.parse(text)
+        settings = settle(recipe, toy.settings, {"train.epochs": 2})
+        losses.append([epoch.loss for epoch in Fit(toy, toy.load(None), recipe, settings, 0, torch.device("cpu"))])
+    assert (losses[0][0] != losses[1][0]) == acts
+    assert losses[0][1] != losses[1][1]
