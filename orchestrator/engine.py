@@ -234,7 +234,7 @@ def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obse
         watch.begin(trial)
         return {"cell": trial.cell.name, "job": asdict(job), "report_s": 0.0 if make else REPORT_S}
 
-    with _ray(profile), tempfile.TemporaryDirectory(prefix="tailsweep-") as scratch:
+    with connect(profile), tempfile.TemporaryDirectory(prefix="tailsweep-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": study.resources.cpus, "gpu": study.resources.gpus}),
             tune_config=tune.TuneConfig(
@@ -274,7 +274,7 @@ def concurrency(study: Study) -> int:
 
 
 @contextlib.contextmanager
-def _ray(profile: Profile) -> Iterator[None]:
+def connect(profile: Profile) -> Iterator[None]:
     """Connect to the profile's Ray, or start one on this machine; either way let go of it at the end."""
     os.environ.update(profile.environment)
     for quiet in ("ray.tune", "ray._private.authentication.authentication_token_setup"):

@@ -47,21 +47,21 @@ class Projection:
     def __init__(self, study: Study, ledger: Ledger) -> None:
         uri = tracking_uri(study)
         self._study, self._ledger = study, ledger
-        self._client = mlflow.MlflowClient(uri)
-        experiment = self._client.get_experiment_by_name(study.study)
+        self.client = mlflow.MlflowClient(uri)
+        experiment = self.client.get_experiment_by_name(study.study)
         if experiment is None:
             folder = Path(study.storage).expanduser().resolve() / "mlartifacts"
-            self._experiment = self._client.create_experiment(
+            self.experiment = self.client.create_experiment(
                 study.study, artifact_location=folder.as_uri() if uri.startswith("sqlite:") else None
             )
         else:
-            self._experiment = experiment.experiment_id
+            self.experiment = experiment.experiment_id
         self._runs = {(run.data.tags.get(KIND), run.data.tags.get(NAME)): run for run in self._existing()}
 
     def _existing(self) -> Iterator[Run]:
         token: str | None = None
         while token != "":
-            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
             yield from page
             token = page.token or ""
 
@@ -80,7 +80,7 @@ class Projection:
                 if run is not None and DONE in run.data.tags:
                     continue
                 if run is not None:
-                    self._client.delete_run(run.info.run_id)
+                    self.client.delete_run(run.info.run_id)
                 self._runs["trial", name] = self._send(phase, record, name, parent.info.run_id)
                 sent += 1
             self._aggregate(plan, parent)
@@ -90,8 +90,8 @@ class Projection:
         key = ("cell", plan.cell.name)
         if key not in self._runs:
             tags = {KIND: "cell", NAME: plan.cell.name, "workload": plan.cell.workload, "recipe": str(plan.cell.recipe)}
-            self._runs[key] = self._client.create_run(self._experiment, tags=tags, run_name=plan.cell.name)
-            self._client.set_terminated(self._runs[key].info.run_id)
+            self._runs[key] = self.client.create_run(self.experiment, tags=tags, run_name=plan.cell.name)
+            self.client.set_terminated(self._runs[key].info.run_id)
         return self._runs[key]
 
     def _send(self, phase: Phase, record: Record, name: str, parent: str) -> Run:
@@ -108,8 +108,8 @@ class Projection:
         }
         if record.error:
             tags["error"] = record.error[:500]
-        run = self._client.create_run(
-            self._experiment,
+        run = self.client.create_run(
+            self.experiment,
             start_time=_ms(record.started),
             tags=tags,
             run_name=f"{record.recipe} {phase} {record.number}",
@@ -118,12 +118,12 @@ class Projection:
         settings = {**record.settings, "seed": record.seed, "epochs": record.epochs}
         params = [Param(key, str(value)) for key, value in settings.items()]
         for start in range(0, len(params), 100):
-            self._client.log_batch(run_id, params=params[start : start + 100])
+            self.client.log_batch(run_id, params=params[start : start + 100])
         metrics = list(_metrics(record, stamp))
         for start in range(0, len(metrics), BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + BATCH])
-        self._client.set_terminated(run_id, STATUS[record.status], end_time=stamp)
-        self._client.set_tag(run_id, DONE, "1")
+            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+        self.client.set_terminated(run_id, STATUS[record.status], end_time=stamp)
+        self.client.set_tag(run_id, DONE, "1")
         run.data.tags[DONE] = "1"
         return run
 
@@ -145,7 +145,7 @@ class Projection:
         tags = [RunTag(DONE, mark)]
         if plan.selected is not None:
             tags.append(RunTag("selected", plan.selected.trial_id))
-        self._client.log_batch(parent.info.run_id, metrics=metrics, tags=tags)
+        self.client.log_batch(parent.info.run_id, metrics=metrics, tags=tags)
         parent.data.tags[DONE] = mark
 
     def upload(self) -> None:
@@ -154,11 +154,11 @@ class Projection:
         contents = {name: self._ledger.store.get(f"{self._study.study}/{name}") for name in OUTPUTS}
         if key not in self._runs:
             tags = {KIND: "study", NAME: self._study.study}
-            self._runs[key] = self._client.create_run(self._experiment, tags=tags, run_name="tables and report")
-            self._client.set_terminated(self._runs[key].info.run_id)
+            self._runs[key] = self.client.create_run(self.experiment, tags=tags, run_name="tables and report")
+            self.client.set_terminated(self._runs[key].info.run_id)
         for name, data in contents.items():
             if data is not None:
-                self._client.log_text(self._runs[key].info.run_id, data.decode(), name)
+                self.client.log_text(self._runs[key].info.run_id, data.decode(), name)
 
 
 def _ms(when: Any) -> int:

@@ -31,7 +31,7 @@ LAYERS = [
     {"orchestrator.cli", "orchestrator.bench"},
 ]
 ONLY_HERE = {
-    "ray": {"orchestrator.engine", "orchestrator.early_stopping"},
+    "ray": {"orchestrator.engine", "orchestrator.early_stopping", "orchestrator.bench"},
     "mlflow": {"orchestrator.tracking"},
     "optuna": {"orchestrator.space", "orchestrator.planner"},
     "matplotlib": {"orchestrator.plots"},

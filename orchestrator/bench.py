@@ -1,0 +1,233 @@
+"""The performance claims, measured side by side in one run: `make bench`.
+
+Absolute times belong to the machine; the ratios are the claims.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ray import tune
+from rich.console import Console
+
+from clusters import profile
+from orchestrator.cells import Trial, expand
+from orchestrator.engine import connect, sweep
+from orchestrator.ledger import Ledger
+from orchestrator.planner import Planner
+from orchestrator.records import CurveRow, Record, ScoreRow, now
+from orchestrator.spec import Study
+from orchestrator.tracking import Projection
+from workloads import bench as parts
+
+TRIALS = 60
+RECORDS = 2000
+
+
+def _study(storage: str, **changes: Any) -> Study:
+    tree: dict[str, Any] = {
+        "study": "bench",
+        "workloads": ["nhanes-sbp"],
+        "recipes": {"also": ["l1", "mse"]},
+        "tune": {"trials": TRIALS // 2 - 1, "parallel": 4, "sampler": "random"},
+        "evaluate": {"seeds": 1},
+        "train": {"epochs": 1},
+        "storage": storage,
+    }
+    return Study.of({**tree, **changes})
+
+
+class _Silent:
+    """An observer that notes when trials end."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[float, float]] = []
+
+    def began(self, trial: Trial) -> None:
+        """Nothing."""
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        """Note the time and the training time."""
+        self.ends.append((time.monotonic(), record.wall_s))
+
+    def lost(self, trial: Trial, reason: str) -> None:
+        """Nothing."""
+
+    def tick(self) -> None:
+        """Nothing."""
+
+
+class _Nothing(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
+    """The floor: a class trainable that does nothing, on warm actors."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def step(self) -> dict[str, Any]:
+        """One result."""
+        return {"ended": time.monotonic(), "done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Ready."""
+        return True
+
+
+class _Ends(tune.Callback):  # type: ignore[misc]
+    """Times at which Tune saw trials end."""
+
+    times: list[float] = []  # noqa: RUF012  # shared on purpose: Tune works on a copy
+
+    def on_trial_complete(self, **info: Any) -> None:
+        """Note the time."""
+        self.times.append(time.monotonic())
+
+
+def engine() -> list[tuple[str, str]]:
+    """Time of a trial on warm actors beyond its training: ours against a trainable that does nothing."""
+    observer = _Silent()
+    with tempfile.TemporaryDirectory() as storage, connect(profile("local")):
+        tune.Tuner(
+            tune.with_resources(_Nothing, {"cpu": 1}),
+            tune_config=tune.TuneConfig(num_samples=TRIALS, max_concurrent_trials=2, reuse_actors=True),
+            run_config=tune.RunConfig(
+                storage_path=storage,
+                verbose=0,
+                callbacks=[_Ends()],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+        floor = median(_gaps(_Ends.times))
+    with tempfile.TemporaryDirectory() as storage:
+        study = _study(storage)
+        ledger = Ledger(storage)
+        sweep(study, Planner(study, expand(study), ledger.find), ledger, profile("local"), observer)
+    ends, walls = zip(*observer.ends, strict=True)
+    cores = min(2, len(os.sched_getaffinity(0)))
+    ours = median(_gaps(list(ends))) - median(walls) / cores
+    return [
+        ("engine, per trial on warm actors", f"{1000 * ours:.0f} ms beyond training"),
+        ("  a Tune class trainable that does nothing", f"{1000 * floor:.0f} ms; ratio {ours / floor:.2f}"),
+    ]
+
+
+def _gaps(times: list[float]) -> list[float]:
+    """Differences of neighbours, without the first third: actors are warm then."""
+    later = sorted(times)[len(times) // 3 :]
+    return [b - a for a, b in pairwise(later)]
+
+
+def _record(trial: Trial, number: int) -> Record:
+    scores = tuple(
+        ScoreRow(m, r, 1.0 + number, 10) for m in ("mae", "gm") for r in ("all", "many", "medium", "few", "zero")
+    )
+    return Record(
+        trial_id=f"{number:020x}",
+        study="bench",
+        workload=trial.cell.workload,
+        data=trial.cell.data,
+        recipe=str(trial.cell.recipe),
+        settings=trial.settings,
+        seed=trial.seed,
+        number=number,
+        status="completed",
+        epochs=30,
+        epochs_run=30,
+        kept_epoch=29,
+        val=scores,
+        test=scores,
+        curve=tuple(CurveRow(e, 0, 1.0, scores) for e in range(30)),
+        started=now(),
+        finished=now(),
+    )
+
+
+def ledger() -> list[tuple[str, str]]:
+    """Committing and reading records, against writing and reading plain files of the same size."""
+    with tempfile.TemporaryDirectory() as storage:
+        trial = expand(_study(storage))[0].trial("evaluate", 0, {})
+        book = Ledger(storage)
+        commit = _time(lambda: [book.commit(_record(trial, n), "evaluate") for n in range(RECORDS)])
+        read = _time(lambda: book.read("evaluate"))
+        size = len(book.store.get(book.store.keys("ledger/evaluate/")[0]) or b"")
+        plain = Path(storage) / "plain"
+        plain.mkdir()
+        payload = os.urandom(size)
+        write = _time(lambda: [(plain / str(n)).write_bytes(payload) for n in range(RECORDS)])
+        load = _time(lambda: [(plain / str(n)).read_bytes() for n in range(RECORDS)])
+    return [
+        ("ledger, commit of a record (synced to disk)", f"{1000 * commit / RECORDS:.2f} ms; {size} bytes"),
+        ("  a plain file of the same size, not synced", f"{1000 * write / RECORDS:.2f} ms; ratio {commit / write:.0f}"),
+        ("ledger, read of a record", f"{1000 * read / RECORDS:.2f} ms"),
+        ("  a plain file of the same size", f"{1000 * load / RECORDS:.2f} ms; ratio {read / load:.0f}"),
+    ]
+
+
+def tracking() -> list[tuple[str, str]]:
+    """Metrics into MLflow on SQLite by our projection, against one call per metric."""
+    with tempfile.TemporaryDirectory() as storage:
+        study = _study(storage)
+        planner = Planner(study, expand(study)[:1], lambda trial_id, phase: None)
+        trials: list[Trial] = []
+        while len(trials) < 20 and (trial := planner.next()) is not None:
+            trials.append(trial)
+            planner.finish(trial, replace(_record(trial, trial.number), trial_id=trial.id))
+        projection = Projection(study, Ledger(storage))
+        sent = _time(lambda: projection.update(planner.plans))
+        metrics = len(trials) * (30 * 11 + 20 + 1)
+        client: Any = projection.client
+        run = client.create_run(projection.experiment).info.run_id
+        single = _time(lambda: [client.log_metric(run, "m", float(n), step=n) for n in range(100)]) / 100
+    rate = metrics / sent
+    return [
+        ("MLflow projection on SQLite, off the driver", f"{rate:.0f} metrics/s, runs included"),
+        ("  one log_metric call after the other", f"{1 / single:.0f} metrics/s; ratio {rate * single:.1f}"),
+    ]
+
+
+def command_line() -> list[tuple[str, str]]:
+    """`tailsweep --help` against starting Python, and against importing torch."""
+
+    def start(*args: str) -> float:
+        return median(_time(lambda: subprocess.run([sys.executable, *args], capture_output=True)) for _ in range(5))
+
+    ours, bare = start("-m", "orchestrator.cli", "--help"), start("-c", "pass")
+    torch = start("-c", "import torch")
+    return [
+        ("tailsweep --help", f"{1000 * ours:.0f} ms"),
+        ("  python -c pass", f"{1000 * bare:.0f} ms; ratio {ours / bare:.1f}"),
+        ("  python -c 'import torch'", f"{1000 * torch:.0f} ms; ratio {ours / torch:.2f}"),
+    ]
+
+
+def _time(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and print; `--json` for programs."""
+    console = Console()
+    found: dict[str, list[tuple[str, str]]] = {}
+    for measure in (command_line, ledger, tracking, engine):
+        found[measure.__name__] = measure()
+        if "--json" not in sys.argv:
+            for name, value in found[measure.__name__]:
+                console.print(f"{name:46} {value}", highlight=False, markup=False)
+    if "--json" in sys.argv:
+        console.print_json(json.dumps(found))
+        return
+    parts.main()
+
+
+if __name__ == "__main__":
+    main()
