@@ -47,6 +47,8 @@ def calibrate(
 
 def mirrored(place: int, size: int) -> int:
     """A place beyond the ends, mirrored at the first or the last without repeating it."""
+    if size == 1:
+        return 0
     while not 0 <= place < size:
         place = -place if place < 0 else 2 * (size - 1) - place
     return place
@@ -191,8 +193,8 @@ class PaperFDS:
             rows.append((row - self.mean[b]) * factor + self.smoothed_mean[b])
         return torch.stack(rows)
 
-    def end_epoch(self, features: Tensor, buckets: Tensor) -> None:
-        """Statistics of the epoch's raw features, then their smoothing."""
+    def end_epoch(self, features: Tensor, buckets: Tensor, epoch: int) -> None:
+        """Statistics of the epoch's raw features, then their smoothing; every epoch is treated alike."""
         for b in sorted(set(buckets.tolist())):
             rows = features[buckets == b]
             n = len(rows)

@@ -30,23 +30,20 @@ def features(labels, generator, dim=DIM):
     return z
 
 
-def trace(fds, reference, grid, labels, epochs=5, members=lambda labels, bins: labels):
-    """Drive both epoch by epoch; what a training step sees must agree in each."""
+def trace(fds, reference, grid, labels, by_bin, epochs=5, dim=DIM):
+    """Drive both epoch by epoch; what a training step sees must agree in each. Returns in which it was moved."""
     generator = torch.Generator().manual_seed(0)
+    places = torch.from_numpy(grid.bin(labels.numpy())) if by_bin else labels
     moved = []
     for epoch in range(epochs):
         rows = torch.randint(0, len(labels), (48,), generator=generator)
-        y, z = labels[rows], features(labels[rows], generator)
-        step = batch(grid, y, epoch)
-        ours, theirs = fds.calibrate(z, step), reference.smooth(z, members(y, step.bin), epoch)
-        assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+        z = features(labels[rows], generator, dim)
+        ours = fds.calibrate(z, batch(grid, labels[rows], epoch))
+        assert_close(ours, reference.smooth(z, places[rows], epoch), rtol=1e-5, atol=1e-5)
         moved.append(not torch.equal(ours, z))
-        everything = features(labels, generator)
+        everything = features(labels, generator, dim)
         fds.update(epoch, everything, labels)
-        everything_bins = torch.from_numpy(grid.bin(labels.numpy()))
-        reference.end_epoch(
-            everything, members(labels, everything_bins), *([epoch] if members(labels, 0) is labels else [])
-        )
+        reference.end_epoch(everything, places, epoch)
     return moved
 
 
@@ -67,7 +64,15 @@ def test_official_equals_the_loops_and_first_smooths_in_epoch_2(labels_of, avera
     fds = make(grid, labels, variant="official", average=average, kernel=kernel, first_bin=3, last_bin=99)
     window = kernel_window(kernel, 5, 2.0, "sum").tolist()
     reference = naive.OfficialFDS(3, 99, DIM, window, 0.9 if average == "running" else None)
-    assert trace(fds, reference, grid, labels) == [False, False, True, True, True]
+    assert trace(fds, reference, grid, labels, by_bin=False) == [False, False, True, True, True]
+
+
+def test_official_equals_the_loops_on_scores():
+    labels, grid = stsb("train")[::10], LabelGrid(0, 5, 50)
+    fds = make(grid, labels, variant="official", empty="neighbours", clip_low=0.5, clip_high=2.0)
+    window = kernel_window("gaussian", 5, 2.0, "sum").tolist()
+    reference = naive.OfficialFDS(0, 49, DIM, window, clip=(0.5, 2.0), fill=True)
+    assert trace(fds, reference, grid, labels, by_bin=True) == [False, False, True, True, True]
 
 
 def test_official_equals_the_loops_with_empty_bins_filled_from_neighbours():
@@ -75,7 +80,7 @@ def test_official_equals_the_loops_with_empty_bins_filled_from_neighbours():
     labels = labels.clamp(30, 60)
     fds = make(grid, labels, variant="official", empty="neighbours")
     reference = naive.OfficialFDS(0, 120, DIM, kernel_window("gaussian", 5, 2.0, "sum").tolist(), fill=True)
-    assert trace(fds, reference, grid, labels)[2:] == [True, True, True]
+    assert trace(fds, reference, grid, labels, by_bin=False)[2:] == [True, True, True]
 
 
 @pytest.mark.parametrize("average", ["running", "cumulative"])
@@ -85,8 +90,25 @@ def test_paper_equals_the_loops_and_smooths_from_epoch_1(average, data):
     fds = make(grid, labels, average=average, clip_low=0.5, clip_high=2.0)
     window = kernel_window("gaussian", 5, 2.0, "sum").tolist()
     reference = naive.PaperFDS(grid.bins, DIM, window, 0.9 if average == "running" else None, (0.5, 2.0))
-    moved = trace(fds, reference, grid, labels, members=lambda labels, bins: bins)
-    assert moved == [False, True, True, True, True]
+    assert trace(fds, reference, grid, labels, by_bin=True) == [False, True, True, True, True]
+
+
+@pytest.mark.parametrize("shape", [(30, 1, 3, 4), (200, 33, 15, 12), (90, 2, 5, 1), (400, 9, 9, 60)], ids=str)
+@pytest.mark.parametrize("variant", ["paper", "official"])
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_any_shape_equals_the_loops(shape, variant, momentum):
+    n, dim, width, buckets = shape
+    generator = torch.Generator().manual_seed(n)
+    labels = (buckets * torch.rand(n, generator=generator) ** 2).floor()
+    grid = LabelGrid(0, buckets, buckets)
+    fds = make(grid, labels, dim, variant=variant, width=width, momentum=momentum, kernel="triang")
+    window = kernel_window("triang", width, 1.0, "sum").tolist()
+    reference = (
+        naive.PaperFDS(buckets, dim, window, momentum)
+        if variant == "paper"
+        else naive.OfficialFDS(0, buckets - 1, dim, window, momentum)
+    )
+    trace(fds, reference, grid, labels, by_bin=True, dim=dim)
 
 
 @pytest.mark.parametrize("variant", ["paper", "official"])
