@@ -1,6 +1,7 @@
 """Where a study runs: profiles as data, and their one reader."""
 
 import difflib
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -24,6 +25,10 @@ class Profile:
     address: str | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def apply(self) -> None:
+        """Set the environment in which Ray is to be imported."""
+        os.environ.update(self.environment)
 
     def check(self) -> None:
         """Raises ValueError at once when nothing listens at `host:port`; Ray itself would try for half a minute."""

@@ -61,6 +61,7 @@ def sweep(
     console = console or Console()
     state = outcome(study, retry_failed)
     _claim_name(study, state.ledger, replace)
+    cluster.apply()
     from orchestrator import engine  # Ray takes a second to import: bad input is answered before
 
     with _tracker(study, state, console):

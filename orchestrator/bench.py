@@ -94,6 +94,7 @@ class _Ends(tune.Callback):  # type: ignore[misc]
 def engine() -> list[tuple[str, str]]:
     """Time of a trial on warm actors beyond its training: ours against a trainable that does nothing."""
     observer = _Silent()
+    profile("local").apply()
     with tempfile.TemporaryDirectory() as storage, connect(profile("local")):
         tune.Tuner(
             tune.with_resources(_Nothing, {"cpu": 1}),

@@ -193,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     gc.set_threshold(100_000, 50, 50)  # imports make a million objects that live on: fewer looks through them
     args = parser().parse_args(argv)
-    from orchestrator.errors import BadInput, StorageFailed
+    from orchestrator.errors import BadInput, ClusterFailed, StorageFailed
 
     try:
         return COMMANDS[args.command](args)
@@ -203,6 +203,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StorageFailed as err:
         sys.stderr.write(f"tailsweep: the storage failed: {err}\n")
         return STORAGE_FAILED
+    except ClusterFailed as err:
+        sys.stderr.write(f"tailsweep: the cluster failed: {err}\n")
+        return SOME_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("tailsweep: interrupted; the same command continues\n")
         return INTERRUPTED

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from clusters import Profile
 from orchestrator.cells import Trial
 from orchestrator.early_stopping import SCHEDULERS, PerCellScheduler
-from orchestrator.errors import BadInput, StorageFailed
+from orchestrator.errors import BadInput, ClusterFailed, StorageFailed
 from orchestrator.ledger import Ledger
 from orchestrator.planner import Planner
 from orchestrator.records import CurveRow, Record, ScoreRow, now
@@ -46,6 +46,8 @@ REPORT_S: Final = 0.5
 RETRIES: Final = 2
 """How often a trial is given out again after its worker was lost. Tune's own retries leave out a worker that dies
 while it is being reset for the next trial, so they are not used."""
+LOSSES_AT_START: Final = 4
+"""Workers that may be lost before the first one starts: then the cluster is at fault, and no trial is recorded."""
 
 
 class Observer(Protocol):
@@ -132,9 +134,10 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 
     def __init__(self, planner: Planner, ledger: Ledger, observer: Observer) -> None:
         self._planner, self._ledger, self._observer = planner, ledger, observer
-        self.failure: StorageFailed | None = None
+        self.failure: StorageFailed | ClusterFailed | None = None
         self.live: dict[str, Trial] = {}
         self._losses: Counter[str] = Counter()
+        self._worked = False
         self._rows: dict[str, dict[int, CurveRow]] = {}
         self._started: dict[str, Any] = {}
 
@@ -179,6 +182,12 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         reason = next((line for line in lines if "Error" in line), lines[-1])
         self._losses[job.trial_id] += 1
+        if not self._worked and self._losses.total() > LOSSES_AT_START:
+            self.failure = ClusterFailed(
+                f"{self._losses.total()} workers were lost before one could start, the last one by: {reason} "
+                "Look at the Ray logs and at RAY_AUTH_MODE, then run the same command again"
+            )
+            raise self.failure
         if self._losses[job.trial_id] <= RETRIES:
             planned = self._forget(job)
             self._planner.give_back(planned)
@@ -221,7 +230,8 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, observer: Observer) -> None:
     """Train what the planner misses.
 
-    Raises BadInput when Ray cannot be reached, StorageFailed when the ledger cannot be written.
+    Raises BadInput when Ray cannot be reached, ClusterFailed when it loses every worker, StorageFailed when the ledger
+    cannot be written.
     """
     if planner.done:
         return
@@ -276,7 +286,6 @@ def concurrency(study: Study) -> int:
 @contextlib.contextmanager
 def connect(profile: Profile) -> Iterator[None]:
     """Connect to the profile's Ray, or start one on this machine; either way let go of it at the end."""
-    os.environ.update(profile.environment)
     for quiet in ("ray.tune", "ray._private.authentication.authentication_token_setup"):
         # The one misses result files that nobody wants and repeats errors, the other tells that tokens are on.
         logging.getLogger(quiet).setLevel(logging.CRITICAL)
@@ -287,8 +296,9 @@ def connect(profile: Profile) -> Iterator[None]:
         ray.init(address=profile.address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError) as err:
         raise BadInput(
-            f"the Ray cluster at {profile.address or 'this machine'} must answer: {err}; "
-            "start one (ray start --head), or leave the address out to use this machine"
+            f"the Ray cluster at {profile.address or 'this machine'} must answer: {' '.join(str(err).split())}; start "
+            "one (ray start --head), set RAY_AUTH_MODE=token if it asks for a token, or leave the address out to use "
+            "this machine"
         ) from err
     try:
         yield

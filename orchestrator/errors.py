@@ -7,3 +7,7 @@ class BadInput(Exception):
 
 class StorageFailed(Exception):
     """The storage cannot be read or written: the one failure that stops a sweep. Exit code 4."""
+
+
+class ClusterFailed(Exception):
+    """The cluster loses every worker that it starts: no trial's fault, so none is recorded. Exit code 3."""

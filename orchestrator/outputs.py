@@ -64,7 +64,14 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
         f"Selected by {study.tune.select_by}, the epoch within a trial as well; test was read in the evaluate phase "
         "only.",
         f"Mean ± sd over seeds, best mean of a column bold. Trained on {', '.join(devices) or NOTHING}.",
+        *(f"{plan.cell.recipe}: {line}" for plan in plans for line in _warnings(plan)),
     ]
+
+
+def _warnings(plan: CellPlan) -> list[str]:
+    """What training warned of in the trials of a row: a method that changed nothing, for example."""
+    lines = [line for r in plan.records("evaluate") if r.status == "completed" for line in (r.log or "").splitlines()]
+    return list(dict.fromkeys(lines))
 
 
 def text(section: Section) -> str:

@@ -4,7 +4,8 @@ import io
 import platform
 import time
 import traceback
-from collections.abc import Generator, Mapping
+import warnings
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -116,6 +117,7 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
     checkpoint = job.checkpoint
     started, clock = now(), time.monotonic()
     rows: list[CurveRow] = []
+    noted: dict[str, None] = {}
     device = _device(job)
     try:
         load_plugins(job.plugins)
@@ -133,7 +135,7 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
             rows.append(_row(epoch))
             yield rows[-1]
         last_save = time.monotonic()
-        for epoch in fit:
+        for epoch in _noting(iter(fit), noted):
             rows.append(_row(epoch))
             yield rows[-1]
             if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
@@ -148,6 +150,7 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
         if job.phase == "evaluate":
             outcome["test"] = _test(job, ledger, fit, data)
         outcome["wall_s"] = spent + time.monotonic() - clock
+        outcome["log"] = "\n".join(noted)[-LOG_CHARS:] or None
     except (StorageFailed, OSError):
         raise
     except Exception as err:
@@ -159,6 +162,18 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
         }
     ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
     ledger.store.delete(checkpoint)
+
+
+def _noting(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
+    """The epochs, with the warnings of training kept: a worker's standard error is read by nobody."""
+    while True:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            epoch = next(epochs, None)
+        noted.update(dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught))
+        if epoch is None:
+            return
+        yield epoch
 
 
 def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[ScoreRow, ...]:

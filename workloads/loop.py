@@ -166,7 +166,7 @@ class Fit:
         loss = self._train(epoch, stage)
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
-        self.model.end_epoch(epoch, stage, self._features())
+        self.model.end_epoch(epoch, stage, self._features(), last=epoch + 1 == self.hparams.epochs)
         val = shot_metrics(self._predict(self.data.val), self.data.val.y.numpy(), self.val_regions, self.metrics)
         result = Epoch(epoch, stage, loss, val)
         self._keep(result)

@@ -102,15 +102,18 @@ class Model(nn.Module):
                 total = total + penalty
         return total
 
-    def end_epoch(self, epoch: int, stage: int, features: Features) -> None:
-        """Let the methods that act in this stage update their statistics, and warn of one that changed nothing yet."""
+    def end_epoch(self, epoch: int, stage: int, features: Features, last: bool = False) -> None:
+        """Let the methods that act in this stage update their statistics, and warn of one that changed nothing yet.
+
+        A method may need some epochs to warm up, unless this was the `last` one.
+        """
         acting = self._acting(stage)
         for _, method in acting:
             method.end_epoch(epoch, features)
         if self._unproven is None or self._unproven:
             self._unproven = self._without_effect()  # synchronises, once an epoch and only until all had an effect
             for name, method in acting:
-                if name in self._unproven and name not in self._warned and epoch >= method.warmup:
+                if name in self._unproven and name not in self._warned and (last or epoch >= method.warmup):
                     self._warned.add(name)
                     warnings.warn(
                         f"{name} changed nothing up to epoch {epoch}: the run equals one without it",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -156,11 +157,12 @@ def test_a_diverging_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> N
     assert len(Ledger(str(storage)).store.keys("ledger/tune/")) == 9
 
 
-def workers() -> list[int]:
+def processes(*marks: bytes) -> list[int]:
+    """Processes with one of these in their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes().startswith(b"ray::TrialActor"):
+            if any(mark in path.read_bytes() for mark in marks):
                 found.append(int(path.parent.name))
         except OSError:
             continue
@@ -169,7 +171,7 @@ def workers() -> list[int]:
 
 @pytest.mark.slow
 def test_a_killed_worker_costs_no_result(whole: Path, tmp_path: Path) -> None:
-    before = set(workers())
+    before = set(processes(b"ray::TrialActor"))
     storage = tmp_path / "results"
     process = subprocess.Popen(
         command("sweep", write(tmp_path), "--storage", storage), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -178,7 +180,7 @@ def test_a_killed_worker_costs_no_result(whole: Path, tmp_path: Path) -> None:
     killed: set[int] = set()
     while time.monotonic() < deadline and process.poll() is None and len(killed) < 3:
         if len(list((storage / "ledger" / "tune").glob("*.parquet"))) > len(killed):
-            for pid in set(workers()) - before - killed:
+            for pid in set(processes(b"ray::TrialActor")) - before - killed:
                 os.kill(pid, signal.SIGKILL)
                 killed.add(pid)
         time.sleep(0.01)
@@ -268,3 +270,41 @@ def test_a_tracking_server_that_is_away_does_not_stop_a_sweep_and_is_caught_up_l
 def test_another_study_under_the_same_name_is_refused_and_told_what_differs(whole: Path, tmp_path: Path) -> None:
     args = ("sweep", write(tmp_path), "--storage", whole, "--set", "train.epochs=5")
     assert "differs in train.epochs: 4 there, 5 here" in tailsweep(*args, code=2)
+
+
+@pytest.fixture
+def running_ray() -> Iterator[str]:
+    """The address of a Ray that somebody else started, without tokens."""
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    start = ["start", "--head", "--block", "--port", "6399", "--num-cpus", "2", "--include-dashboard=false"]
+    process = subprocess.Popen(
+        [*ray, *start, "--disable-usage-stats"],
+        env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert any("Ray runtime started" in line for line in process.stdout)
+    try:
+        yield "127.0.0.1:6399"
+    finally:
+        for pid in processes(b":6399", b"port=6399", b"port\x006399"):
+            os.kill(pid, signal.SIGKILL)  # `ray stop` stops every Ray on the machine, and SIGTERM takes half a minute
+        process.communicate(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_running_cluster_is_used_and_left_running(running_ray: str, whole: Path, tmp_path: Path) -> None:
+    args = ("sweep", write(tmp_path), "--storage", tmp_path / "results", "--address", running_ray)
+    tailsweep(*args, RAY_AUTH_MODE="disabled")
+    assert results(tmp_path / "results") == results(whole)
+    assert "10 of 10 trials" in tailsweep(*args, RAY_AUTH_MODE="disabled")
+
+
+@pytest.mark.slow
+def test_a_cluster_that_starts_no_worker_is_at_fault_and_not_the_trials(running_ray: str, tmp_path: Path) -> None:
+    args = ("sweep", write(tmp_path), "--storage", tmp_path / "results", "--address", running_ray)
+    said = tailsweep(*args, code=3, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+    assert "tailsweep: the cluster failed: 5 workers were lost before one could start" in said
+    assert not list((tmp_path / "results" / "ledger").rglob("*.parquet"))

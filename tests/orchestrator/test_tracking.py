@@ -1,7 +1,6 @@
 """The projection into a real MLflow on SQLite."""
 
 from collections import Counter
-from pathlib import Path
 
 import mlflow
 import pytest
