@@ -4,6 +4,7 @@ from optuna.trial import TrialState
 
 from builders import cell
 from orchestrator.space import Told, ask, distribution, suggest
+from workloads import WORKLOADS
 from workloads.hparams import Choice
 from workloads.recipe import PARTS
 
@@ -15,11 +16,13 @@ def told(number: int, made: dict[str, object]) -> Told:
     return Told(made, TrialState.COMPLETE, 10.0 - number)  # type: ignore[arg-type]
 
 
-def test_the_first_trial_is_the_default_setting() -> None:
+def test_the_first_trial_is_the_workloads_setting_or_else_the_declared_default() -> None:
     made = suggest(cell("l1 + lds + ranksim"), "tpe", RULE, 0, [])
+    settings = WORKLOADS["nhanes-sbp"].settings
+    assert "ranksim.weight" in settings
     for name, value in made.items():
         part, _, hparam = name.partition(".")
-        assert value == PARTS[part].Hparams.declared()[hparam].default
+        assert value == settings.get(name, PARTS[part].Hparams.declared()[hparam].default)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
