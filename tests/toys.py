@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from workloads.labels import LabelGrid, Shots
-from workloads.workload import Data, Table, Units, Workload
+from workloads.workload import Data, Origin, Table, Units, Workload
 
 INPUTS = 5
 
@@ -39,8 +39,7 @@ def _workload(task: Literal["regression", "classification"], grid: LabelGrid, me
         name=f"toy-{task}",
         title="made up",
         unit="",
-        source="made up",
-        licence="",
+        origin=Origin(source="made up", licence=""),
         grid=grid,
         shots=Shots(many=6, few=3),
         load=partial(_load, task == "classification"),

@@ -180,10 +180,11 @@ class Fit:
             group["lr"] = p.lr * SCHEDULES[p.schedule]((epoch - self.starts[stage]) / length)
         dtype = PRECISIONS[p.precision]
         total = torch.zeros((), device=self.device)
+        augment = self.workload.augment or (lambda x: x)
         self.model.train()
         for rows in self._batches():
             index = rows.to(self.device, non_blocking=True)
-            x = self.data.train.inputs(rows, self.device)
+            x = augment(self.data.train.inputs(rows, self.device))
             batch = Batch(x, self.y[index], self.bins[index], index, epoch, stage)
             with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
                 loss = self.model.loss(batch)

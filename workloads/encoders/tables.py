@@ -1,4 +1,4 @@
-"""Encoders: inputs `[B, …]` to features `[B, D]`. The head is the model's."""
+"""Encoders of tables: rows of numbers `[B, F]` to features `[B, D]`."""
 
 from collections.abc import Sequence
 

@@ -1,0 +1,1 @@
+"""Encoders: inputs `[B, …]` to features `[B, D]`, one file per kind of input. The head is the model's."""
