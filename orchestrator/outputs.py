@@ -57,7 +57,8 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
     tuned = f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
     per_region = ", ".join(f"{region} {n}" for region, n in table.counts.items() if n)
     return [
-        f"{workload.title} ({workload.unit}); {workload.origin.source}. Test rows: {per_region}. Regions: {workload.shots}.",
+        f"{workload.title} ({workload.unit}); {workload.origin.source}. Test rows: {per_region}. "
+        f"Regions: {workload.shots}.",
         f"Budget of every recipe: {planner.budget['tune']} tuning trials ({tuned} epochs used) of "
         f"{' or '.join(map(str, epochs)) or NOTHING} epochs, then {planner.budget['evaluate']} seeds of the selected "
         f"setting (tuned once). Sampler {study.tune.sampler}, early stopping {study.tune.scheduler}.",
