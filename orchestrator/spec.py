@@ -25,6 +25,28 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Own(Model):
+    """A data set of the user's own; what its keys mean is said in `workloads.data.yours`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
+    type: Literal["table", "arrays"]
+    file: str
+    target: str
+    bin_width: Annotated[float, Field(gt=0)]
+    low: float | None = None
+    high: float | None = None
+    inputs: str = "x"
+    split: str | None = None
+    group: str | None = None
+    drop: tuple[str, ...] = ()
+    cap: Count = 10
+    many: Count = 100
+    few: Count = 20
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (128, 64)
+    title: str = ""
+    unit: str = ""
+
+
 class Recipes(Model):
     """Which recipes: every objective × every subset of `combine` × every plan, and the ones written out in `also`."""
 
@@ -85,7 +107,7 @@ class Study(Model):
     """
 
     study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
-    workloads: Annotated[tuple[str, ...], Field(min_length=1)]
+    workloads: Annotated[tuple[str | Own, ...], Field(min_length=1)]
     recipes: Recipes
     tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
@@ -124,6 +146,16 @@ class Study(Model):
             return cls.model_validate(tree)
         except ValidationError as err:
             raise BadInput(f"{name}: {_message(err)}") from None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the workloads, each once, in the order of the tables."""
+        return tuple(dict.fromkeys(item if isinstance(item, str) else item.name for item in self.workloads))
+
+    @property
+    def own(self) -> tuple[Own, ...]:
+        """Data sets that the study itself declares."""
+        return tuple(item for item in self.workloads if isinstance(item, Own))
 
     def definition(self) -> dict[str, Any]:
         """What makes it this study: everything but its budgets and where it runs, which may change between runs."""
@@ -190,15 +222,24 @@ def _unknown(key: str, known: Iterable[str], where: str) -> str:
 
 
 def _message(err: ValidationError) -> str:
-    """The first error, in the words of the house."""
-    first = min(err.errors(), key=lambda e: (e["type"] != "extra_forbidden", len(e["loc"])))
-    path = [str(part) for part in first["loc"]]
+    """The first error, in the words of the house.
+
+    Where a key takes several kinds of values, those kinds complain of a whole mapping or list too: that comes last.
+    """
+    first = min(
+        err.errors(),
+        key=lambda e: (e["type"] != "extra_forbidden", isinstance(e["input"], Mapping | list), len(e["loc"])),
+    )
+    kinds = {kind.__name__: kind for kind in (Own, Interval)}
+    path = [str(part) for part in first["loc"] if part not in kinds]
     where = ".".join(path)
     if first["type"] == "extra_forbidden":
         model: type[BaseModel] = Study
-        for part in path[:-1]:
+        for part in map(str, first["loc"][:-1]):
             field = model.model_fields.get(part)
-            if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            if part in kinds:
+                model = kinds[part]
+            elif field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 model = field.annotation
         return _unknown(path[-1], model.model_fields, ".".join(path[:-1]) or "a study")
     if first["type"] == "missing":
