@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.cli_data import DATA_COMMANDS, add_actions
+
 if TYPE_CHECKING:
     from orchestrator.api import Outcome
     from orchestrator.spec import Study
@@ -150,12 +152,18 @@ def track(args: argparse.Namespace) -> int:
     return COMPLETE
 
 
+def data(args: argparse.Namespace) -> int:
+    """Data sets: list, check, fetch, preview, make-fixture."""
+    return COMPLETE if DATA_COMMANDS[args.action](args) else BAD_INPUT
+
+
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "plan": plan,
     "sweep": sweep,
     "status": status,
     "report": report,
     "track": track,
+    "data": data,
 }
 
 
@@ -171,6 +179,9 @@ def parser() -> argparse.ArgumentParser:
     for name, function in COMMANDS.items():
         doc = (function.__doc__ or "").strip()
         command = commands.add_parser(name, help=doc[0].lower() + doc[1:].rstrip("."), description=doc)
+        if name == "data":
+            add_actions(command)
+            continue
         command.add_argument("study", nargs="?", default="quickstart", metavar="STUDY", help="a shipped name or a file")
         command.add_argument("--storage", metavar="DIR", help="folder for everything a study makes (default: results)")
         command.add_argument("--trials", type=int, metavar="N", help="tuning trials per cell")

@@ -25,9 +25,9 @@ LAYERS = [
     {"orchestrator.planner"},
     {"orchestrator.tables", "orchestrator.tracking", "orchestrator.progress", "orchestrator.early_stopping"},
     {"orchestrator.plots", "orchestrator.engine"},
-    {"orchestrator.outputs"},
+    {"orchestrator.outputs", "orchestrator.data"},
     {"orchestrator.api"},
-    {"orchestrator.terminal", "orchestrator"},
+    {"orchestrator.terminal", "orchestrator", "orchestrator.cli_data"},
     {"orchestrator.cli", "orchestrator.bench"},
 ]
 ONLY_HERE = {

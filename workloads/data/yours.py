@@ -164,11 +164,11 @@ def _split(own: Own, raw: _Raw, bins: Ints, path: Path) -> list[Ints]:
     wrong = np.flatnonzero(~np.isin(raw.split, SPLITS))
     if len(wrong):
         law = f"{own.split} must be one of {', '.join(SPLITS)}"
-        raise DataError(*(f"{path}: row {row + 1}: {law}: got {raw.split[row]!r}" for row in wrong[:20]))
+        raise DataError(*(f"{path}: row {row + 1}: {law}: got {str(raw.split[row])!r}" for row in wrong[:20]))
     if raw.group is not None:
         both = [g for g in np.unique(raw.group) if len(np.unique(raw.split[raw.group == g])) > 1]
         if both:
-            raise DataError(*(f"{path}: {own.group} {g!r} lies in more than one split" for g in both[:20]))
+            raise DataError(*(f"{path}: {own.group} {str(g)!r} lies in more than one split" for g in both[:20]))
     return [np.flatnonzero(raw.split == name) for name in SPLITS]
 
 
