@@ -7,6 +7,7 @@ import argparse
 import gc
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +36,7 @@ def _say(text: str) -> None:
 
 
 def _code(outcome: "Outcome") -> int:
-    return COMPLETE if outcome.complete else SOME_FAILED
+    return SOME_FAILED if outcome.failed else COMPLETE
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -224,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """The console script: leaves without tearing down libraries that take half a second to forget themselves."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `tailsweep plan | head` ends without a traceback
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
