@@ -56,22 +56,24 @@ def build_and_hang(sources: list[Source], cache: str, hanging: str) -> None:
     decoded(sources, Transform("t", (2, 3), slow), Path(cache))
 
 
-def _memory() -> dict[str, int]:
-    """Memory of this process in bytes, by kind."""
-    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
-    return {line[0].rstrip(":"): int(line[1]) * 1024 for line in lines if line[0].startswith(("RssAnon", "VmRSS"))}
+def _memory(kind: str) -> int:
+    """Memory of this process in bytes; `VmHWM` is the most that was resident at any moment."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{kind}:"))
+    return int(line.split()[1]) * 1024
 
 
 def read_all(sources: list[Source], cache: str, result: str) -> None:
-    """Read every row once in random order, noting how far memory of either kind grew at most."""
+    """Read every row once in random order, noting how far resident and private memory grew at most."""
 
     def never(content: bytes) -> Bytes:
         raise AssertionError("the cache is there")
 
-    before = _memory()
+    Path("/proc/self/clear_refs").write_text("5")  # start the high-water mark anew
+    resident, private = _memory("VmRSS"), _memory("RssAnon")
     rows = decoded(sources, Transform("big", SHAPE, never), Path(cache))
-    grown = dict.fromkeys(before, 0)
-    for batch in torch.randperm(len(rows)).split(64):
-        rows.read(batch)
-        grown = {kind: max(grown[kind], now - before[kind]) for kind, now in _memory().items()}
-    Path(result).write_text(f"{grown['VmRSS']} {grown['RssAnon']}")
+    highest = private
+    for batch in torch.split(torch.randperm(len(rows)), 64):
+        x = rows.read(batch)
+        highest = max(highest, _memory("RssAnon"))
+        del x
+    Path(result).write_text(f"{_memory('VmHWM') - resident} {highest - private}")

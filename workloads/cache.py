@@ -62,14 +62,16 @@ class Rows:
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         with path.open("rb") as stream:
             self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        with pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._map))) as reader:
-            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         self.shape = shape
-        self._batches = [_view(batch.column("row"), shape) for batch in batches]
-        self._length = sum(len(batch) for batch in self._batches)
+        self._batches: list[Bytes] = []
         digests = hashlib.sha256()
-        for batch in batches:
-            digests.update(_view(batch.column("sha256"), (32,)).tobytes())
+        with pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._map))) as reader:
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                self._batches.append(_view(batch.column("row"), shape))
+                digests.update(_view(batch.column("sha256"), (32,)).tobytes())
+                self._release()
+        self._length = sum(len(batch) for batch in self._batches)
         self.digest: str = digests.hexdigest()
         """SHA-256 over the contents of the files, in their order: the same wherever the files lie."""
 
