@@ -147,8 +147,9 @@ def _key(sources: Sequence[Source], transform: Transform) -> tuple[str, dict[int
     for position, source in enumerate(sources):
         try:
             found = source.path.stat()
-        except OSError as err:
-            missing[position] = f"{source.where}: {source.path} is missing or unreadable ({err.strerror})"
+        except (OSError, ValueError) as err:  # ValueError: a name with a zero byte
+            why = err.strerror if isinstance(err, OSError) else err
+            missing[position] = f"{source.where}: {source.path} is missing or unreadable ({why})"
         else:
             digest.update(repr((source.name, found.st_size, found.st_mtime_ns)).encode())
     return digest.hexdigest()[:32], missing

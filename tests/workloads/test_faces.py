@@ -132,6 +132,14 @@ def test_labels_without_images_say_what_is_missing_and_where_it_is_to_be_had(tmp
     assert "16,488" in problem
 
 
+def test_one_folder_of_images_that_is_missing_is_one_problem(root: Path):
+    shutil.rmtree(root / "imdb-wiki" / "wiki_crop")
+    with pytest.raises(DataError) as caught:
+        small(IMDB_WIKI).load(root)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{root / 'imdb-wiki' / 'wiki_crop'}: the images are missing")
+
+
 @pytest.mark.parametrize("faces", SETS, ids=lambda faces: faces.name)
 def test_without_files_the_address_and_the_steps_are_named(faces: FaceSet, tmp_path: Path):
     workload = small(faces)
@@ -156,16 +164,32 @@ def test_all_that_is_wrong_is_in_one_report_by_file_and_row(root: Path):
     edit(table, 13, f"thirty,{names[4]},dev")
     edit(table, 14, "31,../../secret.jpg,train")
     edit(table, 15, "31")
+    edit(table, 16, "31,.,train")
+    edit(table, 17, "31,AgeDB/\0.jpg,train")
     with pytest.raises(DataError) as caught:
         small(AGEDB).load(root)
     found = [problem.removeprefix(f"{table}:") for problem in caught.value.problems]
     assert [problem.split(" ")[0] for problem in found] == [
         *("10:", "11:", "12:", "13:", "13:", "14:", "15:", "15:"),
-        *("2:", "3:", "4:"),
+        *("2:", "3:", "4:", "16:", "17:"),
     ]
     for problem, words in zip(
         found,
-        ("nan", "130", "-1", "thirty", "'dev'", "secret", "path", "split", "missing", "decode", "not an image"),
+        (
+            "nan",
+            "130",
+            "-1",
+            "thirty",
+            "'dev'",
+            "secret",
+            "path",
+            "split",
+            "missing",
+            "decode",
+            "not an image",
+            "decode",
+            "null byte",
+        ),
         strict=True,
     ):
         assert words in problem
@@ -193,7 +217,7 @@ def test_a_wrong_column_is_named_with_those_that_are_there(root: Path):
         small(AGEDB).load(root)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00age", b'age,path,split\n1,"a\n'])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00age", b'age,path,split\n1,"a\n', b"age,path,split\n"])
 def test_a_file_that_is_no_table_is_named(root: Path, content: bytes):
     (root / "agedb" / "agedb.csv").write_bytes(content)
     with pytest.raises(DataError, match=r"agedb\.csv"):

@@ -11,7 +11,7 @@ Images are decoded once, to 224 px, into a cache: 2.5 GB for AgeDB, 32 GB for IM
 import csv
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -51,7 +51,7 @@ ADDRESS: Final = "https://raw.githubusercontent.com/YyzHarry/imbalanced-regressi
 class FaceSet:
     """What differs between the data sets: names, places, the oldest age that is no mistake, published facts.
 
-    `people` are the folders of images; the made-up files of `fixture` go to all of them.
+    `people` are the folders of images.
     """
 
     name: str
@@ -80,7 +80,7 @@ def read_labels(path: Path, oldest: float) -> tuple[list[Row], list[str]]:
     Raises DataError when there is no such file or when columns are missing, for then nothing can be read.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
             absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if absent:
@@ -116,6 +116,19 @@ def _row(path: Path, line: int, cells: Mapping[str, str | None], oldest: float) 
     return (None, problems) if problems else (Row(line, value, name, split), [])
 
 
+def _absent(faces: FaceSet, folder: Path, sources: Sequence[Source]) -> list[str]:
+    """A problem for every folder that has none of its images: one line instead of many thousands."""
+    problems = []
+    for people in faces.people:
+        theirs = [source for source in sources if source.name.startswith(f"{people}/")]
+        if theirs and not any(source.path.is_file() for source in theirs):
+            problems.append(
+                f"{folder / people}: the images are missing, only the labels are there: none of {len(theirs):,} files, "
+                f"the first of which is {theirs[0].path}. {faces.origin.steps}"
+            )
+    return problems
+
+
 def load(faces: FaceSet, size: int, root: Path | None, *, progress: Progress | None = None) -> Data:
     """Read the labels and decode the images, once; an image that several rows name is decoded once.
 
@@ -135,12 +148,8 @@ def load(faces: FaceSet, size: int, root: Path | None, *, progress: Progress | N
     sources = [
         Source(folder / name, name, f"{table}:{line}") for name, line in sorted(first.items(), key=lambda x: x[1])
     ]
-    if sources and not any((folder / people).is_dir() for people in faces.people):
-        wanted = " and ".join(str(folder / people) for people in faces.people)
-        raise DataError(
-            *problems,
-            f"{wanted}: the images are missing, only the labels of {len(rows):,} are there. {faces.origin.steps}",
-        )
+    if absent := _absent(faces, folder, sources):
+        raise DataError(*problems, *absent)
     try:
         images = decoded(sources, resized(size), progress=progress)
     except DataError as err:
