@@ -155,15 +155,16 @@ def test_a_builder_that_is_killed_leaves_nothing_that_is_read(tmp_path: Path, pr
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 def test_a_reader_holds_little_of_a_large_cache(tmp_path: Path, processes):
-    sources, cache = cached.write_sources(tmp_path / "in", 1400), tmp_path / "cache"
+    sources, cache = cached.write_sources(tmp_path / "in", 2400), tmp_path / "cache"
     decoded(sources, Transform("big", cached.SHAPE, partial(cached.filled, shape=cached.SHAPE)), cache)
-    assert sum(path.stat().st_size for path in cache.glob("*.arrow")) > 200e6
+    assert sum(path.stat().st_size for path in cache.glob("*.arrow")) > 360e6
     reader = processes.Process(target=cached.read_all, args=(sources, str(cache), str(tmp_path / "memory")))
     reader.start()
     reader.join(60)
     resident, private = map(int, (tmp_path / "memory").read_text().split())
-    assert private < 40e6  # two batches of 64 rows are 19 MB
-    assert resident < 120e6
+    # Some 20 MB, two batches of 64 rows, and 100 MB; what an allocator keeps of freed batches varies.
+    assert private < 80e6
+    assert resident < 180e6
 
 
 def test_a_split_maps_its_rows_to_those_of_the_cache(tmp_path: Path):
