@@ -17,6 +17,8 @@ Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
 
 PREFIX: Final = "TAILSWEEP_"
 """Environment variables: TAILSWEEP_STORAGE, TAILSWEEP_DATA, TAILSWEEP_TUNE__TRIALS, TAILSWEEP_SPACE__LDS__WIDTH."""
+OF_THE_NODE: Final = frozenset({"TAILSWEEP_CACHE"})
+"""Variables that are no part of a study: where a node keeps decoded data (workloads/cache.py)."""
 
 
 class Model(BaseModel):
@@ -187,7 +189,7 @@ def _source(source: str | Path) -> tuple[str, str]:
 
 def _overrides(settings: Iterable[str], environ: Mapping[str, str]) -> Iterable[tuple[str, list[str], str]]:
     for name in sorted(environ):
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and name not in OF_THE_NODE:
             yield name, name.removeprefix(PREFIX).lower().split("__"), environ[name]
     for setting in settings:
         path, sign, value = setting.partition("=")

