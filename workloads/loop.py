@@ -3,7 +3,7 @@
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
@@ -20,7 +20,8 @@ from workloads.seeds import seed_of
 from workloads.workload import Data, Split, Workload
 
 ENCODE_ROWS: Final = 1024
-"""Rows per batch where no gradient is kept."""
+ENCODE_VALUES: Final = 1 << 23
+"""Most rows, and most input values, in a batch where no gradient is kept: 55 images at 224 px."""
 
 OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter], "Training"], torch.optim.Optimizer]]] = {
     "adam": lambda params, p: torch.optim.Adam(params, lr=p.lr, weight_decay=p.weight_decay),
@@ -91,6 +92,12 @@ class Epoch:
         """A validation score by its name, `val/mae/few`."""
         _, metric, region = name.split("/")
         return self.val[region][metric].value
+
+
+def _chunks(split: Split, device: torch.device) -> Sequence[Tensor]:
+    """Rows of a split in pieces that a device can hold."""
+    values = split.inputs(torch.zeros(1, dtype=torch.long), device).numel()
+    return torch.split(torch.arange(len(split.y)), min(ENCODE_ROWS, max(1, ENCODE_VALUES // values)))
 
 
 class Fit:
@@ -213,7 +220,7 @@ class Fit:
             if train_mode not in cache:
                 self.model.train(train_mode)
                 with torch.no_grad():
-                    rows = torch.split(torch.arange(len(self.y)), ENCODE_ROWS)
+                    rows = _chunks(self.data.train, self.device)
                     encoded = [self.model.encoder(self.data.train.inputs(r, self.device)) for r in rows]
                     cache[train_mode] = torch.cat(encoded)
             return cache[train_mode], self.y
@@ -236,7 +243,7 @@ class Fit:
     def _predict(self, split: Split) -> Any:
         self.model.eval()
         with torch.no_grad():
-            rows = torch.split(torch.arange(len(split.y)), ENCODE_ROWS)
+            rows = _chunks(split, self.device)
             return torch.cat([self.model(split.inputs(r, self.device)) for r in rows]).float().cpu().numpy()
 
     def predict(self, split: Split) -> Any:
