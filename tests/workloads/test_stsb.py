@@ -37,7 +37,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("TAILSWEEP_CACHE", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
 
 
@@ -222,7 +222,7 @@ def test_sentence_vectors_are_computed_once(cache: Path, monkeypatch: pytest.Mon
     fresh = minilm.embed(sentences)
     np.testing.assert_allclose(np.linalg.norm(fresh, axis=1), 1.0, rtol=1e-5)
     assert np.array_equal(fresh[0], fresh[2])
-    (kept,) = cache.iterdir()
+    (kept,) = (cache / "tailsweep").iterdir()
     with monkeypatch.context() as patch:
         patch.setattr(minilm, "_compute", lambda folder, texts: pytest.fail("computed again"))
         assert np.array_equal(minilm.embed(sentences), fresh)

@@ -30,9 +30,8 @@ def _folder() -> Path:
 
 
 def _cache() -> Path:
-    """`TAILSWEEP_CACHE`, or `tailsweep` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TAILSWEEP_CACHE") or Path(home) / "tailsweep")
+    """`tailsweep` in the user's cache folder, `XDG_CACHE_HOME` or `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tailsweep"
 
 
 def embed(sentences: Sequence[str]) -> Vectors:
