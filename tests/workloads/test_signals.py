@@ -45,6 +45,12 @@ def test_an_epoch_with_every_kind_of_method_gives_metrics_in_every_region(name: 
     assert data.fingerprint == workload.load(tmp_path).fingerprint
 
 
+def test_half_precision_trains_too(tmp_path: Path) -> None:
+    workload = made("shhs-dir", tmp_path)
+    result = scored(fit(workload, workload.load(tmp_path), "l1", {"train.batch_size": 64, "train.precision": "bf16"}))
+    assert result["all"]["mae"] is not None
+
+
 def test_one_file_per_record_is_the_same_as_one_file_of_all(tmp_path: Path) -> None:
     workload = made("ecg-k-dir", tmp_path)
     packed = workload.load(tmp_path)

@@ -58,6 +58,13 @@ def test_an_epoch_with_every_kind_of_method_gives_metrics_in_every_region(name: 
     assert data.fingerprint == workload.load(tmp_path).fingerprint
 
 
+@pytest.mark.parametrize("name", ["sts-b-dir", "sts-b-dir-minilm"])
+def test_half_precision_trains_too(name: str, tmp_path: Path) -> None:
+    workload = made(name, tmp_path)
+    result = scored(fit(workload, workload.load(tmp_path), "mse", {"train.precision": "bf16"}))
+    assert result["all"]["mse"] is not None
+
+
 def real_root() -> Path:
     return find("sts-b-dir/train_new.tsv").parents[1]
 

@@ -18,7 +18,7 @@ from workloads.workload import DataError
 
 SIZE: Final = 384
 LONGEST: Final = 128
-"""Tokens of a sentence that are read; the longest of STS-B have about 80."""
+"""Tokens of a sentence that are read; the longest of STS-B has 70."""
 BATCH: Final = 128
 
 

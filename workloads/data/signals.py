@@ -319,20 +319,20 @@ def load(layout: Layout, origin: Origin, root: Path | None) -> Data:
         except (OSError, ValueError, EOFError) as err:
             raise DataError(*problems, f"{folder / 'records.npz'} cannot be read: {err}") from err
     readers: dict[str, list[Callable[[], Signal]]] = {split: [] for split in SPLITS}
-    longest = 0
+    lengths: list[int] = []
     for row in rows:
         try:
             length, reader = _opened(folder, row.record, packed, layout)
             if length == 0:
                 raise ValueError("it is empty")
-            longest = max(longest, length)
+            lengths.append(length)
             readers.get(row.split, []).append(reader)
         except Exception as err:  # the libraries that read recordings raise anything over a broken one
             problems.append(f"{path}:{row.line}: record {row.record!r} cannot be used: {err}")
     if problems:
         raise DataError(*problems)
 
-    length = min(longest, layout.rate * layout.seconds)
+    length = min(max(lengths), layout.rate * layout.seconds)
     scale = _scale(readers["train"], layout)
 
     def recordings(split: str) -> Recordings:
@@ -340,8 +340,9 @@ def load(layout: Layout, origin: Origin, root: Path | None) -> Data:
         return Recordings(readers[split], y, scale, length)
 
     train, val, test = map(recordings, SPLITS)
-    # Of hundreds of gigabytes: the labels, the scale and the length, not every sample.
-    digest = hashlib.sha256(path.read_bytes() + scale[0].tobytes() + scale[1].tobytes()).hexdigest()[:16]
+    # Of hundreds of gigabytes: labels, lengths and the scale, in as many digits as every machine computes alike.
+    scales = " ".join(f"{value:.4g}" for value in np.concatenate(scale))
+    digest = hashlib.sha256(path.read_bytes() + f"{lengths} {scales}".encode()).hexdigest()[:16]
     sd = float(train.y.std()) if len(train.y) > 1 else 1.0
     units = Units(float(train.y.median()), sd or 1.0)
     return Data(train, val, test, units, f"{digest}-{length}-{PREPARATION}")

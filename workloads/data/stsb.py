@@ -79,7 +79,7 @@ DIR: Final = PairSplit(
     _origin(
         "sts-b-dir",
         "STS-B (Cer et al., SemEval 2017), split of Yang et al., ICML 2021, arXiv:2102.09554",
-        "pairs: CC BY-SA 4.0 and the terms of their sources; split: MIT",
+        "pairs: the terms of their sources, see the STS benchmark; split: MIT",
         "YyzHarry/imbalanced-regression",
         "c37d6f46d35e5a0b37277d8d925ad112ed8ef487",
         (
@@ -100,7 +100,7 @@ RANKSIM: Final = PairSplit(
     _origin(
         "sts-b-dir-ranksim",
         "STS-B (Cer et al., SemEval 2017), split of Gong et al., ICML 2022, arXiv:2205.15236",
-        "pairs: CC BY-SA 4.0 and the terms of their sources; split: CC BY-NC-SA 4.0",
+        "pairs: the terms of their sources, see the STS benchmark; split: CC BY-NC-SA 4.0",
         "BorealisAI/ranksim-imbalanced-regression",
         "b08052da550d61837b1218106f688a732d06bcca",
         ("", "", ""),

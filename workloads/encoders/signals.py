@@ -70,8 +70,8 @@ class NightEncoder(nn.Module):
         windows = x.unfold(2, self.window, self.window).transpose(1, 2)  # [B, E, C, window]
         present = (windows != 0).flatten(2).any(2)
         present[:, 0] = True  # a night without anything is one window of nothing
-        read = windows.new_zeros((*present.shape, self.conv.dim))
-        read = read.masked_scatter(present.unsqueeze(2), self.conv(windows[present]))  # synchronises
+        seen = self.conv(windows[present])  # synchronises
+        read = seen.new_zeros((*present.shape, self.conv.dim)).masked_scatter(present.unsqueeze(2), seen)
         order = torch.arange(1, present.shape[1] + 1, device=x.device)
         lengths = (order * present).amax(1)
         packed = pack_padded_sequence(read, lengths.cpu(), batch_first=True, enforce_sorted=False)
