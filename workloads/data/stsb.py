@@ -8,7 +8,7 @@ on one say nothing about the other. They are told apart by checksum, and every w
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -108,6 +108,15 @@ RANKSIM: Final = PairSplit(
     {"train": "64b79991", "dev": "2ea87da8", "test": "8594bdf5"},  # the first digits are what is known
 )
 SPLITS: Final = (DIR, RANKSIM)
+DIR_840B: Final = replace(
+    DIR,
+    origin=replace(
+        DIR.origin,
+        source=f"{DIR.origin.source}; GloVe 840B (Pennington et al., EMNLP 2014)",
+        licence=f"{DIR.origin.licence}; vectors: PDDL",
+        steps=f"{DIR.origin.steps} Unpack glove.840B.300d.zip from https://nlp.stanford.edu/projects/glove/ into glove/.",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -377,8 +386,8 @@ WORKLOADS: Final = (
     _workload(
         "sts-b-dir-840b",
         "GloVe 840B 300-d, BiLSTM 2 × 1,500 as published",
-        DIR,
-        partial(load_words, DIR, GLOVE_840B),
+        DIR_840B,
+        partial(load_words, DIR_840B, GLOVE_840B),
         partial(_bilstm, 1500),
         LARGE,
         (756, 170, 74),
