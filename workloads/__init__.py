@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from workloads.data import nhanes, signals, stsb, vader
+from workloads.data import faces, nhanes, signals, stsb, vader
 from workloads.workload import Workload
 
 WORKLOADS: Final[dict[str, Workload]] = {
     workload.name: workload
-    for family in (nhanes.WORKLOADS, stsb.WORKLOADS, vader.WORKLOADS, signals.WORKLOADS)
+    for family in (nhanes.WORKLOADS, faces.WORKLOADS, stsb.WORKLOADS, vader.WORKLOADS, signals.WORKLOADS)
     for workload in family
 }
 """Every workload by name."""

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import importlib.util
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Final
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import nn
 
+from workloads.cache import default_folder
 from workloads.data.words import Vectors
 from workloads.workload import DataError
 
@@ -29,16 +30,11 @@ def _folder() -> Path:
     return Path(package.origin).parent / "model"
 
 
-def _cache() -> Path:
-    """`tailsweep` in the user's cache folder, `XDG_CACHE_HOME` or `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tailsweep"
-
-
 def embed(sentences: Sequence[str]) -> Vectors:
     """Vectors `[N, 384]` of unit length, float32: the mean over a sentence's tokens.
 
-    The cache's key holds every sentence and the weights' checksum. A file appears there whole, under its final name;
-    two processes that compute it at once write the same. Without a place to write, each process computes its own.
+    The cache's key holds every sentence and the weights' checksum. One process computes while the others wait, and a
+    file appears there whole, under its final name. Without a place to write, each process computes its own.
 
     Source: Reimers & Gurevych, EMNLP 2019, arXiv:1908.10084; model all-MiniLM-L6-v2, Apache-2.0.
     """
@@ -46,11 +42,17 @@ def embed(sentences: Sequence[str]) -> Vectors:
     distinct = sorted(set(sentences), key=lambda sentence: (len(sentence), sentence))
     key = hashlib.sha256((folder / "model.safetensors").read_bytes())
     key.update("\0".join(distinct).encode())
-    path = _cache() / f"minilm-{key.hexdigest()[:24]}.npy"
+    path = default_folder() / f"minilm-{key.hexdigest()[:24]}.npy"
     vectors = _kept(path, len(distinct))
     if vectors is None:
-        vectors = _compute(folder, distinct)
-        _keep(path, vectors)
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(path.with_suffix(".lock")))
+            vectors = _kept(path, len(distinct))
+            if vectors is None:
+                vectors = _compute(folder, distinct)
+                _keep(path, vectors)
     place = {sentence: row for row, sentence in enumerate(distinct)}
     return vectors[[place[sentence] for sentence in sentences]]
 
@@ -65,7 +67,6 @@ def _kept(path: Path, rows: int) -> Vectors | None:
 
 def _keep(path: Path, vectors: Vectors) -> None:
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as stream:
             part = Path(stream.name)
         try:
@@ -80,8 +81,8 @@ def _compute(folder: Path, sentences: Sequence[str]) -> Vectors:
     from transformers import AutoTokenizer, BertModel  # seconds to import, and needed only until the cache is there
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it unannotated
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # so is this
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model: nn.Module = BertModel.from_pretrained(folder, local_files_only=True)
     model.eval()

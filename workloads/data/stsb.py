@@ -114,7 +114,7 @@ DIR_840B: Final = replace(
         DIR.origin,
         source=f"{DIR.origin.source}; GloVe 840B (Pennington et al., EMNLP 2014)",
         licence=f"{DIR.origin.licence}; vectors: PDDL",
-        steps=f"{DIR.origin.steps} Unpack glove.840B.300d.zip from https://nlp.stanford.edu/projects/glove/ into glove/.",
+        steps=f"{DIR.origin.steps} Unpack glove.840B.300d.zip of https://nlp.stanford.edu/projects/glove/ into glove/.",
     ),
 )
 
