@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from workloads.hparams import Value
+from workloads.labels import regions
 from workloads.loop import Fit, settle
 from workloads.metrics import shot_metrics
 from workloads.recipe import Recipe
@@ -22,8 +23,6 @@ def fit(workload: Workload, data: Data, recipe: str, settings: Mapping[str, Valu
 
 def scored(run: Fit) -> dict[str, dict[str, float | None]]:
     """Train to the end; test scores by region and metric."""
-    from workloads.labels import regions
-
     losses = [epoch.loss for epoch in run]
     assert all(loss > 0 for loss in losses)
     y = run.data.test.y.numpy()
