@@ -11,6 +11,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.planner import CellPlan, Planner
 from orchestrator.spec import Study
 from orchestrator.tables import (
+    ERROR,
     NOTHING,
     TITLES,
     Difference,
@@ -35,6 +36,17 @@ class Section:
     notes: list[str]
     plans: list[CellPlan]
     data: Data
+
+    @property
+    def error(self) -> str:
+        """Title of the error that the differences are in."""
+        return TITLES[ERROR[WORKLOADS[self.table.workload].task]]
+
+    @property
+    def base(self) -> str | None:
+        """What all differences are to, as code; None where recipes build on several objectives."""
+        bases = {difference.base for difference in self.differences}
+        return f"`{bases.pop()}`" if len(bases) == 1 else None
 
 
 def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
@@ -80,9 +92,8 @@ def text(section: Section) -> str:
     parts = [f"## {section.table.workload}\n", markdown(section.table)]
     parts += ["\n".join(f"- {note}" for note in section.notes) + "\n"]
     if section.differences:
-        base = section.differences[0].base
         parts += [
-            f"### Change of the test MAE against `{base}`\n",
+            f"### Change of the test {section.error} against {section.base or 'the objective alone'}\n",
             differences_markdown(section.differences),
             "Negative is better. Mean difference [95 % interval]: paired bootstrap over seeds and test rows, "
             "not corrected for the number of comparisons; bold where the interval excludes zero.\n",

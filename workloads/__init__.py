@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from workloads.data import nhanes
+from workloads.data import digits, nhanes
 from workloads.workload import Workload
 
-WORKLOADS: Final[dict[str, Workload]] = {workload.name: workload for workload in (*nhanes.WORKLOADS,)}
+WORKLOADS: Final[dict[str, Workload]] = {workload.name: workload for workload in (*nhanes.WORKLOADS, *digits.WORKLOADS)}
 """Every workload by name."""

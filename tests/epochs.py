@@ -1,0 +1,32 @@
+"""One epoch of training on a classification workload, for tests of every such data set."""
+
+import math
+import warnings
+from pathlib import Path
+
+import torch
+
+from workloads.labels import regions
+from workloads.loop import Fit, settle
+from workloads.metrics import shot_metrics
+from workloads.recipe import Recipe
+from workloads.workload import Workload
+
+RECIPES = ("cross_entropy + ot", "arb", "arb + ot", "cross_entropy + lds + fds + ranksim")
+
+
+def train_one_epoch(workload: Workload, root: Path | None, recipe: str) -> None:
+    """Train once through the data and expect finite test scores in every shot region that has training rows."""
+    data = workload.load(root)
+    settings = settle(Recipe.parse(recipe), workload.settings, {"train.epochs": 1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one epoch is too short for methods that first gather statistics
+        fit = Fit(workload, data, Recipe.parse(recipe), settings, 0, torch.device("cpu"))
+        (epoch,) = list(fit)
+    assert math.isfinite(epoch.loss)
+    where = regions(data.train.y.numpy(), data.test.y.numpy(), workload.grid, workload.shots)
+    scores = shot_metrics(fit.predict(data.test), data.test.y.numpy(), where, workload.metrics)
+    for region in ("all", "many", "medium", "few"):
+        accuracy, error = scores[region]["accuracy"].value, scores[region]["error"].value
+        assert accuracy is not None and error is not None, region
+        assert 0 <= accuracy <= 1 and math.isclose(accuracy + error, 1)
