@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from workloads.data import digits, nhanes
+from workloads.data import cifar, digits, nhanes
 from workloads.workload import Workload
 
-WORKLOADS: Final[dict[str, Workload]] = {workload.name: workload for workload in (*nhanes.WORKLOADS, *digits.WORKLOADS)}
+WORKLOADS: Final[dict[str, Workload]] = {
+    workload.name: workload for workload in (*nhanes.WORKLOADS, *digits.WORKLOADS, *cifar.WORKLOADS)
+}
 """Every workload by name."""
