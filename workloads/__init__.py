@@ -2,10 +2,17 @@
 
 from typing import Final
 
-from workloads.data import cifar, digits, nhanes
+from workloads.data import cifar, digits, modelnet, nhanes, sst
 from workloads.workload import Workload
 
 WORKLOADS: Final[dict[str, Workload]] = {
-    workload.name: workload for workload in (*nhanes.WORKLOADS, *digits.WORKLOADS, *cifar.WORKLOADS)
+    workload.name: workload
+    for workload in (
+        *nhanes.WORKLOADS,
+        *digits.WORKLOADS,
+        *cifar.WORKLOADS,
+        *sst.WORKLOADS,
+        *modelnet.WORKLOADS,
+    )
 }
 """Every workload by name."""
