@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from workloads.data import cifar, digits, modelnet, nhanes, sst
+from workloads.data import cifar, digits, modelnet, nhanes, photos, sst
 from workloads.workload import Workload
 
 WORKLOADS: Final[dict[str, Workload]] = {
@@ -13,6 +13,7 @@ WORKLOADS: Final[dict[str, Workload]] = {
         *cifar.WORKLOADS,
         *sst.WORKLOADS,
         *modelnet.WORKLOADS,
+        *photos.WORKLOADS,
     )
 }
 """Every workload by name."""
