@@ -13,6 +13,7 @@ from orchestrator.spec import Study
 from orchestrator.tables import (
     ERROR,
     NOTHING,
+    PERCENT,
     TITLES,
     Difference,
     Table,
@@ -39,8 +40,9 @@ class Section:
 
     @property
     def error(self) -> str:
-        """Title of the error that the differences are in."""
-        return TITLES[ERROR[WORKLOADS[self.table.workload].task]]
+        """The error that the differences are in, in the words of a heading."""
+        metric = ERROR[WORKLOADS[self.table.workload].task]
+        return f"{metric}, in percentage points," if metric in PERCENT else TITLES[metric]
 
     @property
     def base(self) -> str | None:

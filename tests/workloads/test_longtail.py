@@ -10,9 +10,11 @@ from builders import record, score
 from epochs import RECIPES, one_thread, train_one_epoch
 from orchestrator.cells import expand
 from orchestrator.ledger import Ledger
+from orchestrator.outputs import Section, text
 from orchestrator.planner import CellPlan
 from orchestrator.spec import Study
-from orchestrator.tables import differences, latex, markdown, tables
+from orchestrator.stats import Interval
+from orchestrator.tables import Difference, differences, latex, markdown, tables
 from workloads import WORKLOADS
 from workloads.data import digits
 from workloads.data.longtail import class_grid, long_tail, long_tail_counts
@@ -178,3 +180,16 @@ def test_differences_of_a_classification_count_misses(tmp_path: Path) -> None:
         ledger.commit_predictions(cell.outcomes["evaluate"][0].trial_id, y, pred)
     (found,) = differences(made, ledger, data)
     assert found.by_region["all"].value == pytest.approx(-10.0)
+
+
+def test_a_report_says_what_its_differences_are_to() -> None:
+    made = [plan("cross_entropy", 0.5), plan("arb", 0.5)]
+    (table,) = tables(made)
+    data = WORKLOADS["digits-lt"].load(None)
+
+    def heading(*bases: str) -> str:
+        found = [Difference(f"{base} + sqinv", base, {"all": Interval(-1.0, -2.0, 0.5)}) for base in bases]
+        return next(line for line in text(Section(table, found, [], made, data)).splitlines() if "Change" in line)
+
+    assert heading("arb") == "### Change of the test error, in percentage points, against `arb`"
+    assert heading("arb", "cross_entropy").endswith("against the objective alone")
