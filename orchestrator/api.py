@@ -33,11 +33,6 @@ class Outcome:
         """Number of failed trials."""
         return sum(len(plan.failures()) for plan in self.planner.plans)
 
-    @property
-    def complete(self) -> bool:
-        """Whether every planned trial is in the ledger as completed or stopped."""
-        return self.planner.done and not self.failed
-
 
 def outcome(study: Study, retry_failed: bool = False) -> Outcome:
     """A study's plan against the ledger of its storage; raises BadInput for a study that cannot run."""

@@ -11,6 +11,7 @@ from orchestrator.errors import BadInput
 from orchestrator.records import Phase, Settings, canonical
 from orchestrator.spec import Interval, Study
 from workloads import WORKLOADS
+from workloads.data import yours
 from workloads.hparams import Choice, Field, Range, UnknownName, Value
 from workloads.labels import REGIONS, regions
 from workloads.loop import Training, settle
@@ -19,6 +20,8 @@ from workloads.plugins import load_plugins
 from workloads.recipe import PARTS, Recipe, combine
 from workloads.seeds import seed_of
 from workloads.workload import Data, DataError, Workload
+
+_DECLARED: dict[str, tuple[Mapping[str, Any], Path | None]] = {}
 
 IDENTITY = 1
 """Version of what goes into a trial id."""
@@ -94,8 +97,30 @@ class Trial:
 
 
 def data_root(study: Study) -> Path | None:
-    """Where the study's data sets are looked for."""
-    return Path(study.data).expanduser() if study.data else None
+    """Where the study's data sets are looked for: absolute, since workers have another current folder."""
+    return Path(study.data).expanduser().resolve() if study.data else None
+
+
+def declared_data(study: Study) -> dict[str, dict[str, Any]]:
+    """Data sets that the study declares, by name, with absolute paths; raises DataError for a file that is missing."""
+    found = {}
+    for own in study.own:
+        tree = own.model_dump()
+        found[own.name] = {**tree, "file": str(yours.find(yours.Own(**tree), data_root(study)))}
+    return found
+
+
+def declare(own: Mapping[str, Any], root: Path | None) -> None:
+    """Enter a data set that a study declares into the registry; a worker does so as well.
+
+    Raises ValueError when a shipped workload has its name, DataError when its file cannot be read.
+    """
+    name = str(own["name"])
+    if name in WORKLOADS and name not in _DECLARED:
+        raise ValueError(f"the name {name!r} is taken by a shipped workload; choose another")
+    if _DECLARED.get(name) != (own, root):
+        WORKLOADS[name] = yours.build(yours.Own(**own), root)
+        _DECLARED[name] = (own, root)
 
 
 @lru_cache(maxsize=4)
@@ -117,16 +142,16 @@ def expand(study: Study) -> list[Cell]:
         recipes = _recipes(study)
         _check_rule(study.tune.select_by)
         _check_space(study, recipes)
-        for name in study.workloads:
+        for own in declared_data(study).values():
+            declare(own, data_root(study))
+        for name in study.names:
             if name not in WORKLOADS:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
-        cells = [
-            _cell(study, WORKLOADS[name], recipe, "") for name in dict.fromkeys(study.workloads) for recipe in recipes
-        ]
-    except ValueError as err:
+        cells = [_cell(study, WORKLOADS[name], recipe, "") for name in study.names for recipe in recipes]
+    except (ValueError, DataError) as err:
         raise BadInput(str(err)) from None
     fingerprints = {}
-    for name in dict.fromkeys(study.workloads):
+    for name in study.names:
         data = load_data(WORKLOADS[name], data_root(study))
         _check_region(WORKLOADS[name], data, study.tune.select_by)
         fingerprints[name] = data.fingerprint
@@ -171,10 +196,10 @@ def _check_space(study: Study, recipes: list[Recipe]) -> None:
             raise UnknownName("hyperparameter", hparam, declared(part), f"space '{name}'")
     for name, value in study.train.items():
         if isinstance(value, Mapping):
-            if name not in study.workloads:
+            if name not in study.names:
                 raise ValueError(
                     f"train sets hyperparameters, or has workloads of the study: got {name!r}; "
-                    f"workloads: {', '.join(study.workloads)}"
+                    f"workloads: {', '.join(study.names)}"
                 )
             for hparam in value:
                 _known_training(hparam, f"train.{name}")

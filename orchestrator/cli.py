@@ -7,9 +7,12 @@ import argparse
 import gc
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.cli_data import DATA_COMMANDS, add_actions
 
 if TYPE_CHECKING:
     from orchestrator.api import Outcome
@@ -33,7 +36,7 @@ def _say(text: str) -> None:
 
 
 def _code(outcome: "Outcome") -> int:
-    return COMPLETE if outcome.complete else SOME_FAILED
+    return SOME_FAILED if outcome.failed else COMPLETE
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -150,12 +153,18 @@ def track(args: argparse.Namespace) -> int:
     return COMPLETE
 
 
+def data(args: argparse.Namespace) -> int:
+    """Data sets: list, check, fetch, preview, make-fixture."""
+    return COMPLETE if DATA_COMMANDS[args.action](args) else BAD_INPUT
+
+
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "plan": plan,
     "sweep": sweep,
     "status": status,
     "report": report,
     "track": track,
+    "data": data,
 }
 
 
@@ -171,6 +180,9 @@ def parser() -> argparse.ArgumentParser:
     for name, function in COMMANDS.items():
         doc = (function.__doc__ or "").strip()
         command = commands.add_parser(name, help=doc[0].lower() + doc[1:].rstrip("."), description=doc)
+        if name == "data":
+            add_actions(command)
+            continue
         command.add_argument("study", nargs="?", default="quickstart", metavar="STUDY", help="a shipped name or a file")
         command.add_argument("--storage", metavar="DIR", help="folder for everything a study makes (default: results)")
         command.add_argument("--trials", type=int, metavar="N", help="tuning trials per cell")
@@ -213,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """The console script: leaves without tearing down libraries that take half a second to forget themselves."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `tailsweep plan | head` ends without a traceback
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -45,8 +45,16 @@ class Ledger:
         (row,) = _from_parquet(last, f"{phase} record of trial {trial_id}").to_pylist()
         return Record.from_row(row)
 
-    def read(self, phase: Phase) -> pa.Table:
-        """All records of a phase as one Arrow table (schema `SCHEMAS[phase]`), last attempts only, by trial id."""
+    def read(self, phase: Phase | None = None) -> pa.Table:
+        """All records of a phase as one Arrow table (schema `SCHEMAS[phase]`), last attempts only, by trial id.
+
+        Without a phase, those of both with a first column `phase`; `test` is null for tuning trials.
+        """
+        if phase is None:
+            phases: tuple[Phase, ...] = ("tune", "evaluate")
+            tables = [(name, self.read(name)) for name in phases]
+            named = [table.add_column(0, "phase", pa.repeat(pa.scalar(name), len(table))) for name, table in tables]
+            return pa.concat_tables(named, promote_options="default")
         last: dict[str, str] = {}
         for key in self.store.keys(f"ledger/{phase}/"):
             trial_id, _, attempt = key.rsplit("/", 1)[1].removesuffix(".parquet").partition(".")

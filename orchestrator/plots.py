@@ -3,13 +3,14 @@
 import io
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from orchestrator.tables import ERROR, PERCENT, TITLES, Difference, Table
 from workloads import WORKLOADS
-from workloads.labels import REGIONS
-from workloads.workload import Data
+from workloads.labels import REGIONS, kernel_window
+from workloads.workload import Data, Workload
 
 COLOURS = {"many": "#4c72b0", "medium": "#dd8452", "few": "#c44e52", "zero": "#8c8c8c", "all": "#333333"}
 
@@ -70,19 +71,26 @@ def forest(differences: Sequence[Difference], workload: str, region: str = "few"
     return _svg(figure)
 
 
-def label_histogram(workload: str, data: Data) -> str:
-    """Training rows per bin, coloured by shot region, on a logarithmic axis."""
-    grid, shots = WORKLOADS[workload].grid, WORKLOADS[workload].shots
+def histogram(workload: Workload, data: Data) -> Figure:
+    """Training rows per bin, coloured by shot region, and their density smoothed as LDS does, on a logarithmic axis."""
+    grid = workload.grid
     counts = grid.counts(data.train.y.numpy())
-    where = shots.of_counts(counts)
+    where = workload.shots.of_counts(counts)
     figure = Figure(figsize=(7.5, 2.6))
     axes = figure.add_subplot()
     for position, region in enumerate(REGIONS):
         mask = (where == position) & (counts > 0)
         if mask.any():
             axes.bar(grid.centres[mask], counts[mask], width=grid.width * 0.9, color=COLOURS[region], label=region)
+    smoothed = np.convolve(counts, kernel_window("gaussian", 5, 2.0, normalize="sum"), mode="full")[2:-2]
+    axes.plot(grid.centres[smoothed > 0], smoothed[smoothed > 0], color="#333333", linewidth=1, label="smoothed")
     axes.set_yscale("log")
-    axes.set_xlabel(f"{WORKLOADS[workload].title} ({WORKLOADS[workload].unit})")
+    axes.set_xlabel(f"{workload.title} ({workload.unit})" if workload.unit else workload.title)
     axes.set_ylabel("training rows per bin")
-    axes.legend(frameon=False, ncols=3, fontsize=8)
-    return _svg(figure)
+    axes.legend(frameon=False, ncols=4, fontsize=8)
+    return figure
+
+
+def label_histogram(workload: str, data: Data) -> str:
+    """`histogram` as SVG."""
+    return _svg(histogram(WORKLOADS[workload], data))

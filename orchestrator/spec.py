@@ -17,12 +17,36 @@ Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
 
 PREFIX: Final = "TAILSWEEP_"
 """Environment variables: TAILSWEEP_STORAGE, TAILSWEEP_DATA, TAILSWEEP_TUNE__TRIALS, TAILSWEEP_SPACE__LDS__WIDTH."""
+OF_THE_NODE: Final = frozenset({"TAILSWEEP_CACHE"})
+"""Variables that are no part of a study: where a node keeps decoded data (workloads/cache.py)."""
 
 
 class Model(BaseModel):
     """Frozen; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Own(Model):
+    """A data set of the user's own; what its keys mean is said in `workloads.data.yours`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
+    type: Literal["table", "arrays"]
+    file: str
+    target: str
+    bin_width: Annotated[float, Field(gt=0)]
+    low: float | None = None
+    high: float | None = None
+    inputs: str = "x"
+    split: str | None = None
+    group: str | None = None
+    drop: tuple[str, ...] = ()
+    cap: Count = 10
+    many: Count = 100
+    few: Count = 20
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (128, 64)
+    title: str = ""
+    unit: str = ""
 
 
 class Recipes(Model):
@@ -85,7 +109,7 @@ class Study(Model):
     """
 
     study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
-    workloads: Annotated[tuple[str, ...], Field(min_length=1)]
+    workloads: Annotated[tuple[str | Own, ...], Field(min_length=1)]
     recipes: Recipes
     tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
@@ -125,6 +149,16 @@ class Study(Model):
         except ValidationError as err:
             raise BadInput(f"{name}: {_message(err)}") from None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the workloads, each once, in the order of the tables."""
+        return tuple(dict.fromkeys(item if isinstance(item, str) else item.name for item in self.workloads))
+
+    @property
+    def own(self) -> tuple[Own, ...]:
+        """Data sets that the study itself declares."""
+        return tuple(item for item in self.workloads if isinstance(item, Own))
+
     def definition(self) -> dict[str, Any]:
         """What makes it this study: everything but its budgets and where it runs, which may change between runs."""
         free = {"study", "resources", "tracking", "storage", "data", "checkpoint_every_s", "evaluate"}
@@ -155,7 +189,7 @@ def _source(source: str | Path) -> tuple[str, str]:
 
 def _overrides(settings: Iterable[str], environ: Mapping[str, str]) -> Iterable[tuple[str, list[str], str]]:
     for name in sorted(environ):
-        if name.startswith(PREFIX):
+        if name.startswith(PREFIX) and name not in OF_THE_NODE:
             yield name, name.removeprefix(PREFIX).lower().split("__"), environ[name]
     for setting in settings:
         path, sign, value = setting.partition("=")
@@ -190,15 +224,24 @@ def _unknown(key: str, known: Iterable[str], where: str) -> str:
 
 
 def _message(err: ValidationError) -> str:
-    """The first error, in the words of the house."""
-    first = min(err.errors(), key=lambda e: (e["type"] != "extra_forbidden", len(e["loc"])))
-    path = [str(part) for part in first["loc"]]
+    """The first error, in the words of the house.
+
+    Where a key takes several kinds of values, those kinds complain of a whole mapping or list too: that comes last.
+    """
+    first = min(
+        err.errors(),
+        key=lambda e: (e["type"] != "extra_forbidden", isinstance(e["input"], Mapping | list), len(e["loc"])),
+    )
+    kinds = {kind.__name__: kind for kind in (Own, Interval)}
+    path = [str(part) for part in first["loc"] if part not in kinds]
     where = ".".join(path)
     if first["type"] == "extra_forbidden":
         model: type[BaseModel] = Study
-        for part in path[:-1]:
+        for part in map(str, first["loc"][:-1]):
             field = model.model_fields.get(part)
-            if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            if part in kinds:
+                model = kinds[part]
+            elif field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 model = field.annotation
         return _unknown(path[-1], model.model_fields, ".".join(path[:-1]) or "a study")
     if first["type"] == "missing":

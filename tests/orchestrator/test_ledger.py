@@ -70,6 +70,17 @@ def test_reading_gives_one_arrow_table_in_the_schema(tmp_path: Path) -> None:
     assert sorted(table["number"].to_pylist()) == list(range(20))
 
 
+def test_reading_without_a_phase_gives_both_with_their_names(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path))
+    assert ledger.read().num_rows == 0
+    phases: tuple[Phase, ...] = ("tune", "evaluate")
+    for phase in phases:
+        ledger.commit(record(cell().trial(phase, 0, {}), 1.0), phase)
+    table = ledger.read()
+    assert table["phase"].to_pylist() == ["tune", "evaluate"]
+    assert table["test"].is_null().to_pylist() == [True, False]
+
+
 def test_a_region_without_samples_is_null_and_not_zero(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     trial = cell().trial("tune", 0, {})

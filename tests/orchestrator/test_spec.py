@@ -88,6 +88,11 @@ def test_a_misspelt_variable_of_ours_is_not_ignored(tmp_path: Path) -> None:
         Study.load(write(tmp_path, SMALL), environ={"TAILSWEEP_TUEN__TRIALS": "2"})
 
 
+def test_a_variable_of_the_node_is_no_part_of_a_study(tmp_path: Path) -> None:
+    path = write(tmp_path, SMALL)
+    assert Study.load(path, environ={"TAILSWEEP_CACHE": "/scratch"}) == Study.load(path, environ={})
+
+
 def test_budgets_and_places_are_not_part_of_the_definition() -> None:
     changed = study(evaluate={"seeds": 9}, storage="there", tune={"trials": 50, "parallel": 2}, resources={"cpus": 2})
     assert study().definition() == changed.definition()

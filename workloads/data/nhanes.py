@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from workloads.data.features import standardise
 from workloads.data.split import balanced_split
 from workloads.encoders.tables import mlp
 from workloads.labels import Floats, Ints, LabelGrid, Shots
@@ -78,20 +79,6 @@ def _numbers(path: Path, name: str, cells: Sequence[str]) -> Floats:
     return values
 
 
-def _features(columns: dict[str, Floats], train: Ints) -> Floats:
-    """Columns `[N, F]` scaled to mean 0 and sd 1 on the training rows; a gap becomes 0 and marks its own column."""
-    made: list[Floats] = []
-    for values in columns.values():
-        known = values[train][~np.isnan(values[train])]
-        if len(known) == 0 or known.std() == 0:
-            continue
-        gaps = np.isnan(values)
-        made.append(np.where(gaps, 0.0, (values - known.mean()) / known.std()))
-        if gaps[train].any():
-            made.append(gaps.astype(np.float64))
-    return np.stack(made, axis=1)
-
-
 def load(target: str, leaks: Sequence[str], grid: LabelGrid, cap: int, root: Path | None) -> Data:
     """Read, split and scale: columns whose name holds one of `leaks` tell the target and are left out."""
     folder = _folder(root)
@@ -127,7 +114,7 @@ def load(target: str, leaks: Sequence[str], grid: LabelGrid, cap: int, root: Pat
             columns[name] = _numbers(path, name, cells[name])[measured]
 
     train, val, test = balanced_split(grid.bin(y), cap, f"nhanes {target}")
-    x = torch.from_numpy(_features(columns, train)).float()
+    x = torch.from_numpy(standardise(columns, train)).float()
     labels_of = torch.from_numpy(y)
 
     def rows_of(index: Ints) -> Table:

@@ -1,6 +1,7 @@
 """Splits that are balanced over the label, as the papers of the field make them."""
 
 import numpy as np
+import numpy.typing as npt
 
 from workloads.labels import Ints
 from workloads.seeds import seed_of
@@ -23,3 +24,26 @@ def balanced_split(bins: Ints, cap: int, name: str) -> tuple[Ints, Ints, Ints]:
     held = np.sort(np.concatenate(val)), np.sort(np.concatenate(test))
     train = np.setdiff1d(np.arange(len(bins)), np.concatenate(held))
     return train, *held
+
+
+def grouped_split(bins: Ints, groups: npt.ArrayLike, cap: int, name: str) -> tuple[Ints, Ints, Ints]:
+    """Like `balanced_split`, with every group (a subject) in one split.
+
+    `groups` `[N]`. Groups go, in an order that depends on `name` alone, to val or test as long as that brings a bin
+    nearer to its min(count // 3, cap) rows and none beyond it; the rest is train.
+    """
+    ids, owner = np.unique(np.asarray(groups), return_inverse=True)
+    size = int(bins.max()) + 1
+    quota = np.minimum(np.bincount(bins, minlength=size) // 3, cap)
+    per_group = np.zeros((len(ids), size), dtype=np.int64)
+    np.add.at(per_group, (owner, bins), 1)
+    place = np.zeros(len(ids), dtype=np.int64)  # 0 train, 1 val, 2 test
+    room = {1: quota.copy(), 2: quota.copy()}
+    for group in np.random.default_rng(seed_of(name, "groups")).permutation(len(ids)):
+        rows = per_group[group]
+        fits = [held for held in (1, 2) if (rows <= room[held]).all()]
+        if fits:
+            held = max(fits, key=lambda h: int(room[h].sum()))
+            place[group] = held
+            room[held] -= rows
+    return tuple(np.flatnonzero(place[owner] == split) for split in (0, 1, 2))  # type: ignore[return-value]  # three

@@ -1,0 +1,101 @@
+"""tailsweep data list | check | fetch | preview | make-fixture: parse, call one function each."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def data_list(args: argparse.Namespace) -> bool:
+    """Known data sets, which are at hand, their terms, and where to get them."""
+    from orchestrator.data import listing
+
+    for found in listing(args.root):
+        _say(f"{found.name:20} {'at hand' if found.at_hand else '-':8} {found.title}")
+        _say(f"{'':29} {found.licence}; {found.where}")
+    return True
+
+
+def data_check(args: argparse.Namespace) -> bool:
+    """Counts per split and region beside the published ones, problems, rows that are both in train and in test."""
+    from orchestrator.data import check, named
+
+    found = check(named(args.name), args.root)
+    for problem in found.problems:
+        _say(problem)
+    if not found.problems:
+        _say(f"{args.name}, fingerprint {found.fingerprint}")
+        for name, count in found.counts.items():
+            published = found.published.get(name)
+            beside = "" if published is None else f"  published {published}{'' if published == count else '  DIFFERS'}"
+            _say(f"  {name:14} {count:8}{beside}")
+        _say(f"  test rows whose inputs are in train too: {found.duplicates}")
+    return found.passed
+
+
+def data_fetch(args: argparse.Namespace) -> bool:
+    """Fetch what may be redistributed; for the rest, the steps and the terms."""
+    from orchestrator.data import fetch, named
+    from orchestrator.errors import BadInput
+
+    if args.root is None:
+        raise BadInput("data are fetched into a folder: name it with --root or TAILSWEEP_DATA")
+    for path in fetch(named(args.name), args.root, _progress):
+        _say(str(path))
+    return True
+
+
+def data_preview(args: argparse.Namespace) -> bool:
+    """The label histogram as a PNG, and some rows."""
+    from orchestrator.data import named, preview
+
+    target = Path(args.out or f"{args.name}.png")
+    _, lines = preview(named(args.name), args.root, target)
+    _say("\n".join([*lines, f"Written: {target}"]))
+    return True
+
+
+def data_make_fixture(args: argparse.Namespace) -> bool:
+    """Small made-up files in the official layout."""
+    from orchestrator.data import make_fixture, named
+
+    make_fixture(named(args.name), args.dir)
+    _say(f"Written below {args.dir}; use it with TAILSWEEP_DATA={args.dir}")
+    return True
+
+
+DATA_COMMANDS: Final[dict[str, Callable[[argparse.Namespace], bool]]] = {
+    "list": data_list,
+    "check": data_check,
+    "fetch": data_fetch,
+    "preview": data_preview,
+    "make-fixture": data_make_fixture,
+}
+
+
+def add_actions(command: argparse.ArgumentParser) -> None:
+    """Give the command its actions and their options."""
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    root = os.environ.get("TAILSWEEP_DATA")
+    for name, function in DATA_COMMANDS.items():
+        doc = (function.__doc__ or "").strip()
+        action = actions.add_parser(name, help=doc[0].lower() + doc[1:].rstrip("."), description=doc)
+        if name != "list":
+            action.add_argument("name", metavar="NAME", help="a workload")
+        if name == "make-fixture":
+            action.add_argument("dir", type=Path, metavar="DIR", help="the data root to make")
+            continue
+        default = None if root is None else Path(root)
+        action.add_argument("--root", type=Path, default=default, metavar="DIR", help="the data root (TAILSWEEP_DATA)")
+        if name == "preview":
+            action.add_argument("--out", metavar="FILE", help="the PNG to write (default: NAME.png)")

@@ -1,0 +1,158 @@
+"""`tailsweep data`, with a real HTTP server for what is fetched."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from orchestrator.cli import main
+from orchestrator.data import check, fetch
+from orchestrator.errors import BadInput
+from toys import TOYS
+from workloads.workload import Data, DataError, Download, Origin, Table, Units, Workload
+
+CONTENT = np.random.default_rng(0).bytes(3_000_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class Server:
+    """A server of one file, that can break off, and remembers what was asked."""
+
+    url: str = ""
+    break_after: int | None = None
+    ranges: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = self.headers.get("Range")
+            state.ranges.append(asked)
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+            if self.path != "/file" or start >= len(CONTENT):
+                self.send_error(404 if self.path != "/file" else 416)
+                return
+            body = CONTENT[start:]
+            self.send_response(206 if asked else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if state.break_after is None else body[: state.break_after])
+
+        def log_message(self, *args: object) -> None:
+            """Silence."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{http.server_port}/file"
+    thread = threading.Thread(target=http.serve_forever)
+    thread.start()
+    yield state
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
+def remote(*files: Download) -> Workload:
+    """A workload whose files can be fetched."""
+    return replace(TOYS["regression"], origin=Origin("made up", "free", "a page", "ask nicely", "toy", files))
+
+
+def test_a_file_is_fetched_once_and_checked(server: Server, tmp_path: Path) -> None:
+    made = remote(Download(server.url, "toy/file", SHA256))
+    assert fetch(made, tmp_path, lambda line: None) == [tmp_path / "toy" / "file"]
+    assert (tmp_path / "toy" / "file").read_bytes() == CONTENT
+    said: list[str] = []
+    fetch(made, tmp_path, said.append)
+    assert said == ["toy/file is there"]
+    assert server.ranges == [None]
+
+
+def test_a_download_that_broke_off_is_continued(server: Server, tmp_path: Path) -> None:
+    made = remote(Download(server.url, "toy/file", SHA256))
+    server.break_after = 1_000_000
+    with pytest.raises(BadInput, match="broke off at 1000000 of 3000000 bytes; the same command continues"):
+        fetch(made, tmp_path, lambda line: None)
+    assert not (tmp_path / "toy" / "file").exists()
+    server.break_after = None
+    fetch(made, tmp_path, lambda line: None)
+    assert server.ranges == [None, "bytes=1000000-"]
+    assert (tmp_path / "toy" / "file").read_bytes() == CONTENT
+    assert [path.name for path in (tmp_path / "toy").iterdir()] == ["file"]
+
+
+def test_a_part_that_is_whole_takes_its_name(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "file.part").write_bytes(CONTENT)
+    fetch(remote(Download(server.url, "toy/file", SHA256)), tmp_path, lambda line: None)
+    assert (tmp_path / "toy" / "file").read_bytes() == CONTENT
+
+
+def test_a_file_with_another_checksum_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=f"has SHA-256 {SHA256}, expected 00"):
+        fetch(remote(Download(server.url, "toy/file", "00")), tmp_path, lambda line: None)
+    assert not list((tmp_path / "toy").iterdir())
+
+
+def test_what_is_not_there_or_may_not_be_fetched_is_said_with_the_way_out(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="404"):
+        fetch(remote(Download(f"{server.url}s", "toy/file")), tmp_path, lambda line: None)
+    with pytest.raises(BadInput, match=r"cannot be fetched: ask nicely\. Terms: free\. a page"):
+        fetch(remote(), tmp_path, lambda line: None)
+
+
+def test_a_check_counts_compares_and_finds_rows_that_are_in_train_and_test() -> None:
+    x, y = torch.arange(60.0).reshape(30, 2), torch.arange(30.0) % 10
+
+    def load(root: Path | None) -> Data:
+        return Data(Table(x, y), Table(x[:5] + 1000, y[:5]), Table(x[:7], y[:7]), Units(), "f")
+
+    made = replace(TOYS["regression"], load=load, counts={"train": 30, "test": 8})
+    found = check(made, None)
+    assert (found.counts["train"], found.counts["val"], found.counts["test"]) == (30, 5, 7)
+    assert found.duplicates == 7
+    assert found.differing == ["test"]
+    assert not found.passed
+
+
+def test_problems_of_a_data_set_are_all_reported() -> None:
+    def load(root: Path | None) -> Data:
+        raise DataError("a is missing", "b is broken")
+
+    assert check(replace(TOYS["regression"], load=load), None).problems == ("a is missing", "b is broken")
+
+
+def test_the_commands_list_check_and_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list"]) == 0
+    assert "nhanes-sbp           at hand" in capsys.readouterr().out
+    assert main(["data", "check", "nhanes-sbp"]) == 0
+    said = capsys.readouterr().out
+    assert "train              5617" in said
+    assert "test/few            123" in said
+    assert "test rows whose inputs are in train too: 0" in said
+    png = tmp_path / "p.png"
+    assert main(["data", "preview", "nhanes-sbp", "--out", str(png)]) == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "few     row" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["check", "nhanes-spb"], "did you mean 'nhanes-sbp'"),
+        (["fetch", "nhanes-sbp"], "name it with --root or TAILSWEEP_DATA"),
+        (["fetch", "nhanes-sbp", "--root", "x"], "it comes with a package"),
+        (["make-fixture", "nhanes-sbp", "x"], "has no fixture"),
+    ],
+)
+def test_what_cannot_be_done_is_said(capsys: pytest.CaptureFixture[str], args: list[str], message: str) -> None:
+    assert main(["data", *args]) == 2
+    assert message in capsys.readouterr().err
