@@ -11,7 +11,9 @@ from orchestrator.ledger import Ledger
 from orchestrator.planner import CellPlan, Planner
 from orchestrator.spec import Study
 from orchestrator.tables import (
+    ERROR,
     NOTHING,
+    PERCENT,
     TITLES,
     Difference,
     Table,
@@ -35,6 +37,18 @@ class Section:
     notes: list[str]
     plans: list[CellPlan]
     data: Data
+
+    @property
+    def error(self) -> str:
+        """The error that the differences are in, in the words of a heading."""
+        metric = ERROR[WORKLOADS[self.table.workload].task]
+        return f"{metric}, in percentage points," if metric in PERCENT else TITLES[metric]
+
+    @property
+    def base(self) -> str | None:
+        """What all differences are to, as code; None where recipes build on several objectives."""
+        bases = {difference.base for difference in self.differences}
+        return f"`{bases.pop()}`" if len(bases) == 1 else None
 
 
 def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
@@ -80,9 +94,8 @@ def text(section: Section) -> str:
     parts = [f"## {section.table.workload}\n", markdown(section.table)]
     parts += ["\n".join(f"- {note}" for note in section.notes) + "\n"]
     if section.differences:
-        base = section.differences[0].base
         parts += [
-            f"### Change of the test MAE against `{base}`\n",
+            f"### Change of the test {section.error} against {section.base or 'the objective alone'}\n",
             differences_markdown(section.differences),
             "Negative is better. Mean difference [95 % interval]: paired bootstrap over seeds and test rows, "
             "not corrected for the number of comparisons; bold where the interval excludes zero.\n",

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from orchestrator.tables import Difference, Table
+from orchestrator.tables import ERROR, PERCENT, TITLES, Difference, Table
 from workloads import WORKLOADS
 from workloads.labels import REGIONS, kernel_window
 from workloads.workload import Data, Workload
@@ -21,13 +21,20 @@ def _svg(figure: Figure) -> str:
     return sink.getvalue()[sink.getvalue().index("<svg") :]
 
 
+def _title(workload: str) -> str:
+    """The error that the figures of a workload show, with its unit."""
+    metric = ERROR[WORKLOADS[workload].task]
+    return TITLES[metric] if metric in PERCENT else f"{TITLES[metric]} ({WORKLOADS[workload].unit})"
+
+
 def trade_off(table: Table) -> str:
-    """Test MAE in the few-shot region against the many-shot region: a numbered point per recipe, bars of one sd."""
+    """Test error in the few-shot region against the many-shot region: a numbered point per recipe, bars of one sd."""
     figure = Figure(figsize=(10.0, 5.0))
     axes = figure.add_subplot()
-    shown = [row for row in table.rows if {("mae", "many"), ("mae", "few")} <= row.scores.keys()]
+    metric = ERROR[WORKLOADS[table.workload].task]
+    shown = [row for row in table.rows if {(metric, "many"), (metric, "few")} <= row.scores.keys()]
     for number, row in enumerate(shown, start=1):
-        many, few = row.scores["mae", "many"], row.scores["mae", "few"]
+        many, few = row.scores[metric, "many"], row.scores[metric, "few"]
         axes.errorbar(
             many.mean,
             few.mean,
@@ -39,9 +46,8 @@ def trade_off(table: Table) -> str:
             label=f"{number}  {row.recipe}",
         )
         axes.annotate(str(number), (many.mean, few.mean), xytext=(5, 4), textcoords="offset points", fontsize=9)
-    unit = WORKLOADS[table.workload].unit
-    axes.set_xlabel(f"many-shot test MAE ({unit})")
-    axes.set_ylabel(f"few-shot test MAE ({unit})")
+    axes.set_xlabel(f"many-shot test {_title(table.workload)}")
+    axes.set_ylabel(f"few-shot test {_title(table.workload)}")
     axes.set_title(f"{table.workload}: lower left is better", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8)
@@ -60,7 +66,7 @@ def forest(differences: Sequence[Difference], workload: str, region: str = "few"
         axes.plot(i.value, position, "o", color=colour)
     axes.axvline(0, color="#333333", linewidth=0.8)
     axes.set_yticks(range(len(shown)), [d.recipe for d in reversed(shown)], fontsize=8)
-    axes.set_xlabel(f"change of the {region}-shot MAE ({WORKLOADS[workload].unit}); left of zero is better")
+    axes.set_xlabel(f"change of the {region}-shot {_title(workload)}; left of zero is better")
     axes.grid(axis="x", alpha=0.3)
     return _svg(figure)
 

@@ -19,7 +19,19 @@ from workloads.recipe import Recipe
 from workloads.seeds import seed_of
 from workloads.workload import Data
 
-TITLES: Final = {"mae": "MAE", "mse": "MSE", "rmse": "RMSE", "gm": "GM", "bmae": "balanced MAE"}
+TITLES: Final = {
+    "mae": "MAE",
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "gm": "GM",
+    "bmae": "balanced MAE",
+    "accuracy": "Accuracy %",
+    "error": "Error %",
+}
+PERCENT: Final = frozenset({"accuracy", "error"})
+"""Metrics that tables and figures show in percent; the ledger holds shares."""
+ERROR: Final = {"regression": "mae", "classification": "error"}
+"""The metric that differences and figures compare, by the workload's task."""
 NOTHING: Final = "–"
 
 
@@ -74,11 +86,12 @@ def _table(workload: str, plans: Sequence[CellPlan]) -> Table:
             for score in record.test or ():
                 counts[score.region] = score.count
                 if score.value is not None and score.metric in metrics:
-                    values.setdefault((score.metric, score.region), []).append(score.value)
+                    shown = 100 * score.value if score.metric in PERCENT else score.value
+                    values.setdefault((score.metric, score.region), []).append(shown)
         scores = {column: spread(v) for column, v in values.items()}
         rows.append(Row(workload, str(plan.cell.recipe), len(records), scores, plan.missing()))
-    shown = [region for region in ("all", *REGIONS) if region != "zero" or counts.get("zero")]
-    return Table(workload, tuple((m, r) for m in metrics for r in shown), tuple(rows), counts)
+    kept = [region for region in ("all", *REGIONS) if region != "zero" or counts.get("zero")]
+    return Table(workload, tuple((m, r) for m in metrics for r in kept), tuple(rows), counts)
 
 
 def _cell(score: Spread | None) -> tuple[str, str]:
@@ -114,12 +127,12 @@ def latex(table: Table) -> str:
         r"% \usepackage{booktabs}",
         r"\begin{tabular}{l" + "r" * len(table.columns) + "}",
         r"\toprule",
-        " & " + " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{TITLES.get(m, m)}}}" for m in metrics) + r" \\",
+        " & " + " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{_escaped(TITLES.get(m, m))}}}" for m in metrics) + r" \\",
         "Recipe & " + " & ".join(region.capitalize() for _, region in table.columns) + r" \\",
         r"\midrule",
     ]
     for row in table.rows:
-        cells = [row.recipe.replace("_", r"\_")]
+        cells = [_escaped(row.recipe)]
         for column in table.columns:
             mean, sd = _cell(row.scores.get(column))
             if mean == NOTHING:
@@ -132,8 +145,15 @@ def latex(table: Table) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
+def _escaped(text: str) -> str:
+    return text.replace("_", r"\_").replace("%", r"\%")
+
+
 def to_csv(every: Sequence[Table]) -> str:
-    """One line per recipe: `workload,recipe,seeds`, then `metric/region/mean` and `metric/region/sd`, unrounded."""
+    """One line per recipe: `workload,recipe,seeds`, then `metric/region/mean` and `metric/region/sd`, unrounded.
+
+    Units are those of the tables: accuracy and error in percent.
+    """
     columns = list(dict.fromkeys(column for table in every for column in table.columns))
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
@@ -151,7 +171,7 @@ def to_csv(every: Sequence[Table]) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """A recipe's absolute error minus that of its base, by region; negative is better."""
+    """A recipe's error (`ERROR` of the task) minus that of its base, by region; negative is better."""
 
     recipe: str
     base: str
@@ -173,8 +193,8 @@ def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[D
             continue
         workload = WORKLOADS[plan.cell.workload]
         where = regions(data.train.y.numpy(), data.test.y.numpy(), workload.grid, workload.shots)
-        ours = np.stack([_errors(ledger, by_recipe[name][number]) for number in shared])
-        theirs = np.stack([_errors(ledger, by_recipe[base][number]) for number in shared])
+        ours = np.stack([_errors(ledger, by_recipe[name][number], workload.task) for number in shared])
+        theirs = np.stack([_errors(ledger, by_recipe[base][number], workload.task) for number in shared])
         rng = np.random.default_rng(seed_of(plan.cell.name, "paired bootstrap"))
         by_region = {"all": paired_difference(ours, theirs, rng)}
         for position, region in enumerate(REGIONS):
@@ -185,10 +205,11 @@ def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[D
     return found
 
 
-def _errors(ledger: Ledger, record: Record) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _errors(ledger: Ledger, record: Record, task: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Error of every test row: |ŷ − y|, or 100 where a class is missed, so that the mean is in percent."""
     table = ledger.predictions(record.trial_id)
     y, pred = (table[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
-    return np.asarray(np.abs(pred - y))
+    return np.asarray(np.abs(pred - y) if task == "regression" else 100.0 * (pred != y))
 
 
 def differences_markdown(found: Sequence[Difference]) -> str:

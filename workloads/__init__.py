@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from workloads.data import faces, nhanes, signals, stsb, vader
+from workloads.data import cifar, digits, faces, modelnet, nhanes, photos, signals, sst, stsb, vader
 from workloads.workload import Workload
 
 WORKLOADS: Final[dict[str, Workload]] = {
     workload.name: workload
-    for family in (nhanes.WORKLOADS, faces.WORKLOADS, stsb.WORKLOADS, vader.WORKLOADS, signals.WORKLOADS)
-    for workload in family
+    for family in (nhanes, vader, digits, faces, stsb, signals, cifar, sst, modelnet, photos)
+    for workload in family.WORKLOADS
 }
 """Every workload by name."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from workloads.cache import Bytes, Transform
 
@@ -14,10 +14,11 @@ VERSION: Final = 1
 """Raise it when the pixels below change."""
 
 
-def _decode(content: bytes, size: int) -> Bytes:
+def _decode(content: bytes, size: int, square: bool = False) -> Bytes:
     try:
         with Image.open(io.BytesIO(content)) as image:
-            pixels = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+            whole, shape, how = image.convert("RGB"), (size, size), Image.Resampling.BILINEAR
+            pixels = np.asarray(ImageOps.fit(whole, shape, how) if square else whole.resize(shape, how))
     except UnidentifiedImageError as err:
         raise ValueError("not an image of a known kind") from err
     # What Pillow's decoders raise for broken files; an image of 180 megapixels or more is taken for an attack.
@@ -29,3 +30,8 @@ def _decode(content: bytes, size: int) -> Bytes:
 def resized(size: int) -> Transform:
     """RGB images brought to `[3, size, size]` by bilinear interpolation, whatever their proportions were."""
     return Transform(f"rgb-bilinear-{size}-{VERSION}", (3, size, size), partial(_decode, size=size))
+
+
+def squared(size: int) -> Transform:
+    """RGB images as `[3, size, size]`: the middle square, brought to the size by bilinear interpolation."""
+    return Transform(f"rgb-square-{size}-{VERSION}", (3, size, size), partial(_decode, size=size, square=True))

