@@ -14,7 +14,7 @@ LAYERS = [
     {"workloads.seam", "orchestrator.ledger", "orchestrator.stats"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.data", "workloads.recipe"},
-    {"workloads.plugins"},
+    {"workloads.plugins", "workloads.published"},
     {"workloads.model"},
     {"workloads.loop"},
     {"workloads"},
