@@ -17,6 +17,7 @@ from workloads.labels import REGIONS, regions
 from workloads.loop import Training, settle
 from workloads.metrics import METRICS
 from workloads.plugins import load_plugins
+from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
 from workloads.seeds import seed_of
 from workloads.workload import Data, DataError, Workload
@@ -231,12 +232,13 @@ def _cell(study: Study, workload: Workload, recipe: Recipe, data: str) -> Cell:
                 fixed |= {f"train.{hparam}": inner for hparam, inner in value.items()}
         else:
             fixed[f"train.{name}"] = value
+    paper = first_settings(workload.name, recipe)
     axes: list[Axis] = []
     for part in (*recipe.parts, "train"):
         for field in declared(part).values():
             name = f"{part}.{field.name}"
             written = study.space.get(name)
-            default = fixed.get(name, field.default)
+            default = paper.get(name, fixed.get(name, field.default))
             if isinstance(written, Interval | tuple):
                 axes.append(_axis(name, field, _narrowed(name, field, written), default, part))
             elif written is not None:
@@ -259,7 +261,7 @@ def _narrowed(name: str, field: Field, written: Interval | tuple[Value, ...]) ->
 
 
 def _axis(name: str, field: Field, limits: Range, default: Value, part: str) -> Axis:
-    """The first trial takes the workload's setting where the range has it, else the nearest value of the range."""
+    """The first trial takes the paper's or the workload's setting, or the nearest value of a narrowed range."""
     first = default
     if isinstance(limits, Choice):
         first = default if default in limits.options else limits.options[0]

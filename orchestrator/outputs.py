@@ -25,6 +25,7 @@ from orchestrator.tables import (
     to_csv,
 )
 from workloads import WORKLOADS
+from workloads.published import REGIONS, Published, published
 from workloads.workload import Data
 
 
@@ -100,7 +101,25 @@ def text(section: Section) -> str:
             "Negative is better. Mean difference [95 % interval]: paired bootstrap over seeds and test rows, "
             "not corrected for the number of comparisons; bold where the interval excludes zero.\n",
         ]
+    rows = [row for row in published() if row.workload == section.table.workload]
+    if rows:
+        parts += ["### Published numbers\n", _published(rows), "Of other protocols and seeds: for orientation.\n"]
     return "\n".join(parts)
+
+
+def _published(rows: Sequence[Published]) -> str:
+    """What papers print for the workload, as a Markdown table."""
+    columns = list(dict.fromkeys((metric, region) for row in rows for metric in row.results for region in REGIONS))
+    head = [f"{TITLES.get(metric, metric)} {region.capitalize()}" for metric, region in columns]
+    lines = [
+        "| " + " | ".join(["Recipe", "There called", *head, "Source"]) + " |",
+        "|" + "|".join([":--", ":--", *("--:" for _ in head), ":--"]) + "|",
+    ]
+    for row in rows:
+        numbers = (row.results.get(metric, {}).get(region) for metric, region in columns)
+        cells = [str(row.recipe), row.label, *(NOTHING if n is None else f"{n:g}" for n in numbers), row.source]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def write_outputs(study: Study, planner: Planner, ledger: Ledger) -> dict[str, str]:

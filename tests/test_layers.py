@@ -15,7 +15,7 @@ LAYERS = [
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
-    {"workloads.plugins"},
+    {"workloads.plugins", "workloads.published"},
     {"workloads.model"},
     {"workloads.loop"},
     {"workloads"},

@@ -1,0 +1,54 @@
+"""Settings and numbers of the papers, read from `published.yaml`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Final
+
+import yaml
+
+from workloads.hparams import Value
+from workloads.recipe import Recipe
+
+REGIONS: Final = ("all", "many", "medium", "few")
+"""Order of the numbers in the file."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of a paper: the recipe, its name there, settings, and test scores by metric and region."""
+
+    workload: str
+    recipe: Recipe
+    label: str
+    settings: Mapping[str, Value]
+    results: Mapping[str, Mapping[str, float]]
+    source: str
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """Every row of the file."""
+    tree = yaml.safe_load((resources.files("workloads") / "published.yaml").read_text("utf-8"))
+    sources = tree.pop("sources")
+    return tuple(
+        Published(
+            workload,
+            Recipe.parse(row["recipe"]),
+            row["as"],
+            row.get("settings", {}),
+            {metric: dict(zip(REGIONS, numbers, strict=False)) for metric, numbers in row["results"].items()},
+            sources[row["source"]],
+        )
+        for workload, rows in tree.items()
+        for row in rows
+    )
+
+
+def first_settings(workload: str, recipe: Recipe) -> dict[str, Value]:
+    """The settings of the paper for a recipe, empty where none are published."""
+    for row in published():
+        if row.workload == workload and row.recipe == recipe and row.settings:
+            return dict(row.settings)
+    return {}
