@@ -153,6 +153,9 @@ def test_the_commands_list_check_and_draw(tmp_path: Path, capsys: pytest.Capture
         (["make-fixture", "nhanes-sbp", "x"], "has no fixture"),
     ],
 )
-def test_what_cannot_be_done_is_said(capsys: pytest.CaptureFixture[str], args: list[str], message: str) -> None:
+def test_what_cannot_be_done_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
+    monkeypatch.delenv("TAILSWEEP_DATA", raising=False)
     assert main(["data", *args]) == 2
     assert message in capsys.readouterr().err
