@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +47,13 @@ class Row:
     missing: str
 
 
+def label_decimals(workload: str) -> int:
+    """Decimals of an error: hundredths of a bin, at least two; two of a percentage where labels are classes."""
+    if WORKLOADS[workload].task == "classification":
+        return 2
+    return max(2, 2 - math.floor(math.log10(WORKLOADS[workload].grid.width)))
+
+
 @dataclass(frozen=True)
 class Table:
     """The rows of a workload, its columns (metric, region), and the test rows per region."""
@@ -54,6 +62,12 @@ class Table:
     columns: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
     counts: dict[str, int]
+
+    def decimals(self, metric: str) -> int:
+        """Decimals that say something: those of labels, two of a percentage, three of what lies between 0 and 1."""
+        if metric in PERCENT:
+            return 2
+        return 3 if metric in HIGHER_IS_BETTER else label_decimals(self.workload)
 
     def best(self, column: tuple[str, str]) -> float | None:
         """The best mean of a column."""
@@ -94,10 +108,13 @@ def _table(workload: str, plans: Sequence[CellPlan]) -> Table:
     return Table(workload, tuple((m, r) for m in metrics for r in kept), tuple(rows), counts)
 
 
-def _cell(score: Spread | None) -> tuple[str, str]:
+def cell(table: Table, row: Row, column: tuple[str, str]) -> tuple[str, str]:
+    """Mean and deviation of a row in a column as text; a dash and nothing where there is no result."""
+    score = row.scores.get(column)
     if score is None:
         return NOTHING, ""
-    return f"{score.mean:.2f}", f"{score.sd:.2f}" if score.sd is not None else ""
+    digits = table.decimals(column[0])
+    return f"{score.mean:.{digits}f}", f"{score.sd:.{digits}f}" if score.sd is not None else ""
 
 
 def markdown(table: Table) -> str:
@@ -110,7 +127,7 @@ def markdown(table: Table) -> str:
     for row in table.rows:
         cells = [row.recipe, str(row.seeds)]
         for column in table.columns:
-            mean, sd = _cell(row.scores.get(column))
+            mean, sd = cell(table, row, column)
             bold = column in row.scores and row.scores[column].mean == table.best(column)
             text = f"**{mean}**" if bold else mean
             cells.append(f"{text} ± {sd}" if sd else text)
@@ -134,7 +151,7 @@ def latex(table: Table) -> str:
     for row in table.rows:
         cells = [_escaped(row.recipe)]
         for column in table.columns:
-            mean, sd = _cell(row.scores.get(column))
+            mean, sd = cell(table, row, column)
             if mean == NOTHING:
                 cells.append("--")
                 continue
@@ -176,6 +193,12 @@ class Difference:
     recipe: str
     base: str
     by_region: dict[str, Interval]
+    decimals: int
+
+    def text(self, region: str) -> str:
+        """`-1.20 [-2.00, -0.40]`."""
+        i, digits = self.by_region[region], self.decimals
+        return f"{i.value:+.{digits}f} [{i.low:+.{digits}f}, {i.high:+.{digits}f}]"
 
 
 def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[Difference]:
@@ -201,7 +224,7 @@ def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[D
             rows = where == position
             if rows.any():
                 by_region[region] = paired_difference(ours[:, rows], theirs[:, rows], rng)
-        found.append(Difference(name, base, by_region))
+        found.append(Difference(name, base, by_region, label_decimals(workload.name)))
     return found
 
 
@@ -223,7 +246,7 @@ def differences_markdown(found: Sequence[Difference]) -> str:
         cells = [difference.recipe]
         for region in shown:
             i = difference.by_region.get(region)
-            text = NOTHING if i is None else f"{i.value:+.2f} [{i.low:+.2f}, {i.high:+.2f}]"
+            text = NOTHING if i is None else difference.text(region)
             cells.append(f"**{text}**" if i is not None and i.excludes_zero else text)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

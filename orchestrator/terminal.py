@@ -5,7 +5,7 @@ from rich.table import Table as Grid
 
 from orchestrator.api import Outcome
 from orchestrator.outputs import notes
-from orchestrator.tables import NOTHING, TITLES, tables
+from orchestrator.tables import TITLES, cell, tables
 
 
 def show(outcome: Outcome, console: Console) -> None:
@@ -21,12 +21,10 @@ def show(outcome: Outcome, console: Console) -> None:
         for row in table.rows:
             cells = [row.recipe, str(row.seeds)]
             for column in table.columns:
-                score = row.scores.get(column)
-                if score is None:
-                    cells.append(NOTHING)
-                    continue
-                text = f"{score.mean:.2f}" + (f" ±{score.sd:.2f}" if score.sd is not None else "")
-                cells.append(f"[bold]{text}*[/bold]" if score.mean == table.best(column) else text)
+                mean, sd = cell(table, row, column)
+                text = f"{mean} ±{sd}" if sd else mean
+                best = column in row.scores and row.scores[column].mean == table.best(column)
+                cells.append(f"[bold]{text}*[/bold]" if best else text)
             grid.add_row(*cells)
         console.print(grid)
         plans = [plan for plan in outcome.planner.plans if plan.cell.workload == table.workload]
