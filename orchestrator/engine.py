@@ -44,8 +44,12 @@ from ray.tune.search import Searcher
 REPORT_S: Final = 0.5
 """Without early stopping a worker reports this often, not every epoch: the driver handles some 800 results a second."""
 RETRIES: Final = 2
-"""How often a trial is given out again after its worker was lost. Tune's own retries leave out a worker that dies
-while it is being reset for the next trial, so they are not used."""
+"""How often a trial is given out again after the worker that trained it was lost. Tune's own retries leave out a worker
+that dies while it is being reset for the next trial, so they are not used."""
+BEFORE_START: Final = 10
+"""How often a trial is given out again when its worker was lost before it began: Tune hands out the actors of dead
+workers that it had put aside, which is not the trial's doing."""
+REASON_CHARS: Final = 300
 LOSSES_AT_START: Final = 4
 """Workers that may be lost before the first one starts: then the cluster is at fault, and no trial is recorded."""
 
@@ -137,6 +141,8 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         self.failure: StorageFailed | ClusterFailed | None = None
         self.live: dict[str, Trial] = {}
         self._losses: Counter[str] = Counter()
+        self._false_starts: Counter[str] = Counter()
+        self._begun: set[str] = set()
         self._worked = False
         self._rows: dict[str, dict[int, CurveRow]] = {}
         self._started: dict[str, Any] = {}
@@ -180,15 +186,16 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         file = Path(trial.error_file or "")
         text = file.read_text("utf-8", errors="replace") if file.is_file() else "the worker was lost"
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        reason = next((line for line in lines if "Error" in line), lines[-1])
-        self._losses[job.trial_id] += 1
-        if not self._worked and self._losses.total() > LOSSES_AT_START:
+        reason = next((line for line in lines if "Error" in line), lines[-1])[:REASON_CHARS]
+        begun = trial.trial_id in self._begun
+        (self._losses if begun else self._false_starts)[job.trial_id] += 1
+        if not self._worked and self._false_starts.total() > LOSSES_AT_START:
             self.failure = ClusterFailed(
-                f"{self._losses.total()} workers were lost before one could start, the last one by: {reason} "
+                f"{self._false_starts.total()} workers were lost before one could start, the last one by: {reason} "
                 "Look at the Ray logs and at RAY_AUTH_MODE, then run the same command again"
             )
             raise self.failure
-        if self._losses[job.trial_id] <= RETRIES:
+        if self._losses[job.trial_id] <= RETRIES and self._false_starts[job.trial_id] <= BEFORE_START:
             planned = self._forget(job)
             self._planner.give_back(planned)
             with contextlib.suppress(Exception):
