@@ -1,11 +1,13 @@
 """From a study file to tables: knows Ray, Optuna, MLflow and Arrow.
 
-from orchestrator import Ledger, Study, report, sweep
+From Python:
 
-study = Study.load("quickstart")
-sweep(study)
-print(report(study)["table.md"])
-trials = Ledger(study.storage).read("evaluate")  # an Arrow table
+    from orchestrator import Ledger, Study, report, sweep
+
+    study = Study.load("quickstart")
+    sweep(study)
+    print(report(study)["table.md"])
+    trials = Ledger(study.storage).read("evaluate")  # an Arrow table
 """
 
 from typing import TYPE_CHECKING, Any
