@@ -1,12 +1,17 @@
 """What holds for every test."""
 
+import os
+
 import pytest
 import torch
 
+# Nobody's settings reach a test, nor the commands that it starts; where data and caches lie may be said.
+for name in list(os.environ):
+    if name.startswith("TAILSWEEP_") and name not in {"TAILSWEEP_DATA", "TAILSWEEP_CACHE"}:
+        del os.environ[name]
+
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One torch thread, as a trial has (small batches crawl on several busy cores), and nobody's environment."""
+def _one_thread() -> None:
+    """One torch thread, as a trial has: small batches crawl on several busy cores."""
     torch.set_num_threads(1)
-    for name in ("TAILSWEEP_STORAGE", "TAILSWEEP_TRACKING__URI"):
-        monkeypatch.delenv(name, raising=False)

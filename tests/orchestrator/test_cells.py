@@ -6,6 +6,7 @@ import pytest
 from builders import cell, study
 from orchestrator.cells import difference, expand
 from orchestrator.errors import BadInput
+from workloads import WORKLOADS
 
 
 def test_cells_are_every_workload_with_every_recipe_in_table_order() -> None:
@@ -95,6 +96,14 @@ def test_a_difference_between_studies_names_the_key_and_both_values() -> None:
     assert lines == ["train.epochs: 2 there, 9 here"]
 
 
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry of workloads that a test may enter something into."""
+    monkeypatch.setattr("orchestrator.cells.WORKLOADS", dict(WORKLOADS))
+    monkeypatch.setattr("orchestrator.cells._DECLARED", {})
+
+
+@pytest.mark.usefixtures("registry")
 def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) -> None:
     rows = ["x,y", *(f"{n % 7},{n % 10}" for n in range(300))]
     (tmp_path / "mine.csv").write_text("\n".join(rows))
@@ -114,6 +123,7 @@ def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) ->
         ({"name": "mine", "bin_widht": 1}, r"unknown key 'bin_widht' in workloads\.0; .*did you mean 'bin_width'"),
     ],
 )
+@pytest.mark.usefixtures("registry")
 def test_a_wrong_declaration_is_refused(tmp_path: Path, own: dict[str, object], message: str) -> None:
     if own["name"] == "nhanes-sbp":
         (tmp_path / "mine.csv").write_text("x,y\n1,2\n")

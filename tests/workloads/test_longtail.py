@@ -188,7 +188,7 @@ def test_a_report_says_what_its_differences_are_to() -> None:
     data = WORKLOADS["digits-lt"].load(None)
 
     def heading(*bases: str) -> str:
-        found = [Difference(f"{base} + sqinv", base, {"all": Interval(-1.0, -2.0, 0.5)}) for base in bases]
+        found = [Difference(f"{base} + sqinv", base, {"all": Interval(-1.0, -2.0, 0.5)}, 2) for base in bases]
         return next(line for line in text(Section(table, found, [], made, data)).splitlines() if "Change" in line)
 
     assert heading("arb") == "### Change of the test error, in percentage points, against `arb`"
