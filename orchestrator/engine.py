@@ -138,7 +138,6 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
 
     def __init__(self, planner: Planner, ledger: Ledger, observer: Observer) -> None:
         self._planner, self._ledger, self._observer = planner, ledger, observer
-        self.failure: StorageFailed | ClusterFailed | None = None
         self.live: dict[str, Trial] = {}
         self._losses: Counter[str] = Counter()
         self._false_starts: Counter[str] = Counter()
@@ -173,11 +172,10 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker committed its record, or the scheduler stopped the trial before."""
         job = Job(**trial.config["job"])
-        with self._storage():
-            record = self._ledger.find(job.trial_id, job.phase)
-            if record is None or record.attempt < job.attempt:
-                curve = tuple(row for _, row in sorted(self._rows[job.trial_id].items()))
-                record = self._commit(job, curve, status="stopped", val=curve[-1].val if curve else ())
+        record = self._ledger.find(job.trial_id, job.phase)
+        if record is None or record.attempt < job.attempt:
+            curve = tuple(row for _, row in sorted(self._rows[job.trial_id].items()))
+            record = self._commit(job, curve, status="stopped", val=curve[-1].val if curve else ())
         self._finish(job, record)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -190,29 +188,18 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         begun = trial.trial_id in self._begun
         (self._losses if begun else self._false_starts)[job.trial_id] += 1
         if not self._worked and self._false_starts.total() > LOSSES_AT_START:
-            self.failure = ClusterFailed(
+            raise ClusterFailed(
                 f"{self._false_starts.total()} workers were lost before one could start, the last one by: {reason} "
                 "Look at the Ray logs and at RAY_AUTH_MODE, then run the same command again"
             )
-            raise self.failure
         if self._losses[job.trial_id] <= RETRIES and self._false_starts[job.trial_id] <= BEFORE_START:
             planned = self._forget(job)
             self._planner.give_back(planned)
             with contextlib.suppress(Exception):
                 self._observer.lost(planned, reason)
             return
-        with self._storage():
-            record = self._commit(job, (), status="failed", error=reason, log=text[-4000:])
+        record = self._commit(job, (), status="failed", error=reason, log=text[-4000:])
         self._finish(job, record)
-
-    @contextlib.contextmanager
-    def _storage(self) -> Iterator[None]:
-        """Remember why the ledger failed: Tune ends on it, and wraps it beyond recognition."""
-        try:
-            yield
-        except StorageFailed as err:
-            self.failure = err
-            raise
 
     def _commit(self, job: Job, curve: tuple[CurveRow, ...], **outcome: Any) -> Record:
         started = self._started[job.trial_id]
@@ -271,10 +258,21 @@ def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obse
         )
         try:
             tuner.fit()
-        except TuneError:
-            if watch.failure is not None:
-                raise watch.failure from None
-            raise
+        except TuneError as err:
+            known = _underlying(err)
+            if known is err:
+                raise
+            raise known from None
+
+
+def _underlying(err: BaseException) -> BaseException:
+    """What Tune wrapped: a failure of the storage or the cluster, wherever it came up, else the error itself."""
+    link: BaseException | None = err
+    while link is not None:
+        if isinstance(link, StorageFailed | ClusterFailed):
+            return link
+        link = link.__cause__ or link.__context__
+    return err
 
 
 def concurrency(study: Study) -> int:
