@@ -3,6 +3,7 @@ SHELL := /bin/bash
 STUDY ?= quickstart
 STORAGE ?= results
 ADDRESS ?=
+CLUSTER ?=
 ARGS ?=
 PORT ?= 5000
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -10,31 +11,49 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
-WHERE = --storage "$(STORAGE)" $(ARGS)
+DEV := $(VENV)/.dev-installed
+# A profile may name a storage of its own: only one that was asked for is put before it.
+WHERE = $(if $(and $(CLUSTER),$(filter file,$(origin STORAGE))),,--storage "$(STORAGE)") $(ARGS)
+ON = $(if $(CLUSTER),--cluster "$(CLUSTER)")
+# Two test files at a time, where each can have a network and processes of its own: as root on Linux.
+APART = $(if $(shell sh tests/isolated.sh echo yes 2>/dev/null),--dist loadfile --tx '2*popen//python=sh tests/isolated.sh $(BIN)/python')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep plan status report track ui test slow lint bench clean
+.PHONY: help setup sweep submit logs cancel plan status report track ui test slow lint bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
-	@echo 'Variables: STUDY=$(STUDY) STORAGE=$(STORAGE) ADDRESS=$(ADDRESS) ARGS=$(ARGS)'
+	@echo 'Variables: STUDY=$(STUDY) STORAGE=$(STORAGE) CLUSTER=$(CLUSTER) ADDRESS=$(ADDRESS) ARGS=$(ARGS)'
 
 setup: $(DONE) ## make .venv; skipped when nothing changed
 
 $(DONE): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo 'make: needs Python 3.11 or newer; name one with PYTHON=...' >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(DEV): $(DONE)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-sweep: $(DONE) ## run a study and print its table
-	@$(BIN)/tailsweep sweep "$(STUDY)" $(if $(ADDRESS),--address "$(ADDRESS)") $(WHERE)
+sweep: $(DONE) ## run a study and print its table; with CLUSTER, there
+	@$(BIN)/tailsweep sweep "$(STUDY)" $(if $(ADDRESS),--address "$(ADDRESS)") $(ON) $(WHERE)
+
+submit: $(DONE) ## send a study to CLUSTER and come back
+	@$(BIN)/tailsweep submit "$(STUDY)" $(ON) $(WHERE)
+
+logs: $(DONE) ## show the logs of what was submitted to CLUSTER
+	@$(BIN)/tailsweep logs "$(STUDY)" $(ON) $(WHERE)
+
+cancel: $(DONE) ## stop what was submitted to CLUSTER; results stay
+	@$(BIN)/tailsweep cancel "$(STUDY)" $(ON) $(WHERE)
 
 plan: $(DONE) ## show what a study will do
 	@$(BIN)/tailsweep plan "$(STUDY)" $(WHERE)
 
-status: $(DONE) ## show how far a study is
-	@$(BIN)/tailsweep status "$(STUDY)" $(WHERE)
+status: $(DONE) ## show how far a study is; with CLUSTER, what that says
+	@$(BIN)/tailsweep status "$(STUDY)" $(ON) $(WHERE)
 
 report: $(DONE) ## make the tables and the page again from the ledger
 	@$(BIN)/tailsweep report "$(STUDY)" $(WHERE)
@@ -45,18 +64,18 @@ track: $(DONE) ## bring MLflow up to date with the ledger
 ui: $(DONE) ## serve the MLflow UI on 127.0.0.1
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(abspath $(STORAGE))/mlflow.db" --host 127.0.0.1 --port $(PORT)
 
-test: $(DONE) ## run the tests, without those marked slow
-	$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+test: $(DEV) ## run the tests, without those marked slow
+	$(BIN)/python -m pytest -m 'not slow' $(APART) $(ARGS)
 
-slow: $(DONE) ## run the slow tests: real systems, killed and broken in many ways
-	$(BIN)/python -m pytest -m slow $(ARGS)
+slow: $(DEV) ## run the slow tests: real systems, killed and broken in many ways
+	$(BIN)/python -m pytest -m slow $(APART) $(ARGS)
 
-lint: $(DONE) ## ruff and mypy
+lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(DONE) ## measure the performance claims, as ratios in one run
+bench: $(DEV) ## measure the performance claims, as ratios in one run
 	$(BIN)/python -m orchestrator.bench $(ARGS)
 
 clean: ## remove .venv, caches and build files; results stay

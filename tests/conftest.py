@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,3 +16,11 @@ for name in list(os.environ):
 def _one_thread() -> None:
     """One torch thread, as a trial has: small batches crawl on several busy cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of decoded data that is this test's own, and cold."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("TAILSWEEP_CACHE", str(folder))
+    return folder
