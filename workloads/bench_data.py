@@ -8,6 +8,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -41,27 +42,38 @@ def write_images(folder: Path, count: int) -> list[Source]:
     return sources
 
 
-def loading(folder: Path) -> Iterator[Measurement]:
-    """Images decoded afresh against read from the cache, and reading as a share of a training step."""
-    sources, transform = write_images(folder, IMAGES), resized(224)
-    rows = decoded(sources, transform, folder / "cache")
-    split = CachedSplit(rows, torch.arange(IMAGES), torch.arange(IMAGES).float())
-    order = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(0))
+def reading(folder: Path, images: int) -> Iterator[Measurement]:
+    """Images decoded afresh against read from the cache."""
+    sources, transform, split, order = _cached(folder, images)
     took = seconds(
         {
             "cached": lambda: split.inputs(order, CPU),
-            "afresh": lambda: [transform.decode(sources[row].path.read_bytes()) for row in order.tolist()],
+            "afresh": lambda: [
+                transform.decode(sources[row].path.read_bytes(), sources[row]) for row in order.tolist()
+            ],
         },
         repeats=5,
     )
     yield Measurement(
-        f"{IMAGES} images from the cache ({IMAGES / took['cached']:,.0f} images/s)",
+        f"{images} images from the cache ({images / took['cached']:,.0f} images/s)",
         took["cached"],
-        f"decoded afresh ({IMAGES / took['afresh']:,.0f} images/s)",
+        f"decoded afresh ({images / took['afresh']:,.0f} images/s)",
         took["afresh"],
         at_least_ratio=10.0,
     )
 
+
+def _cached(folder: Path, images: int) -> tuple[list[Source], Transform, CachedSplit, torch.Tensor]:
+    """Made-up images, how they are decoded, the same in a cache, and a random order."""
+    sources, transform = write_images(folder, images), resized(224)
+    rows = decoded(sources, transform, folder / "cache")
+    split = CachedSplit(rows, torch.arange(images), torch.arange(images).float())
+    return sources, transform, split, torch.randperm(images, generator=torch.Generator().manual_seed(0))
+
+
+def loading(folder: Path) -> Iterator[Measurement]:
+    """Reading, and augmenting what was read, as a share of a training step."""
+    _, _, split, order = _cached(folder, IMAGES)
     encoder, dim = resnet50()
     head = torch.nn.Linear(dim, 1)
     optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=1e-3)
@@ -87,7 +99,7 @@ def loading(folder: Path) -> Iterator[Measurement]:
         )
 
 
-def _filled(content: bytes) -> Bytes:
+def _filled(content: bytes, source: Source) -> Bytes:
     return np.full((3, 224, 224), content[0], dtype=np.uint8)
 
 
@@ -135,7 +147,7 @@ def main() -> int:
         if wanted.memory:
             sys.stdout.write(f"{memory(Path(made))}\n")
             return 0
-        for measurement in loading(Path(made)):
+        for measurement in chain(reading(Path(made), IMAGES), loading(Path(made))):
             sys.stdout.write(f"{measurement}\n")
             sys.stdout.flush()
             broken |= not measurement.holds

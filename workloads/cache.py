@@ -1,15 +1,17 @@
 """Decode once: rows of one shape in a memory-mapped Arrow file, which all trials on a node share."""
 
+import contextlib
 import hashlib
 import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, BinaryIO, Final, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +24,12 @@ from workloads.workload import DataError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Progress: TypeAlias = Callable[[int, int], None]
+T = TypeVar("T")
 
 ROWS_PER_BATCH: Final = 64
 """Rows decoded and written at a time: 10 MB of images at 224 px, which bounds what the builder holds."""
+BATCH_BYTES: Final = 64 << 20
+"""Of larger rows, such as nights of signals, fewer."""
 RELEASE_ROWS: Final = 32
 """A reader gives mapped pages back after so many rows; they stay in the page cache, which belongs to all."""
 FORMAT: Final = 1
@@ -33,24 +38,123 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True)
 class Source:
-    """A file to decode: its place, its name below the data root, and where it is named (`agedb.csv:17`)."""
+    """A file to decode: its place, its name below the data root, and where it is named (`agedb.csv:17`).
+
+    `beside` are files that are read along with it, as the signals of a header are.
+    """
 
     path: Path
     name: str
-    where: str
+    where: str = ""
+    beside: tuple[Path, ...] = ()
+
+    def said(self, problem: str) -> str:
+        """A problem with the file, in words."""
+        return f"{self.where}: {self.path} {problem}" if self.where else f"{self.path} {problem}"
 
 
 @dataclass(frozen=True)
 class Transform:
     """How the bytes of a file become a row.
 
-    `decode` returns uint8 of `shape`, or raises ValueError saying what is wrong; it is called from many threads. `name`
-    stands for it in the key of the cache: change it whenever the rows change.
+    `decode(content, source)` returns numbers of `shape` and `dtype`, or raises ValueError saying what is wrong; it is
+    called from many threads. `name` stands for it in the key of the cache: change it whenever the rows change.
     """
 
     name: str
     shape: tuple[int, ...]
-    decode: Callable[[bytes], Bytes]
+    decode: Callable[[bytes, Source], npt.NDArray[Any]]
+    dtype: str = "uint8"
+
+    @property
+    def width(self) -> int:
+        """Bytes of a row."""
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def rows_per_batch(self) -> int:
+        """Rows that are decoded and written at a time."""
+        return max(1, min(ROWS_PER_BATCH, BATCH_BYTES // self.width))
+
+
+_TOLD: ContextVar[Progress | None] = ContextVar("progress", default=None)
+
+
+@contextlib.contextmanager
+def telling(progress: Progress) -> Iterator[None]:
+    """While this lasts, `progress(done, all)` hears of everything that is being prepared.
+
+    Who waits for data is far from who decodes: most loaders prepare nothing, and none need hand this through.
+    """
+    before = _TOLD.set(progress)
+    try:
+        yield
+    finally:
+        _TOLD.reset(before)
+
+
+def tell(done: int, of: int) -> None:
+    """Say how far something that takes long is."""
+    if (progress := _TOLD.get()) is not None:
+        progress(done, of)
+
+
+class Shared(Protocol):
+    """A place that other nodes reach, too."""
+
+    def fetch(self, name: str, path: Path) -> bool:
+        """Copy the file of that name to `path`; says whether there is one."""
+
+    def keep(self, name: str, path: Path) -> None:
+        """Take a copy of a file."""
+
+
+_SHARED: ContextVar[Shared | None] = ContextVar("shared", default=None)
+
+
+@contextlib.contextmanager
+def sharing(shared: Shared) -> Iterator[None]:
+    """While this lasts, files of the cache are looked for in a shared place before they are made, and kept there."""
+    before = _SHARED.set(shared)
+    try:
+        yield
+    finally:
+        _SHARED.reset(before)
+
+
+def once(path: Path, read: Callable[[Path], T | None], write: Callable[[BinaryIO], None]) -> T:
+    """What `read` makes of a file of the cache that `write` fills, by one process; the others wait and read it.
+
+    `read` returns None for a file that is missing or damaged: it is then written anew. The file has a temporary name
+    until it is whole and on the disk, so one that is half written is never read; if `write` raises, nothing is kept.
+    """
+    if (found := read(path)) is not None:
+        return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if (found := read(path)) is not None:
+            return found
+        for left in path.parent.glob(f"{path.stem}.*.tmp"):
+            left.unlink()  # its writer was killed: a living one would hold the lock
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        shared = _SHARED.get()
+        try:
+            if shared is not None and shared.fetch(path.name, temporary):
+                temporary.replace(path)
+                if (found := read(path)) is not None:
+                    return found
+            with temporary.open("wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        if shared is not None:
+            shared.keep(path.name, path)
+    found = read(path)
+    assert found is not None, f"{path} cannot be read after it was written"
+    return found
 
 
 class Rows:
@@ -59,17 +163,19 @@ class Rows:
     Opening raises pyarrow.ArrowInvalid or ValueError for a file that is not whole.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+    def __init__(self, path: Path, transform: Transform) -> None:
         with path.open("rb") as stream:
             self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        self.shape = shape
-        self._batches: list[Bytes] = []
+        self.shape, self._per_batch = transform.shape, transform.rows_per_batch
+        self._type = torch.from_numpy(np.empty(0, transform.dtype)).dtype
+        self._batches: list[npt.NDArray[Any]] = []
         digests = hashlib.sha256()
         with pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._map))) as reader:
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
-                self._batches.append(_view(batch.column("row"), shape))
-                digests.update(_view(batch.column("sha256"), (32,)).tobytes())
+                rows = _view(batch.column("row"), transform.width).view(transform.dtype)
+                self._batches.append(rows.reshape(-1, *self.shape))
+                digests.update(_view(batch.column("sha256"), 32).tobytes())
                 self._release()
         self._length = sum(len(batch) for batch in self._batches)
         self.digest: str = digests.hexdigest()
@@ -79,12 +185,13 @@ class Rows:
         return self._length
 
     def read(self, index: Tensor, pin: bool = False) -> Tensor:
-        """Rows `[B, *shape]` uint8 of `index` `[B]`, a copy; `pin` puts it where a GPU fetches it without waiting."""
-        out = torch.empty((len(index), *self.shape), dtype=torch.uint8, pin_memory=pin)
+        """Rows `[B, *shape]` of `index` `[B]`, a copy; `pin` puts it where a GPU fetches it without waiting."""
+        out = torch.empty((len(index), *self.shape), dtype=self._type, pin_memory=pin)
         target = out.numpy()
+        release = min(RELEASE_ROWS, self._per_batch)
         for position, row in enumerate(index.tolist()):
-            target[position] = self._batches[row // ROWS_PER_BATCH][row % ROWS_PER_BATCH]
-            if position % RELEASE_ROWS == RELEASE_ROWS - 1:
+            target[position] = self._batches[row // self._per_batch][row % self._per_batch]
+            if position % release == release - 1:
                 self._release()
         self._release()
         return out
@@ -97,12 +204,11 @@ class Rows:
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
-def _view(column: pa.FixedSizeBinaryArray, shape: tuple[int, ...]) -> Bytes:
-    """A column as an array `[N, *shape]` over the mapped file, without copying."""
-    if column.type != pa.binary(prod(shape)):
-        raise ValueError(f"rows must have {prod(shape)} bytes: got {column.type}")
-    flat = np.frombuffer(column.buffers()[1], dtype=np.uint8, count=len(column) * prod(shape))
-    return flat.reshape(len(column), *shape)
+def _view(column: pa.FixedSizeBinaryArray, width: int) -> Bytes:
+    """A column as bytes `[N, width]` over the mapped file, without copying."""
+    if column.type != pa.binary(width):
+        raise ValueError(f"rows must have {width} bytes: got {column.type}")
+    return np.frombuffer(column.buffers()[1], dtype=np.uint8, count=len(column) * width).reshape(-1, width)
 
 
 def default_folder() -> Path:
@@ -110,13 +216,10 @@ def default_folder() -> Path:
     return Path(os.environ.get("TAILSWEEP_CACHE") or Path.home() / ".cache" / "tailsweep").expanduser()
 
 
-def decoded(
-    sources: Sequence[Source], transform: Transform, folder: Path | None = None, progress: Progress | None = None
-) -> Rows:
-    """The rows of `sources`, from the cache or decoded into it now; `progress(done, all)` is called while decoding.
+def decoded(sources: Sequence[Source], transform: Transform, folder: Path | None = None) -> Rows:
+    """The rows of `sources`, from the cache or decoded into it now.
 
-    Many processes may ask at once: one builds under a lock, the others wait and read what it made. The file has a
-    temporary name until it is whole and on the disk, so one that is half built is never read.
+    Many processes may ask at once: one builds, the others wait and read what it made.
 
     The key holds name, size and modification time of every source, and the transform. Not the contents: reading
     200,000 images at the start of every trial takes minutes, asking for their sizes a second. Contents are hashed once,
@@ -124,20 +227,19 @@ def decoded(
 
     Raises DataError with every file that is missing or broken, before any row is used.
     """
-    folder = folder or default_folder()
     key, missing = _key(sources, transform)
     if missing:
         broken = {i: _decode(source, transform)[1] for i, source in enumerate(sources) if i not in missing}
         raise DataError(*(missing.get(i) or broken[i] for i in range(len(sources)) if i in missing or broken[i]))
-    path = folder / f"{key}.arrow"
-    if (rows := _opened(path, len(sources), transform.shape)) is not None:
-        return rows
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{key}.lock"):
-        if (rows := _opened(path, len(sources), transform.shape)) is not None:
-            return rows
-        _build(path, sources, transform, progress)
-    return Rows(path, transform.shape)
+    path = (folder or default_folder()) / f"{key}.arrow"
+
+    def write(stream: BinaryIO) -> None:
+        _check_room(path.parent, len(sources) * transform.width)
+        _build(stream, sources, transform)
+        if _key(sources, transform)[0] != key:
+            raise DataError(f"{sources[0].path.parent}: files changed while they were read; start again")
+
+    return once(path, lambda made: _opened(made, len(sources), transform), write)
 
 
 def _key(sources: Sequence[Source], transform: Transform) -> tuple[str, dict[int, str]]:
@@ -146,79 +248,69 @@ def _key(sources: Sequence[Source], transform: Transform) -> tuple[str, dict[int
     missing: dict[int, str] = {}
     for position, source in enumerate(sources):
         try:
-            found = source.path.stat()
+            for path in (source.path, *source.beside):
+                found = path.stat()
+                digest.update(repr((source.name, found.st_size, found.st_mtime_ns)).encode())
         except (OSError, ValueError) as err:  # ValueError: a name with a zero byte
             why = err.strerror if isinstance(err, OSError) else err
-            missing[position] = f"{source.where}: {source.path} is missing or unreadable ({why})"
-        else:
-            digest.update(repr((source.name, found.st_size, found.st_mtime_ns)).encode())
+            missing[position] = source.said(f"is missing or unreadable ({why})")
     return digest.hexdigest()[:32], missing
 
 
-def _opened(path: Path, length: int, shape: tuple[int, ...]) -> Rows | None:
+def _opened(path: Path, length: int, transform: Transform) -> Rows | None:
     """The cache if there is a whole one; a damaged one is built again."""
     if not path.is_file():
         return None
     try:
-        rows = Rows(path, shape)
+        rows = Rows(path, transform)
     except (pa.ArrowInvalid, ValueError, OSError):
         return None
     return rows if len(rows) == length else None
 
 
-def _decode(source: Source, transform: Transform) -> tuple[Bytes | None, str, bytes]:
+def _check_room(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise DataError(
+            f"{folder} has {free / 1e9:.1f} GB free, the decoded rows need {size / 1e9:.1f} GB: "
+            "free some or set TAILSWEEP_CACHE to a folder on a larger disk"
+        )
+
+
+def _decode(source: Source, transform: Transform) -> tuple[npt.NDArray[Any] | None, str, bytes]:
     """Row, or what is wrong with the file, and the SHA-256 of its contents."""
     try:
         content = source.path.read_bytes()
-        row = transform.decode(content)
+        row = np.asarray(transform.decode(content, source), transform.dtype)
+        digest = hashlib.sha256(content)
+        for path in source.beside:
+            digest.update(path.read_bytes())
     except (OSError, ValueError) as err:
-        return None, f"{source.where}: {source.path} does not decode: {err}", b""
-    return row, "", hashlib.sha256(content).digest()
+        return None, source.said(f"does not decode: {err}"), b""
+    return row, "", digest.digest()
 
 
-def _build(path: Path, sources: Sequence[Source], transform: Transform, progress: Progress | None) -> None:
-    """Write the cache; the caller holds its lock."""
-    for left in path.parent.glob(f"{path.stem}.*.tmp"):
-        left.unlink()  # its builder was killed: a living one would hold the lock
-    size = len(sources) * prod(transform.shape)
-    free = shutil.disk_usage(path.parent).free
-    if size > free:
-        raise DataError(
-            f"{path.parent} has {free / 1e9:.1f} GB free, the decoded images need {size / 1e9:.1f} GB: "
-            "free some or set TAILSWEEP_CACHE to a folder on a larger disk"
-        )
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+def _build(stream: BinaryIO, sources: Sequence[Source], transform: Transform) -> None:
+    """Decode all sources into an Arrow file; raises DataError with all that are broken."""
     problems: list[str] = []
-    schema = pa.schema([("row", pa.binary(prod(transform.shape))), ("sha256", pa.binary(32))])
-    try:
-        with temporary.open("wb") as stream:
-            with pa.ipc.new_file(stream, schema) as writer:
-                for batch in _batches(sources, transform, schema, problems, progress):
-                    writer.write_batch(batch)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if problems:
-            raise DataError(*problems)
-        if _key(sources, transform)[0] != path.stem:
-            raise DataError(f"{sources[0].path.parent}: files changed while they were read; start again")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    schema = pa.schema([("row", pa.binary(transform.width)), ("sha256", pa.binary(32))])
+    with pa.ipc.new_file(stream, schema) as writer:
+        for batch in _batches(sources, transform, schema, problems):
+            writer.write_batch(batch)
+    if problems:
+        raise DataError(*problems)
 
 
 def _batches(
-    sources: Sequence[Source],
-    transform: Transform,
-    schema: pa.Schema,
-    problems: list[str],
-    progress: Progress | None,
+    sources: Sequence[Source], transform: Transform, schema: pa.Schema, problems: list[str]
 ) -> Iterator[pa.RecordBatch]:
     """Record batches in the order of the sources; after the first problem only more problems are looked for."""
+    size = transform.rows_per_batch
     # Threads, not processes: image libraries and hashing release the interpreter's lock, rows need no copying between
     # processes, and nothing is forked beside a running torch.
     with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
-        for start in range(0, len(sources), ROWS_PER_BATCH):
-            results = list(pool.map(lambda source: _decode(source, transform), sources[start : start + ROWS_PER_BATCH]))
+        for start in range(0, len(sources), size):
+            results = list(pool.map(lambda source: _decode(source, transform), sources[start : start + size]))
             problems += [problem for _, problem, _ in results if problem]
             if not problems:
                 rows = np.stack([row for row, _, _ in results if row is not None])
@@ -228,8 +320,7 @@ def _batches(
                     for field, values in zip(schema, (rows.reshape(-1), hashes), strict=True)
                 ]
                 yield pa.record_batch(columns, schema=schema)
-            if progress is not None:
-                progress(start + len(results), len(sources))
+            tell(start + len(results), len(sources))
 
 
 class CachedSplit:
@@ -240,6 +331,6 @@ class CachedSplit:
         self._rows, self._at = rows, at
 
     def inputs(self, index: Tensor, device: torch.device) -> Tensor:
-        """Rows `[B, …]` uint8 on the device."""
+        """Rows `[B, …]` on the device."""
         on_gpu = device.type == "cuda"
         return self._rows.read(self._at[index], pin=on_gpu).to(device, non_blocking=on_gpu)

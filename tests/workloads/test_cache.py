@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import cached
-from workloads.cache import ROWS_PER_BATCH, CachedSplit, Source, Transform, decoded, default_folder
+from workloads.cache import ROWS_PER_BATCH, CachedSplit, Source, Transform, decoded, default_folder, telling
 from workloads.workload import DataError
 
 SMALL = Transform("t", (2, 3), cached.filled)
@@ -28,7 +28,7 @@ def processes():
     return context
 
 
-def refuse(content: bytes):
+def refuse(content: bytes, source: Source):
     raise AssertionError("decoded again")
 
 
@@ -36,11 +36,22 @@ def refuse(content: bytes):
 def test_rows_come_back_in_any_order_as_they_were_decoded(tmp_path: Path, count: int):
     sources = cached.write_sources(tmp_path / "in", count)
     seen = []
-    rows = decoded(sources, SMALL, tmp_path / "cache", lambda done, of: seen.append((done, of)))
+    with telling(lambda done, of: seen.append((done, of))):
+        rows = decoded(sources, SMALL, tmp_path / "cache")
     index = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     assert len(rows) == count
     assert torch.equal(rows.read(index), (index % 251).to(torch.uint8).view(-1, 1, 1).expand(-1, 2, 3))
     assert seen[-1] == (count, count)
+
+
+def test_rows_may_be_numbers_of_any_kind_and_large_ones_are_built_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("workloads.cache.BATCH_BYTES", 60)
+    halves = Transform("halves", (2, 3), lambda content, source: cached.filled(content, source) / 2, "float32")
+    assert halves.rows_per_batch == 2
+    rows = decoded(cached.write_sources(tmp_path / "in", 7), halves, tmp_path / "cache")
+    assert rows.read(torch.tensor([6, 3]))[:, 1, 2].tolist() == [3.0, 1.5]
 
 
 def test_the_second_call_decodes_nothing(tmp_path: Path):
@@ -95,9 +106,10 @@ def test_missing_and_broken_files_are_reported_together_and_nothing_is_kept(tmp_
 def test_files_that_change_while_they_are_read_are_not_kept(tmp_path: Path):
     sources = cached.write_sources(tmp_path / "in", 3)
 
-    def changing(content: bytes):
-        sources[0].path.write_bytes(b"longer than before")
-        return cached.filled(content)
+    def changing(content: bytes, source: Source):
+        if source is sources[0]:  # whose content has been read by now
+            source.path.write_bytes(b"longer than before")
+        return cached.filled(content, source)
 
     with pytest.raises(DataError, match="changed while"):
         decoded(sources, Transform("t", (2, 3), changing), tmp_path / "cache")

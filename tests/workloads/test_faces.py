@@ -13,6 +13,7 @@ from PIL import Image
 
 import published
 from workloads import WORKLOADS
+from workloads.cache import Source, telling
 from workloads.data.faces import AGEDB, GRID, IMDB_WIKI, FaceSet, face_workload, read_labels
 from workloads.data.images import resized
 from workloads.encoders.images import ResNet, crop_and_flip, resnet50
@@ -243,7 +244,8 @@ def test_an_image_that_many_rows_name_is_decoded_once(fixtures: Path):
     calls = []
     load = small(AGEDB).load
     assert isinstance(load, partial)
-    load(fixtures, progress=lambda done, of: calls.append((done, of)))
+    with telling(lambda done, of: calls.append((done, of))):
+        load(fixtures)
     with (fixtures / "agedb" / "agedb.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) > 250
@@ -254,7 +256,7 @@ def test_an_image_that_many_rows_name_is_decoded_once(fixtures: Path):
 def test_every_kind_of_image_becomes_rgb_of_the_size(tmp_path: Path, mode: str):
     path = tmp_path / ("a.png" if mode != "CMYK" else "a.jpg")
     Image.new("RGB", (30, 50), (200, 200, 200)).convert(mode).save(path)
-    pixels = resized(24).decode(path.read_bytes())
+    pixels = resized(24).decode(path.read_bytes(), Source(path, path.name))
     assert pixels.shape == (3, 24, 24)
     assert np.abs(pixels.astype(int) - 200).max() <= 20  # a palette dithers
 

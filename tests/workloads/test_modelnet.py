@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+import cached
 from epochs import RECIPES, train_one_epoch
 from workloads import WORKLOADS
 from workloads.data.modelnet import FOLDER, TRAIN, read_off, surface_points
 from workloads.encoders.points import PointNet, turn_and_jitter
 from workloads.workload import DataError
+
+pytestmark = pytest.mark.usefixtures("cache")
 
 SQUARE = "OFF\n4 2 0\n0 0 5\n2 0 5\n2 2 5\n0 2 5\n3 0 1 2\n3 0 2 3\n"
 
@@ -90,8 +93,24 @@ def test_all_bad_meshes_are_told_at_once(tmp_path: Path) -> None:
         WORKLOADS["modelnet10"].load(tmp_path)
     told = "\n".join(caught.value.problems)
     assert len(caught.value.problems) == 2
-    assert "bed_0001.off: 1 vertices and 1 triangles make 10 numbers: found 3" in told
-    assert "sofa_0002.off: its surface has no area" in told
+    assert "bed_0001.off does not decode: 1 vertices and 1 triangles make 10 numbers: found 3" in told
+    assert "sofa_0002.off does not decode: its surface has no area" in told
+
+
+def test_meshes_are_read_once_for_every_cut_and_again_when_one_changes(tmp_path: Path) -> None:
+    fixture = WORKLOADS["modelnet10"].fixture
+    assert fixture is not None
+    fixture(tmp_path)
+    first = {name: WORKLOADS[name].load(tmp_path).fingerprint for name in ("modelnet10", "modelnet10-lt")}
+    meshes = sorted((tmp_path / FOLDER).rglob("*.off"))
+    whole = {path: path.read_bytes() for path in meshes}
+    for path in meshes:
+        cached.garble(path)
+    assert {name: WORKLOADS[name].load(tmp_path).fingerprint for name in first} == first
+    for path, content in whole.items():
+        path.write_bytes(content)
+    meshes[0].write_bytes(meshes[1].read_bytes())
+    assert WORKLOADS["modelnet10"].load(tmp_path).fingerprint != first["modelnet10"]
 
 
 def test_missing_and_unknown_classes_are_told_at_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Recordings: three file formats, one layout, and nobody in two splits."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyedflib
 import pytest
 import torch
 
+import cached
 from training import EVERYTHING, fit, scored
 from workloads import WORKLOADS
 from workloads.data import signals
@@ -15,6 +17,7 @@ from workloads.encoders.signals import NightEncoder
 from workloads.workload import DataError, Workload
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def made(name: str, root: Path) -> Workload:
@@ -92,6 +95,11 @@ def test_wfdb_records_are_found_by_lead_and_resampled(tmp_path: Path) -> None:
     assert x.shape == (12, 500)
     lead_v6 = torch.from_numpy(np.sin(2 * np.pi * np.arange(500) / 250)).float()
     assert float(torch.corrcoef(torch.stack([x[11], lead_v6]))[0, 1]) > 0.999
+    for split in signals.SPLITS:
+        cached.garble(folder / "records" / f"{split}1.dat")
+    assert torch.equal(WORKLOADS["ecg-k-dir"].load(tmp_path).val.inputs(torch.tensor([1]), CPU)[0], x)
+    os.utime(folder / "records" / "val1.dat")  # what a new file would do
+    assert not torch.equal(WORKLOADS["ecg-k-dir"].load(tmp_path).val.inputs(torch.tensor([1]), CPU)[0], x)
     (folder / "records" / "val1.dat").unlink()
     with pytest.raises(DataError, match=r"labels.csv:5: record 'val1' cannot be used: its signal file val1.dat is mis"):
         WORKLOADS["ecg-k-dir"].load(tmp_path)
@@ -117,6 +125,10 @@ def test_edf_nights_are_found_by_channel_and_resampled(tmp_path: Path) -> None:
     expected = torch.from_numpy(np.sin(np.arange(3000) / 50)).float()
     for channel in x[0]:
         assert float(torch.corrcoef(torch.stack([channel, expected]))[0, 1]) > 0.99
+    cached.garble(folder / "records" / "train1.edf", keep=5000)  # the header and the first seconds
+    assert torch.equal(WORKLOADS["shhs-dir"].load(tmp_path).train.inputs(torch.tensor([0, 1]), CPU), x)
+    os.utime(folder / "records" / "train1.edf")
+    assert not torch.equal(WORKLOADS["shhs-dir"].load(tmp_path).train.inputs(torch.tensor([0, 1]), CPU), x)
     (folder / "records" / "test0.edf").write_bytes(b"no EDF")
     with pytest.raises(DataError, match=r"labels.csv:6: record 'test0' cannot be used"):
         WORKLOADS["shhs-dir"].load(tmp_path)

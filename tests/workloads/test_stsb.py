@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import cached
 from published import find
 from training import EVERYTHING, fit, scored
 from workloads import WORKLOADS
@@ -165,7 +166,7 @@ def test_without_a_folder_of_data_sets_it_is_told_where_they_are(name: str) -> N
         WORKLOADS[name].load(None)
 
 
-def test_the_larger_vectors_are_asked_for_and_checked(tmp_path: Path) -> None:
+def test_the_larger_vectors_are_asked_for_and_checked(tmp_path: Path, cache: Path) -> None:
     workload = made("sts-b-dir-840b", tmp_path)
     path = tmp_path / words.GLOVE_840B_FILE
     path.write_text(path.read_text().replace("\nman ", "\nman many ").replace("\ndog ", "\ndog x"))
@@ -174,6 +175,24 @@ def test_the_larger_vectors_are_asked_for_and_checked(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DataError, match=r"glove.840B.300d.txt is missing: unpack glove.840B.300d.zip"):
         workload.load(tmp_path)
+
+
+def test_the_larger_vectors_are_read_once_for_a_vocabulary_and_again_when_they_change(
+    tmp_path: Path, cache: Path
+) -> None:
+    workload = made("sts-b-dir-840b", tmp_path)
+    first = workload.load(tmp_path).fingerprint
+    path = tmp_path / words.GLOVE_840B_FILE
+    whole = path.read_text()
+    cached.garble(path)
+    assert workload.load(tmp_path).fingerprint == first
+    _, line, *rest = whole.split("\n", 2)
+    path.write_text("\n".join([whole.split("\n")[0], line.replace(" 0.", " 1.", 1), *rest]))
+    assert workload.load(tmp_path).fingerprint != first
+    (kept, _) = sorted(cache.glob("words-*.npz"), key=lambda file: file.stat().st_mtime_ns)
+    kept.write_bytes(kept.read_bytes()[:100])
+    path.write_text(whole)
+    assert workload.load(tmp_path).fingerprint == first
 
 
 def test_a_word_without_a_vector_has_the_same_one_in_every_vocabulary() -> None:

@@ -165,7 +165,12 @@ def _workload(name: str, cifar: Cifar, factor: float, sha256: str) -> Workload:
             page="https://www.cs.toronto.edu/~kriz/cifar.html",
             steps=_steps(cifar),
             folder=cifar.name,
-            files=(Download(f"https://www.cs.toronto.edu/~kriz/{archive}", f"{cifar.name}/{archive}", sha256),),
+            files=(
+                Download(
+                    f"https://www.cs.toronto.edu/~kriz/{archive}", f"{cifar.name}/{archive}", sha256, cifar.folder
+                ),
+            ),
+            needs=(cifar.folder,),
         ),
         grid=class_grid(cifar.classes),
         shots=SHOTS,
@@ -191,6 +196,7 @@ def _workload(name: str, cifar: Cifar, factor: float, sha256: str) -> Workload:
             "val": cifar.held * cifar.classes,
             "test": 10_000,
         },
+        counted="ours",
         fixture=partial(fixture, cifar),
     )
 

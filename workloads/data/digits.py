@@ -108,6 +108,7 @@ def _workload(
         origin=origin,
         grid=class_grid(CLASSES),
         shots=SHOTS,
+        counted="ours",
         load=partial(load, digits, pip, factor),
         encoder=partial(_encoder, strides),
         task="classification",

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from workloads.cache import CachedSplit, Progress, Source, decoded
+from workloads.cache import CachedSplit, Source, decoded
 from workloads.data.images import resized
 from workloads.encoders.images import crop_and_flip, resnet50
 from workloads.hparams import Value
@@ -129,7 +129,7 @@ def _absent(faces: FaceSet, folder: Path, sources: Sequence[Source]) -> list[str
     return problems
 
 
-def load(faces: FaceSet, size: int, root: Path | None, *, progress: Progress | None = None) -> Data:
+def load(faces: FaceSet, size: int, root: Path | None) -> Data:
     """Read the labels and decode the images, once; an image that several rows name is decoded once.
 
     Raises DataError with all that is wrong with labels and images together.
@@ -151,7 +151,7 @@ def load(faces: FaceSet, size: int, root: Path | None, *, progress: Progress | N
     if absent := _absent(faces, folder, sources):
         raise DataError(*problems, *absent)
     try:
-        images = decoded(sources, resized(size), progress=progress)
+        images = decoded(sources, resized(size))
     except DataError as err:
         raise DataError(*problems, *err.problems) from err
     if problems:
@@ -226,6 +226,7 @@ AGEDB: Final = FaceSet(
             "it to agedb/AgeDB below the data root, and put agedb.csv into agedb."
         ),
         folder="agedb",
+        needs=("agedb/agedb.csv", "agedb/AgeDB"),
         files=(
             Download(
                 f"{ADDRESS}/agedb-dir/data/agedb.csv",
@@ -263,6 +264,7 @@ IMDB_WIKI: Final = FaceSet(
             "), unpack them to imdb-wiki below the data root, and put imdb_wiki.csv there too."
         ),
         folder="imdb-wiki",
+        needs=("imdb-wiki/imdb_wiki.csv", "imdb-wiki/imdb_crop", "imdb-wiki/wiki_crop"),
         files=(Download(f"{ADDRESS}/imdb-wiki-dir/data/imdb_wiki.csv", "imdb-wiki/imdb_wiki.csv"),),
     ),
     counts={"train": 191_509, "val": 11_022, "test": 11_022},

@@ -1,7 +1,8 @@
 """ModelNet10: shapes of furniture to their class, as points drawn from the surfaces of the official OFF meshes.
 
-A mesh's points are drawn once, from a seed that is the file's own. Validation rows, the same number of every class, are
-held out of the official train folders. `modelnet10-lt` cuts train to a long tail; its size and factor are ours.
+A mesh's points are drawn once, into a cache, from a seed that is the file's own. Validation rows, the same number of
+every class, are held out of the official train folders. `modelnet10-lt` cuts train to a long tail; its size and factor
+are ours.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from workloads.cache import Rows, Source, Transform, decoded
 from workloads.data.longtail import METRICS, SHOTS, class_grid, long_tail, long_tail_counts
 from workloads.encoders.points import PointNet, turn_and_jitter
 from workloads.labels import Floats, Ints
@@ -85,16 +87,16 @@ def surface_points(corners: Floats, triangles: Ints, count: int, seed: int) -> n
     return np.ascontiguousarray((points / np.linalg.norm(points, axis=1).max()).T, dtype=np.float32)
 
 
-def _clouds(paths: Sequence[Path], problems: list[str]) -> npt.NDArray[np.float32]:
-    """Points `[N, 3, POINTS]`; a mesh that cannot be read is zero and adds to the problems."""
-    clouds = np.zeros((len(paths), 3, POINTS), dtype=np.float32)
-    for row, path in enumerate(paths):
-        try:
-            mesh = read_off(path.read_text(encoding="ascii"))
-            clouds[row] = surface_points(*mesh, POINTS, seed_of("modelnet10", path.name))
-        except (ValueError, OSError) as err:
-            problems.append(f"{path}: {err}")
-    return clouds
+def _cloud(content: bytes, source: Source) -> npt.NDArray[np.float32]:
+    return surface_points(*read_off(content.decode("ascii")), POINTS, seed_of("modelnet10", source.path.name))
+
+
+CLOUDS: Final = Transform(f"points-{POINTS}-{PREPARATION}", (3, POINTS), _cloud, "float32")
+
+
+def _clouds(folder: Path, paths: Sequence[Path]) -> Rows:
+    """Points `[N, 3, POINTS]` of all meshes, whatever cut wants them."""
+    return decoded([Source(path, str(path.relative_to(folder))) for path in paths], CLOUDS)
 
 
 def _files(folder: Path, split: str, problems: list[str]) -> tuple[list[Path], Ints]:
@@ -111,7 +113,7 @@ def _files(folder: Path, split: str, problems: list[str]) -> tuple[list[Path], I
 
 
 def load(largest: int, factor: float, root: Path | None) -> Data:
-    """List, cut, and draw points of the meshes that are left; raises DataError with every file."""
+    """List, draw points of all meshes, once, and cut; raises DataError with every file."""
     if root is None:
         raise DataError(f"{FOLDER} is looked for below a data root, and none is set; {ORIGIN.steps}")
     folder = root / FOLDER
@@ -131,13 +133,12 @@ def load(largest: int, factor: float, root: Path | None) -> Data:
         rows = long_tail(labels, long_tail_counts(largest, len(CLASSES), factor), (held,), "modelnet10")
     except ValueError as err:
         raise DataError(f"{folder}: {err}") from err
-    train, val = (_clouds([paths[row] for row in index], problems) for index in rows)
-    test = _clouds(test_paths, problems)
-    if problems:
-        raise DataError(*problems)
-    digest = hashlib.sha256(b"".join(part.tobytes() for part in (train, val, test))).hexdigest()[:16]
-    splits = zip((train, val, test), (labels[rows[0]], labels[rows[1]], test_labels), strict=True)
-    parts = [Table(torch.from_numpy(x), torch.from_numpy(y).float()) for x, y in splits]
+    clouds = _clouds(folder, [*paths, *test_paths])
+    known = np.concatenate([labels, test_labels])
+    at = (*rows, np.arange(len(labels), len(known)))
+    x = [clouds.read(torch.from_numpy(index)) for index in at]
+    digest = hashlib.sha256(b"".join(part.numpy().tobytes() for part in x)).hexdigest()[:16]
+    parts = [Table(part, torch.from_numpy(known[index]).float()) for part, index in zip(x, at, strict=True)]
     return Data(parts[0], parts[1], parts[2], Units(), f"{digest}-{PREPARATION}")
 
 
@@ -174,7 +175,8 @@ ORIGIN: Final = Origin(
     page="https://modelnet.cs.princeton.edu/",
     steps=f"get {ARCHIVE} and unpack it in <data root>/modelnet10",
     folder="modelnet10",
-    files=(Download(ARCHIVE, "modelnet10/ModelNet10.zip"),),
+    files=(Download(ARCHIVE, "modelnet10/ModelNet10.zip", makes=FOLDER),),
+    needs=(FOLDER,),
 )
 
 
@@ -203,6 +205,7 @@ def _workload(name: str, largest: int, factor: float) -> Workload:
         },
         augment=turn_and_jitter,
         counts={"train": int(counts.sum()), "val": HELD * len(CLASSES), "test": 908},
+        counted="ours",
         fixture=fixture,
     )
 

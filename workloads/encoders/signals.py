@@ -47,6 +47,25 @@ class SignalResNet(nn.Module):
         return features
 
 
+class SignalLSTM(nn.Module):
+    """Bidirectional LSTMs one after the other, averaged over time: `[B, C, T]` to `[B, D]`, D = 2 · the last width."""
+
+    def __init__(self, channels: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        inputs = (channels, *(2 * width for width in widths[:-1]))
+        self.layers = nn.ModuleList(
+            nn.LSTM(a, b, batch_first=True, bidirectional=True) for a, b in zip(inputs, widths, strict=True)
+        )
+        self.dim = 2 * widths[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features `[B, D]`."""
+        states = x.transpose(1, 2)
+        for layer in self.layers:
+            states = layer(states)[0]
+        return states.mean(1)
+
+
 class NightEncoder(nn.Module):
     """A night of signals: a convolutional network reads every window, a recurrent one the windows in order.
 
