@@ -7,7 +7,6 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal.windows import triang
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -61,6 +60,20 @@ class LabelGrid:
         return np.bincount(self.bin(labels).ravel(), minlength=self.bins)
 
 
+def heaps(labels: npt.ArrayLike, most: int = 8192) -> tuple[Floats, Ints]:
+    """Distinct labels `[V]`, ascending, and how often each occurs, `[V]`.
+
+    More than `most` distinct ones (pixels) are put together in `most` equal cells, each at the mean of its labels.
+    """
+    values, counts = np.unique(np.asarray(labels, dtype=np.float64), return_counts=True)
+    if len(values) <= most:
+        return values, counts
+    cell = np.minimum((values - values[0]) / (values[-1] - values[0]) * most, most - 1).astype(np.int64)
+    held = np.bincount(cell, weights=counts, minlength=most)
+    sums = np.bincount(cell, weights=counts * values, minlength=most)
+    return sums[held > 0] / held[held > 0], held[held > 0].astype(np.int64)
+
+
 def _gaussian(width: int, sigma: float) -> Floats:
     # The published window filters a unit impulse *inside* `width` points with reflecting borders, so it is flatter
     # than a truncated Gaussian: 5/2 gives .858 .946 1, not .607 .883 1.
@@ -71,7 +84,8 @@ def _gaussian(width: int, sigma: float) -> Floats:
 
 
 def _triang(width: int, sigma: float) -> Floats:
-    window: Floats = triang(width)
+    offsets = np.arange(width) - width // 2
+    window: Floats = 2.0 * (width // 2 + 1 - np.abs(offsets)) / (width + 1)
     return window
 
 
@@ -142,7 +156,23 @@ class ShotLists:
         return "the data set's published lists of bins"
 
 
-ShotRule: TypeAlias = Shots | ShotLists
+@dataclass(frozen=True)
+class Shares:
+    """Thresholds on a bin's share of all training labels: for pixels, whose number depends on the size of the maps."""
+
+    many: float
+    few: float
+
+    def of_counts(self, counts: Ints) -> Ints:
+        """Region of every bin, `[bins]`, as positions in REGIONS."""
+        share = counts / max(int(counts.sum()), 1)
+        return np.select([counts == 0, share > self.many, share < self.few], [3, 0, 2], default=1).astype(np.int64)
+
+    def __str__(self) -> str:
+        return f"many > {100 * self.many:g} %, few < {100 * self.few:g} % of the training pixels per bin"
+
+
+ShotRule: TypeAlias = Shots | ShotLists | Shares
 
 
 def regions(train_labels: npt.ArrayLike, labels: npt.ArrayLike, grid: LabelGrid, rule: ShotRule) -> Ints:

@@ -3,7 +3,7 @@
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from workloads.hparams import Choice, Declared, Float, Int, Value
-from workloads.labels import REGIONS, regions
+from workloads.labels import REGIONS
 from workloads.metrics import HIGHER_IS_BETTER, METRICS, Score, shot_metrics
 from workloads.model import Model
 from workloads.recipe import PARTS, Recipe, settings_of
-from workloads.seam import Batch, Features, Stage, TrainLabels
+from workloads.seam import Features, Stage, TrainLabels
 from workloads.seeds import seed_of
-from workloads.workload import Data, Split, Workload
+from workloads.views import Rows, viewed
+from workloads.workload import Data, Maps, Split, Workload, rows_in
 
 ENCODE_ROWS: Final = 1024
 ENCODE_VALUES: Final = 1 << 23
@@ -33,6 +34,7 @@ SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
     "steps": lambda done: 0.1 ** ((done >= 60 / 90) + (done >= 80 / 90)),  # the age papers': drops at 60 and 80 of 90
+    "halfway": lambda done: 0.1 ** (done >= 0.5),  # NYUD2-DIR's: a drop at 5 of 10
 }
 """Factor on the learning rate by the share of the stage's epochs that is done."""
 
@@ -94,12 +96,6 @@ class Epoch:
         return self.val[region][metric].value
 
 
-def _chunks(split: Split, device: torch.device) -> Sequence[Tensor]:
-    """Rows of a split in pieces that a device can hold."""
-    values = split.inputs(torch.zeros(1, dtype=torch.long), device).numel()
-    return torch.split(torch.arange(len(split.y)), min(ENCODE_ROWS, max(1, ENCODE_VALUES // values)))
-
-
 class Fit:
     """One training run: iterate it for its epochs, ask `state_dict` between two of them, `predict` at the end.
 
@@ -128,15 +124,16 @@ class Fit:
         torch.manual_seed(seed_of(seed, "initial weights"))
         encoder, dim = workload.encoder(data)
         self.model = Model(encoder, dim, recipe, settings, data.units)
-        self.model.fit(TrainLabels(data.train.y, workload.grid, dim, self.hparams.batch_size))
+        pixels = workload.bin_counts(data) if isinstance(data.train, Maps) else None
+        self.model.fit(TrainLabels(data.train.y, workload.grid, dim, self.hparams.batch_size, pixels))
         self.model.to(device)
         self.model.seed({name: seed_of(seed, name) for name in ("objective", "plan", *recipe.methods)}, device)
         torch.manual_seed(seed_of(seed, "dropout"))
         self.order = torch.Generator().manual_seed(seed_of(seed, "batch order"))
 
-        self.y = data.train.y.to(device)
-        self.bins = torch.from_numpy(workload.grid.bin(data.train.y.numpy())).to(device)
-        self.val_regions = regions(data.train.y.numpy(), data.val.y.numpy(), workload.grid, workload.shots)
+        self.train = viewed(data.train, workload, device)
+        self.rows = rows_in(data.train)
+        self.val_regions = workload.regions(data, data.val)
         self.stages = [stage for stage, n in zip(*self._split_epochs(), strict=True) for _ in range(n)]
         self.starts = [sum(self._split_epochs()[1][:i]) for i in range(len(self.model.stages()))]
         self.optimizer = self._enter(self.stages[0])
@@ -187,12 +184,9 @@ class Fit:
             group["lr"] = p.lr * SCHEDULES[p.schedule]((epoch - self.starts[stage]) / length)
         dtype = PRECISIONS[p.precision]
         total = torch.zeros((), device=self.device)
-        augment = self.workload.augment or (lambda x: x)
         self.model.train()
         for rows in self._batches():
-            index = rows.to(self.device, non_blocking=True)
-            x = augment(self.data.train.inputs(rows, self.device))
-            batch = Batch(x, self.y[index], self.bins[index], index, epoch, stage)
+            batch = self.train.batch(rows, epoch, stage)
             with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
                 loss = self.model.loss(batch)
             self.optimizer.zero_grad(set_to_none=True)
@@ -203,11 +197,11 @@ class Fit:
             self.scaler.step(self.optimizer)
             self.scaler.update()
             total += loss.detach() * len(rows)
-        return float(total) / len(self.y)  # the one synchronisation with the device in an epoch
+        return float(total) / self.rows  # the one synchronisation with the device in an epoch
 
     def _batches(self) -> list[Tensor]:
         """Rows of every batch, in a fresh order; a last batch of one row joins its neighbour (BatchNorm needs two)."""
-        batches = list(torch.split(torch.randperm(len(self.y), generator=self.order), self.hparams.batch_size))
+        batches = list(torch.split(torch.randperm(self.rows, generator=self.order), self.hparams.batch_size))
         if len(batches) > 1 and len(batches[-1]) == 1:
             batches[-2:] = [torch.cat(batches[-2:])]
         return batches
@@ -220,10 +214,8 @@ class Fit:
             if train_mode not in cache:
                 self.model.train(train_mode)
                 with torch.no_grad():
-                    rows = _chunks(self.data.train, self.device)
-                    encoded = [self.model.encoder(self.data.train.inputs(r, self.device)) for r in rows]
-                    cache[train_mode] = torch.cat(encoded)
-            return cache[train_mode], self.y
+                    cache[train_mode] = torch.cat(list(self._encoded(self.train)))
+            return cache[train_mode], self.train.y
 
         return features
 
@@ -240,14 +232,24 @@ class Fit:
         """The modules that a prediction needs."""
         return nn.ModuleList([self.model.encoder, self.model.head, self.model.objective])
 
+    def _encoded(self, view: Rows) -> Iterator[Tensor]:
+        """Features of the scored labels, `[…, D]`, from as many rows at a time as a device can hold."""
+        wanted = view.wanted()
+        values = view.split.inputs(wanted[:1], self.device).numel()
+        for rows in torch.split(wanted, min(ENCODE_ROWS, max(1, ENCODE_VALUES // values))):
+            yield view.scored(self.model.encoder(view.split.inputs(rows, self.device)), rows)
+
     def _predict(self, split: Split) -> Any:
         self.model.eval()
+        view = viewed(split, self.workload, self.device)
         with torch.no_grad():
-            rows = _chunks(split, self.device)
-            return torch.cat([self.model(split.inputs(r, self.device)) for r in rows]).float().cpu().numpy()
+            return torch.cat([self.model.predict(z) for z in self._encoded(view)]).float().cpu().numpy()
 
     def predict(self, split: Split) -> Any:
-        """Predictions `[N]` float32 in label units, with the weights of the epoch that `train.keep` names."""
+        """Predictions `[N]` float32 in label units, of all rows or of the scored pixels.
+
+        With the weights of the epoch that `train.keep` names.
+        """
         if self.best is None:
             return self._predict(split)
         predictor = self._predictor()

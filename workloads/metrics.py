@@ -7,7 +7,6 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from workloads.labels import REGIONS, Floats
 
@@ -59,6 +58,8 @@ def _pearson(pred: Floats, target: Floats) -> float | None:
 
 
 def _spearman(pred: Floats, target: Floats) -> float | None:
+    from scipy.stats import rankdata  # a third of a second, and few studies ask for ranks
+
     return _correlation(rankdata(pred), rankdata(target))
 
 
@@ -87,9 +88,27 @@ def _error(pred: Floats, target: Floats) -> float:
     return 1.0 - _accuracy(pred, target)
 
 
-Metric: TypeAlias = Callable[[Floats, Floats], float | None]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Metric: TypeAlias = Callable[[Floats, Floats, Mask], float | None]
+"""Of predictions and targets, `[N]`, in the region that a mask `[N]` marks."""
 
-METRICS: Final[dict[str, Metric]] = {
+
+def _within(
+    metric: Callable[[Floats, Floats], float | None], pred: Floats, target: Floats, where: Mask
+) -> float | None:
+    return metric(pred[where], target[where])
+
+
+def _miou(pred: Floats, target: Floats, where: Mask) -> float:
+    classes, of_target = np.unique(target[where], return_inverse=True)
+    size = len(classes)
+    hits = np.bincount(of_target[pred[where] == target[where]], minlength=size)
+    place = np.searchsorted(classes, pred).clip(max=size - 1)
+    taken = np.bincount(place[classes[place] == pred], minlength=size)
+    return float((hits / (np.bincount(of_target, minlength=size) + taken - hits)).mean())
+
+
+_WITHIN: Final[dict[str, Callable[[Floats, Floats], float | None]]] = {
     "mae": _mae,
     "mse": _mse,
     "rmse": _rmse,
@@ -105,14 +124,19 @@ METRICS: Final[dict[str, Metric]] = {
     "accuracy": _accuracy,
     "error": _error,
 }
+METRICS: Final[dict[str, Metric]] = {
+    **{name: partial(_within, metric) for name, metric in _WITHIN.items()},
+    "miou": _miou,
+}
 """Every metric by name; p predictions, t targets.
 
 MAE, MSE, RMSE; GM = exp(mean log |p − t|); balanced MAE = mean over label values of their MAE; correlations. For
 depths: mean |p − t| / t, mean |log10 p − log10 t|, and the share with max(p/t, t/p) < 1.25, 1.25², 1.25³, none of which
-is defined where a target is not positive. For classes: the share of hits and of misses.
+is defined where a target is not positive. For classes: the share of hits and of misses; and the mean over the region's
+classes of intersection over union, which also looks at samples beyond the region that are taken for its classes.
 """
 
-HIGHER_IS_BETTER: Final = frozenset({"pearson", "spearman", "delta1", "delta2", "delta3", "accuracy"})
+HIGHER_IS_BETTER: Final = frozenset({"pearson", "spearman", "delta1", "delta2", "delta3", "accuracy", "miou"})
 
 
 def shot_metrics(
@@ -131,8 +155,6 @@ def shot_metrics(
         **{name: where == position for position, name in enumerate(REGIONS)},
     }
     return {
-        region: {
-            name: Score(METRICS[name](p[mask], t[mask]) if mask.any() else None, int(mask.sum())) for name in metrics
-        }
+        region: {name: Score(METRICS[name](p, t, mask) if mask.any() else None, int(mask.sum())) for name in metrics}
         for region, mask in masks.items()
     }

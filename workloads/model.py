@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from workloads.hparams import Value
 from workloads.recipe import Recipe
 from workloads.seam import Batch, Features, Method, NoEffectWarning, Stage, Step, TrainLabels
+from workloads.views import at_size
 from workloads.workload import Units
 
 
@@ -20,6 +22,9 @@ class Model(nn.Module):
 
     The mean is a plain one over the batch, as in the published code; weights have mean 1 over the training set, so
     the scale of the loss does not depend on the recipe.
+
+    An encoder of maps gives features `[B, D, h, w]`. Their labelled pixels are gathered right after it, `[P, D]`, and
+    are the samples of all that follows: the linear head on them is a 1×1 convolution of the map.
     """
 
     effective: Tensor
@@ -66,9 +71,15 @@ class Model(nn.Module):
         out: Tensor = self.head(h).float()  # in half precision 120 mmHg come in steps of 0.5
         return torch.add(out * self.units.scale, self.units.offset)
 
+    def predict(self, z: Tensor) -> Tensor:
+        """Predictions `[B]` in label units of features `[B, D]`: no method acts outside training."""
+        return self.objective.decode(self.output(z))
+
     def forward(self, x: Tensor) -> Tensor:
-        """Predictions `[B]` in label units: no method acts outside training."""
-        return self.objective.decode(self.output(self.encoder(x)))
+        """Predictions of inputs: `[B]`, or maps `[B, h, w]`."""
+        z = self.encoder(x)
+        last = z.movedim(1, -1)
+        return self.predict(last.flatten(0, -2)).view(last.shape[:-1])
 
     def loss(self, batch: Batch) -> Tensor:
         """The training loss of a batch, a scalar."""
@@ -78,7 +89,7 @@ class Model(nn.Module):
             if made is not batch:
                 self._note(name, made.x, batch.x)
             batch = made
-        z = self.encoder(batch.x)
+        z, batch = samples(self.encoder(batch.x), batch)
         h = z
         for name, method in acting:
             moved = method.calibrate(h, batch)
@@ -138,6 +149,16 @@ class Model(nn.Module):
 
     def _without_effect(self) -> set[str]:
         return {name for name, seen in zip(self._methods, self.effective.tolist(), strict=True) if not seen}
+
+
+def samples(z: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
+    """Features `[P, D]` and labels of the labelled pixels of maps `[B, D, h, w]`; rows `[B, D]` stay as they are."""
+    if z.dim() == 2:
+        return z, batch
+    known = ~batch.y.isnan()  # how many there are decides all later sizes: one synchronisation a step
+    row = batch.index.view(-1, 1, 1).expand(known.shape)
+    at_labels = at_size(z, known.shape[1:]).movedim(1, -1)
+    return at_labels[known], replace(batch, y=batch.y[known], bin=batch.bin[known], index=row[known])
 
 
 def changed(new: Tensor, old: Tensor) -> Tensor:

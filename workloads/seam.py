@@ -4,7 +4,8 @@
     L = mean_i( w_i · loss_i )  +  Σ_k penalty_k            over the stages of a plan
 
 Letters, here and everywhere: B samples of a batch, N training rows, D features, K outputs of the head, M bins.
-Labels and predictions are in the workload's units (mmHg, years).
+Labels and predictions are in the workload's units (mmHg, years). Where labels are maps, a labelled pixel is a sample:
+hooks from `calibrate` on see B pixels, and pixels without a label never reach them.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,12 +28,16 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class TrainLabels:
-    """What a part may know before the first step: training labels `y` `[N]`, their grid, and the sizes D and B."""
+    """What a part may know before the first step: training labels `y` `[N]`, their grid, and the sizes D and B.
+
+    Where labels are maps, `y` is a sample of their pixels, `pixels` `[M]` counts all of them, and B is images.
+    """
 
     y: Tensor
     grid: LabelGrid
     dim: int
     batch_size: int
+    pixels: Ints | None = None
 
     @property
     def bins(self) -> Ints:
@@ -41,13 +46,16 @@ class TrainLabels:
 
     @property
     def counts(self) -> Ints:
-        """Training rows in every bin, `[M]`."""
-        return self.grid.counts(self.y.numpy())
+        """Training rows, or pixels, in every bin, `[M]`."""
+        return self.grid.counts(self.y.numpy()) if self.pixels is None else self.pixels
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs `x` `[B, …]`, labels `y` `[B]`, their bins `[B]` and rows in the training set `[B]`, and the time."""
+    """Inputs `x` `[B, …]`, labels `y` `[B]`, their bins `[B]` and rows in the training set `[B]`, and the time.
+
+    As it comes from the data a dense batch has maps `[B, h, w]` of labels, NaN where there is none, and of bins.
+    """
 
     x: Tensor
     y: Tensor
@@ -96,6 +104,8 @@ class Part(nn.Module):
     """Licences and patents to know before using the part."""
     tasks: ClassVar[tuple[str, ...]] = ("regression", "classification")
     """Kinds of workload that the part is for."""
+    dense: ClassVar[bool] = True
+    """Whether the part can act where labels are maps and every pixel is a sample."""
     version: ClassVar[int] = 1
     """Part of the trial id: raise it when the same hyperparameters begin to give other numbers."""
 

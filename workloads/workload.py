@@ -1,5 +1,6 @@
 """A workload: a data set with its task, label grid, shot rule, encoder and training defaults."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from workloads.hparams import Value
-from workloads.labels import LabelGrid, ShotRule
+from workloads.labels import Ints, LabelGrid, ShotRule
 
 
 class DataError(Exception):
@@ -48,6 +49,29 @@ class Table:
         return self._x[index.to(device, non_blocking=True)]
 
 
+class Maps:
+    """One part of a dense data set: a row is an image, its label a map `[h, w]` of pixels.
+
+    Maps are read a batch at a time, `maps(index, device)` `[B, h, w]` float32, NaN where a pixel has no label; every
+    image has a pixel that has one. What needs labels all at once sees the *scored* pixels: `y` `[P]` at `at` `[P]`,
+    ascending numbers row · h · w + place. They are few enough to be held, and are what metrics are computed on and
+    predictions are kept of. `counts` `[M]` has all labelled pixels by bin, scored or not; only training needs them.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        shape: tuple[int, int],
+        images: Callable[[Tensor, torch.device], Tensor],
+        maps: Callable[[Tensor, torch.device], Tensor],
+        scored: tuple[Tensor, Tensor],
+        counts: Ints | None = None,
+    ) -> None:
+        self.rows, self.shape, self.counts = rows, shape, counts
+        self.inputs, self.maps = images, maps
+        self.at, self.y = (part.contiguous() for part in scored)
+
+
 @dataclass(frozen=True)
 class Units:
     """Label = offset + scale · output: lets a head that starts near zero predict in label units from the first step."""
@@ -69,11 +93,15 @@ class Data:
 
 @dataclass(frozen=True)
 class Download:
-    """A file that may be redistributed: its address, its place below the data root, its SHA-256 where one is known."""
+    """A file that may be redistributed: its address, its place below the data root, its SHA-256 where one is known.
+
+    `makes` is the file or folder below the data root that unpacking an archive makes beside it.
+    """
 
     url: str
     path: str
     sha256: str = ""
+    makes: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,8 +109,8 @@ class Origin:
     """Where a data set comes from.
 
     `source` is cited under tables; `licence` and `page` say under which terms and where it is to be had, `steps` what
-    to do in words; `files` are those that may be fetched; `folder` is where the files lie below the data root. A data
-    set that comes with a package has none of these but `source` and `licence`.
+    to do in words; `files` are those that may be fetched; `folder` is where the files lie below the data root, `needs`
+    what must be there as well. A data set that comes with a package has none of these but `source` and `licence`.
     """
 
     source: str
@@ -91,6 +119,7 @@ class Origin:
     steps: str = ""
     folder: str = ""
     files: tuple[Download, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +127,12 @@ class Workload:
     """A data set as a task.
 
     `load(root)` reads the files (raises DataError); `encoder(data)` makes a new encoder and says the width D of its
-    features; `augment(x)` changes training inputs `[B, …]` on their device, drawing from torch's global stream;
+    features (of rows `[B, D]`, of maps `[B, D, h, w]`); `augment(x)` changes training inputs `[B, …]` on their device,
+    drawing from torch's global stream, and `augment_maps(x, y)` inputs and maps together; `dense`: labels are maps;
     `settings` are defaults of `part.hparam` and `train.hparam` that this workload sets, `metrics` the columns of its
-    tables. `counts` are published numbers of rows by split and region (`train`, `test/few`), to check files against;
-    `fixture(root)` writes small made-up files in the official layout.
+    tables. `counts` are numbers of rows by split and region (`train`, `test/few`) to check files against: `published`,
+    or of a cut or of validation rows that are our own (`ours`), as `counted` says; `fixture(root)` writes small made-up
+    files in the official layout.
     """
 
     name: str
@@ -116,6 +147,36 @@ class Workload:
     metrics: tuple[str, ...] = ("mae", "gm")
     settings: Mapping[str, Value] = field(default_factory=dict)
     augment: Callable[[Tensor], Tensor] | None = None
+    augment_maps: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    dense: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
+    counted: Literal["published", "ours"] = "published"
     fixture: Callable[[Path], None] | None = None
     version: int = 1
+
+    def bin_counts(self, data: Data) -> Ints:
+        """Training labels in every bin, `[M]`: rows, or pixels of all maps."""
+        if isinstance(data.train, Maps) and data.train.counts is not None:
+            return data.train.counts
+        return self.grid.counts(data.train.y.numpy())
+
+    def regions(self, data: Data, split: Split) -> Ints:
+        """Shot region of every label of a split, `[N]`, or of its scored pixels, as positions in REGIONS."""
+        return self.shots.of_counts(self.bin_counts(data))[self.grid.bin(split.y.numpy())]
+
+
+def rows_in(split: Split) -> int:
+    """Rows of a split: samples, or images whose labels are maps."""
+    return split.rows if isinstance(split, Maps) else len(split.y)
+
+
+def images_of(split: Split) -> Ints | None:
+    """The image that every scored pixel belongs to, `[P]`; None where labels are rows."""
+    return (split.at // math.prod(split.shape)).numpy() if isinstance(split, Maps) else None
+
+
+def row_of(split: Split, number: int) -> Tensor:
+    """The row, `[1]`, that the number-th label of `y` belongs to."""
+    if isinstance(split, Maps):
+        return split.at[number : number + 1] // math.prod(split.shape)
+    return torch.tensor([number])

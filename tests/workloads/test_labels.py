@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from published import agedb, stsb
-from workloads.labels import LabelGrid, ShotLists, Shots, kernel_window, regions
+from workloads.labels import LabelGrid, ShotLists, Shots, heaps, kernel_window, regions
 
 AGES = LabelGrid(0, 121, 121)
 SCORES = LabelGrid(0, 5, 50)
@@ -93,3 +93,16 @@ def test_a_bin_without_training_rows_is_zero_shot():
     train = torch.tensor([1.0] * 101 + [2.0] * 50 + [3.0])
     assert regions(train, [1, 2, 3, 4], LabelGrid(0, 10, 10), Shots()).tolist() == [0, 1, 2, 3]
     assert regions(train, [1, 2, 3, 4], LabelGrid(0, 10, 10), ShotLists((1, 4), (2,))).tolist() == [0, 1, 2, 3]
+
+
+def test_many_distinct_labels_are_put_together_without_moving_their_mean():
+    labels = np.random.default_rng(0).gamma(2.0, 3.0, 50_000)
+    values, counts = heaps(labels, 100)
+    assert len(values) <= 100
+    assert counts.sum() == len(labels)
+    assert (np.diff(values) > 0).all()
+    assert counts @ values / counts.sum() == pytest.approx(labels.mean(), rel=1e-12)
+    cell = np.ptp(labels) / 100
+    assert np.abs(np.repeat(values, counts) - np.sort(labels)).max() <= cell
+    few, how_often = heaps([3.0, 1.0, 3.0])
+    assert (few.tolist(), how_often.tolist()) == ([1.0, 3.0], [1, 2])

@@ -32,13 +32,19 @@ LOOPS = {
     "delta3": lambda e, p, t: sum(max(a / b, b / a) < 1.25**3 for a, b in zip(p, t, strict=True)) / len(e),
     "accuracy": lambda e, p, t: sum(x == 0 for x in e) / len(e),
     "error": lambda e, p, t: sum(x != 0 for x in e) / len(e),
+    "miou": lambda e, p, t: np.mean(
+        [
+            sum(a == b == c for a, b in zip(p, t, strict=True)) / sum(c in pair for pair in zip(p, t, strict=True))
+            for c in set(t)
+        ]
+    ),
 }
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_equals_a_loop_over_samples(metric):
     pred, target = sample()
-    if metric in ("accuracy", "error"):
+    if metric in ("accuracy", "error", "miou"):
         pred = pred.round()
     golden = LOOPS[metric]([abs(a - b) for a, b in zip(pred, target, strict=True)], list(pred), list(target))
     scores = shot_metrics(pred, target, np.zeros(len(target)), [metric])
@@ -56,6 +62,14 @@ def test_a_region_without_samples_has_no_score():
 def test_what_is_not_defined_has_no_score_but_its_count():
     scores = shot_metrics([1.0, -1.0], [0.0, 0.0], [2, 2], ("pearson", "spearman", "absrel", "log10", "delta1"))
     assert set(scores["few"].values()) == {Score(None, 2)}
+
+
+def test_intersection_over_union_counts_what_other_regions_take_for_a_class():
+    pred, target, where = [0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 2, 2]
+    scores = shot_metrics(pred, target, where, ["miou"])
+    assert scores["many"]["miou"] == Score(pytest.approx(2 / 3), 2)
+    assert scores["few"]["miou"] == Score(pytest.approx(1 / 2), 2)
+    assert scores["all"]["miou"] == Score(pytest.approx((2 / 3 + 1 / 2) / 2), 4)
 
 
 def test_an_exact_hit_does_not_make_the_geometric_mean_zero():

@@ -8,7 +8,7 @@ from scipy.special import ndtr
 from torch import Tensor
 
 from workloads.hparams import Choice, Declared, Float
-from workloads.labels import Floats, Ints
+from workloads.labels import Floats, Ints, heaps
 from workloads.losses import ELEMENTWISE
 from workloads.seam import Method, Step, TrainLabels
 
@@ -18,7 +18,7 @@ KNOTS: Final = 1025
 
 def _spread(labels: Tensor) -> tuple[Floats, Ints, float]:
     """Distinct labels, how often each occurs, and the standard deviation of all."""
-    values, counts = np.unique(labels.numpy().astype(np.float64), return_counts=True)
+    values, counts = heaps(labels.numpy())
     centred = values - np.average(values, weights=counts)
     return values, counts, float(np.sqrt(counts @ centred**2 / max(counts.sum() - 1, 1)))
 

@@ -72,6 +72,7 @@ class OT(Method):
     source: ClassVar[str] = "Guo et al., NeurIPS 2022, arXiv:2208.02951"
     note: ClassVar[str] = "reference code without a licence, not used here"
     joins: ClassVar[int] = 1
+    dense: ClassVar[bool] = False
     slot: ClassVar[str | None] = "density"
 
     class Hparams(Declared):

@@ -98,6 +98,7 @@ class RankSim(Method):
 
     source: ClassVar[str] = "Gong et al., ICML 2022, arXiv:2205.15236"
     note: ClassVar[str] = "US patent application 2023/0214651; reference code CC BY-NC-SA 4.0, not used here"
+    dense: ClassVar[bool] = False
 
     class Hparams(Declared):
         """`strength` is the interpolation λ of the blackbox gradient, not a loss weight."""

@@ -41,6 +41,7 @@ class SmoteR(Method):
 
     source: ClassVar[str] = "Torgo et al., EPIA 2013, with interpolation in input space as in Yang et al., ICML 2021"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    dense: ClassVar[bool] = False
 
     class Hparams(Declared):
         """`rare`: share of training rows; `replaced`: share of the batch; `neighbours`: k."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from workloads.hparams import Choice, Declared, Float, Int, Only
-from workloads.labels import Floats
-from workloads.seam import Objective, Step, TrainLabels
+from workloads.labels import Floats, heaps
+from workloads.seam import Batch, Objective, Step, TrainLabels
 
 
 def gaussian_mixture(values: Floats, components: int, steps: int = 200) -> tuple[Floats, Floats, Floats]:
@@ -19,7 +19,7 @@ def gaussian_mixture(values: Floats, components: int, steps: int = 200) -> tuple
     Starts from quantiles, so that no draw decides the result; a variance floor of 1e-4 of the data's keeps a component
     from collapsing onto one value.
     """
-    points, counts = np.unique(values, return_counts=True)
+    points, counts = heaps(values)
     mean = np.quantile(values, (np.arange(components) + 0.5) / components)
     spread = max(float(values.var()), 1e-12)
     var = np.full(components, spread / components**2)
@@ -46,6 +46,8 @@ class BalancedMSE(Objective):
 
     The noise σ starts at the published 10 (years) and is learned, as in the paper, here on a log scale and with the
     learning rate of the rest (published: its own, 0.01).
+
+    Where labels are maps, `bmc` takes the labels of a batch by bins: B² numbers do not fit for pixels.
     """
 
     source: ClassVar[str] = "Ren et al., CVPR 2022, arXiv:2203.16427, Sec. 3"
@@ -61,6 +63,7 @@ class BalancedMSE(Objective):
 
     hparams: Hparams
     log_noise: Tensor
+    bins: Tensor
     log_share: Tensor
     centres: Tensor
     variances: Tensor
@@ -75,6 +78,9 @@ class BalancedMSE(Objective):
 
     def fit(self, train: TrainLabels) -> None:
         """Keep the distribution of the training labels as the variant describes it; `bmc` needs none."""
+        self.by_bins = train.pixels is not None
+        if self.by_bins:
+            self.register_buffer("bins", torch.from_numpy(train.grid.centres).float())
         if self.hparams.variant == "gai":
             values = np.asarray(train.y.numpy(), dtype=np.float64).ravel()
             share, centres, variances = gaussian_mixture(values, self.hparams.components)
@@ -92,19 +98,22 @@ class BalancedMSE(Objective):
         """Loss of every sample, `[B]`, in squared label units; it may be negative."""
         noise = (2.0 * self.log_noise).exp()
         pred, y = step.pred, step.batch.y
-        balance = VARIANTS[self.hparams.variant](self, pred.unsqueeze(-1), y, noise)
+        balance = VARIANTS[self.hparams.variant](self, pred.unsqueeze(-1), step.batch, noise)
         return 2.0 * noise.detach() * ((y - pred).square() / (2.0 * noise) + balance)
 
-    def _bmc(self, pred: Tensor, y: Tensor, noise: Tensor) -> Tensor:
-        return (-(pred - y.flatten()).square() / (2.0 * noise)).logsumexp(-1)
+    def _bmc(self, pred: Tensor, batch: Batch, noise: Tensor) -> Tensor:
+        if self.by_bins:
+            held = torch.zeros_like(self.bins).index_add_(0, batch.bin, torch.ones_like(batch.y))
+            return (held.log() - (pred - self.bins).square() / (2.0 * noise)).logsumexp(-1)
+        return (-(pred - batch.y.flatten()).square() / (2.0 * noise)).logsumexp(-1)
 
-    def _mixture(self, pred: Tensor, y: Tensor, noise: Tensor) -> Tensor:
+    def _mixture(self, pred: Tensor, batch: Batch, noise: Tensor) -> Tensor:
         total = self.variances + noise
         log = self.log_share - (pred - self.centres).square() / (2.0 * total)
         return (log - 0.5 * (total / noise).log()).logsumexp(-1)
 
 
-VARIANTS: Final[dict[str, Callable[[BalancedMSE, Tensor, Tensor, Tensor], Tensor]]] = {
+VARIANTS: Final[dict[str, Callable[[BalancedMSE, Tensor, Batch, Tensor], Tensor]]] = {
     "bmc": BalancedMSE._bmc,
     "gai": BalancedMSE._mixture,
     "bni": BalancedMSE._mixture,

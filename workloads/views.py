@@ -1,0 +1,75 @@
+"""Splits as the loop meets them: batches to train on, and the features of scored labels."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from workloads.methods.bins import bin_of
+from workloads.seam import Batch
+from workloads.workload import Maps, Split, Workload
+
+
+class Rows:
+    """A split whose labels are rows `[N]`: small enough for the device."""
+
+    def __init__(self, split: Split, workload: Workload, device: torch.device) -> None:
+        self.split, self.workload, self.device = split, workload, device
+        self.y = split.y.to(device)
+        self.bins = torch.from_numpy(workload.grid.bin(split.y.numpy())).to(device)
+
+    def batch(self, rows: Tensor, epoch: int, stage: int) -> Batch:
+        """Rows `[B]` (on the CPU) to train on, augmented."""
+        index = rows.to(self.device, non_blocking=True)
+        augment = self.workload.augment or (lambda x: x)
+        x = augment(self.split.inputs(rows, self.device))
+        return Batch(x, self.y[index], self.bins[index], index, epoch, stage)
+
+    def wanted(self) -> Tensor:
+        """The rows that have scored labels, ascending: all."""
+        return torch.arange(len(self.split.y))
+
+    def scored(self, z: Tensor, rows: Tensor) -> Tensor:
+        """Features of the scored labels of rows: each row's own, `[B, D]`."""
+        return z
+
+
+class Pixels(Rows):
+    """A split whose labels are maps: they are read with every batch, and scored at chosen pixels."""
+
+    split: Maps
+
+    def __init__(self, split: Maps, workload: Workload, device: torch.device) -> None:
+        self.split, self.workload, self.device = split, workload, device
+        self.y = split.y.to(device)
+        self.edges = torch.from_numpy(workload.grid.edges).to(device)
+        self.size = math.prod(split.shape)
+
+    def batch(self, rows: Tensor, epoch: int, stage: int) -> Batch:
+        """Images to train on with maps `[B, h, w]` of labels and bins; a pixel without a label has any bin."""
+        augment = self.workload.augment_maps or (lambda x, y: (x, y))
+        x, y = augment(self.split.inputs(rows, self.device), self.split.maps(rows, self.device))
+        return Batch(x, y, bin_of(y, self.edges), rows.to(self.device, non_blocking=True), epoch, stage)
+
+    def wanted(self) -> Tensor:
+        """The rows that have scored pixels, ascending."""
+        rows: Tensor = torch.unique_consecutive(self.split.at // self.size)
+        return rows
+
+    def scored(self, z: Tensor, rows: Tensor) -> Tensor:
+        """Features `[P, D]` of the scored pixels of ascending rows, from their maps `[B, D, h, w]`."""
+        first, last = torch.searchsorted(self.split.at, torch.stack([rows[0], rows[-1] + 1]) * self.size).tolist()
+        at = self.split.at[first:last]
+        row, place = torch.searchsorted(rows, at // self.size).to(z.device), (at % self.size).to(z.device)
+        return at_size(z, self.split.shape).flatten(2).movedim(1, -1)[row, place]
+
+
+def viewed(split: Split, workload: Workload, device: torch.device) -> Rows:
+    """A split as rows or as maps, by what it is."""
+    return Pixels(split, workload, device) if isinstance(split, Maps) else Rows(split, workload, device)
+
+
+def at_size(z: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Feature maps `[B, D, …]` brought to the size of label maps, bilinearly; as they are where it is theirs."""
+    return z if z.shape[2:] == shape else interpolate(z, size=shape, mode="bilinear", align_corners=False)
