@@ -2,12 +2,26 @@
 
 from typing import Final
 
-from workloads.data import cifar, digits, faces, modelnet, nhanes, photos, signals, sst, stsb, vader
+from workloads.data import (
+    ade20k,
+    cifar,
+    digits,
+    faces,
+    modelnet,
+    nhanes,
+    nyud2,
+    photos,
+    signals,
+    sst,
+    stereo,
+    stsb,
+    vader,
+)
 from workloads.workload import Workload
 
 WORKLOADS: Final[dict[str, Workload]] = {
     workload.name: workload
-    for family in (nhanes, vader, digits, faces, stsb, signals, cifar, sst, modelnet, photos)
+    for family in (nhanes, vader, digits, faces, stsb, signals, cifar, sst, modelnet, photos, stereo, nyud2, ade20k)
     for workload in family.WORKLOADS
 }
 """Every workload by name."""
