@@ -7,8 +7,9 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from workloads.data.declared import Own, kind_of
 from workloads.data.split import balanced_split, grouped_split
-from workloads.data.yours import Own, build, load
+from workloads.data.yours import build, load
 from workloads.workload import DataError
 
 ROWS = 400
@@ -26,7 +27,8 @@ def columns() -> dict[str, Any]:
 
 
 def own(path: Path, **changes: Any) -> Own:
-    return Own(**{"name": "mine", "type": "table", "file": str(path), "target": "y", "bin_width": 1.0, **changes})
+    tree = {"name": "mine", "type": "table", "file": str(path), "target": "y", "bin_width": 1.0, **changes}
+    return kind_of(tree).model_validate(tree)
 
 
 def table(folder: Path, suffix: str = ".csv", **changes: Any) -> Path:
@@ -134,3 +136,11 @@ def test_every_bad_label_is_in_one_report(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load(own(table(tmp_path, y=y)), None)
     assert [problem.split(": ")[1] for problem in caught.value.problems] == ["row 4", "row 8", "row 12"]
+
+
+def test_a_declaration_keeps_the_identity_that_it_had_before_there_were_more_keys() -> None:
+    assert own(Path("a.csv"), drop=["z"], title="t", encoder="mlp", hidden=[128, 64]).identity() == (
+        "Own(name='mine', type='table', file='', target='y', bin_width=1.0, low=None, high=None, inputs='x', "
+        "split=None, group=None, drop=('z',), cap=10, many=100, few=20, hidden=(128, 64), title='', unit='')"
+    )
+    assert own(Path("a.npz"), type="arrays", encoder="lstm").identity().endswith("unit='', encoder='lstm')")

@@ -1,10 +1,11 @@
-"""A data set of your own: a table or arrays and a target, declared in the study file, without code."""
+"""A data set of your own: a table, arrays or images and a target, declared in the study file, without code."""
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -15,63 +16,49 @@ import pyarrow.parquet
 import torch
 from torch import nn
 
+from workloads.cache import CachedSplit, Source, decoded
+from workloads.data.declared import Own, OwnArrays, OwnImages, OwnTable
 from workloads.data.features import standardise
+from workloads.data.images import resized, squared
 from workloads.data.split import balanced_split, grouped_split
-from workloads.encoders.tables import mlp
+from workloads.encoders.images import augmented
 from workloads.labels import Floats, Ints, LabelGrid, Shots
-from workloads.workload import Data, DataError, Origin, Table, Units, Workload
+from workloads.workload import Data, DataError, Origin, Split, Table, Units, Workload
 
 SPLITS: Final = ("train", "val", "test")
 WORDS: Final = 50
 """Most distinct words of a text column; one with more is an identifier or free text, and says so."""
+SHOWN: Final = 20
+"""Wrong rows that are told; a thousand more would say the same."""
+CROPPED: Final = 14
+"""Images are moved by up to this part of their size: 16 of 224 pixels, as published for faces."""
 PREPARATION: Final = 1
 
 Cells: TypeAlias = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Own:
-    """What a study file says of a data set.
-
-    `file` is a CSV or Parquet table (`target`, `split`, `group` name columns), or an NPZ of arrays (they name arrays,
-    `inputs` the one of inputs `[N, …]`). Bins of `bin_width` start at `low` or the smallest label. Without a `split`
-    of train, val and test, validation and test are drawn balanced over the bins, at most `cap` rows of each; rows of
-    one `group` (a subject) never lie in two splits.
-    """
-
-    name: str
-    type: str
-    file: str
-    target: str
-    bin_width: float
-    low: float | None = None
-    high: float | None = None
-    inputs: str = "x"
-    split: str | None = None
-    group: str | None = None
-    drop: tuple[str, ...] = ()
-    cap: int = 10
-    many: int = 100
-    few: int = 20
-    hidden: tuple[int, ...] = (128, 64)
-    title: str = ""
-    unit: str = ""
+Part: TypeAlias = Callable[[Ints], Split]
+"""The split of some rows."""
 
 
 @dataclass(frozen=True)
 class _Raw:
-    """A file as read: columns of inputs, labels, and what tells the splits."""
+    """A file as read: labels, what tells the splits, and `inputs(train)`, fitted on those rows.
 
-    columns: Mapping[str, Cells]
+    `inputs` gives the split of any rows, and a checksum of what is read besides the file.
+    """
+
     y: Floats
     split: Cells | None
     group: Cells | None
+    inputs: Callable[[Ints], tuple[Part, str]]
 
 
-def _table(own: Own, path: Path) -> _Raw:
+def _columns(own: OwnTable | OwnImages, path: Path, texts: tuple[str, ...] = ()) -> dict[str, Cells]:
+    """Columns of a table; those of `texts` are text whatever they look like."""
+    converted = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in texts})
+    tabs = pyarrow.csv.ParseOptions(delimiter="\t")
     readers: dict[str, Callable[[Path], pa.Table]] = {
-        ".csv": pyarrow.csv.read_csv,
-        ".tsv": lambda p: pyarrow.csv.read_csv(p, parse_options=pyarrow.csv.ParseOptions(delimiter="\t")),
+        ".csv": lambda p: pyarrow.csv.read_csv(p, convert_options=converted),
+        ".tsv": lambda p: pyarrow.csv.read_csv(p, parse_options=tabs, convert_options=converted),
         ".parquet": pyarrow.parquet.read_table,
     }
     if path.suffix not in readers:
@@ -80,39 +67,124 @@ def _table(own: Own, path: Path) -> _Raw:
         table = readers[path.suffix](path)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as err:
         raise DataError(f"{path}: {err}") from None
-    named = [name for name in (own.target, own.split, own.group, *own.drop) if name is not None]
-    if missing := [name for name in named if name not in table.column_names]:
+    if missing := [name for name in own.columns if name not in table.column_names]:
         raise DataError(
             *(f"{path}: column {name!r} is missing; the file has {', '.join(table.column_names)}" for name in missing)
         )
-    columns = {
+    return {
         name: table[name].to_numpy() if not pa.types.is_boolean(table[name].type) else np.asarray(table[name], float)
         for name in table.column_names
     }
-    kept = {name: values for name, values in columns.items() if name not in named}
-    return _Raw(kept, _labels(path, own.target, columns[own.target]), *_told(own, columns))
 
 
-def _arrays(own: Own, path: Path) -> _Raw:
+def _table(own: OwnTable, path: Path) -> _Raw:
+    columns = _columns(own, path)
+    kept = {name: values for name, values in columns.items() if name not in own.columns}
+    y = _labels(path, own.target, columns[own.target])
+    return _Raw(y, *_told(own, columns), partial(_flat, kept, y, path))
+
+
+def _flat(columns: Mapping[str, Cells], y: Floats, path: Path, train: Ints) -> tuple[Part, str]:
+    """Columns as rows of numbers, scaled on the training rows."""
+    numeric = _numeric(columns, path)
+    if all(np.nanstd(values[train]) == 0 for values in numeric.values()):
+        raise DataError(
+            f"{path}: no column of inputs varies on the training rows; it has {', '.join(numeric) or 'none'}"
+        )
+    return _part(standardise(numeric, train), y), ""
+
+
+def _part(x: Cells, y: Floats) -> Part:
+    inputs, labels = torch.from_numpy(x).float(), torch.from_numpy(y.astype(np.float32))
+
+    def part(rows: Ints) -> Table:
+        picked = torch.from_numpy(rows)
+        return Table(inputs[picked], labels[picked])
+
+    return part
+
+
+def _arrays(own: OwnArrays, path: Path) -> _Raw:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, OSError) as err:
         raise DataError(f"{path}: must be an NPZ of plain arrays: {err}") from None
-    named = [name for name in (own.inputs, own.target, own.split, own.group) if name is not None]
-    if missing := [name for name in named if name not in arrays]:
+    if missing := [name for name in own.columns if name not in arrays]:
         raise DataError(*(f"{path}: array {name!r} is missing; the file has {', '.join(arrays)}" for name in missing))
-    lengths = {name: len(arrays[name]) for name in named}
+    lengths = {name: len(arrays[name]) for name in own.columns}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{path}: arrays must have one row each: got {lengths}")
-    flat = arrays[own.inputs].reshape(len(arrays[own.inputs]), -1)
-    if not np.issubdtype(flat.dtype, np.number):
-        raise DataError(f"{path}: array {own.inputs!r} must hold numbers: got {flat.dtype}")
-    columns = {str(number): flat[:, number] for number in range(flat.shape[1])}
-    return _Raw(columns, _labels(path, own.target, arrays[own.target]), *_told(own, arrays))
+    x = arrays[own.inputs]
+    if not np.issubdtype(x.dtype, np.number):
+        raise DataError(f"{path}: array {own.inputs!r} must hold numbers: got {x.dtype}")
+    y = _labels(path, own.target, arrays[own.target])
+    if own.named.axes == 0:
+        flat = x.reshape(len(x), -1)
+        made = partial(_flat, {str(number): flat[:, number] for number in range(flat.shape[1])}, y, path)
+    else:
+        made = partial(_shaped, _with_channels(own, path, x), y, path)
+    return _Raw(y, *_told(own, arrays), made)
 
 
-READERS: Final[dict[str, Callable[[Own, Path], _Raw]]] = {"table": _table, "arrays": _arrays}
+def _with_channels(own: OwnArrays, path: Path, x: Cells) -> Cells:
+    """Inputs `[N, C, …]`; one channel where the array has none."""
+    axes = own.named.axes + 1
+    if x.ndim not in (axes, axes - 1):
+        law = "[N, C, T] or [N, T]" if axes == 3 else "[N, C, H, W] or [N, H, W]"
+        raise DataError(f"{path}: encoder {own.encoder} reads {law}: array {own.inputs!r} is {list(x.shape)}")
+    return x if x.ndim == axes else x[:, None]
+
+
+def _shaped(x: Cells, y: Floats, path: Path, train: Ints) -> tuple[Part, str]:
+    """Inputs `[N, C, …]` in their shape, every channel scaled to mean 0 and sd 1 of the training rows; gaps are 0."""
+    over = (0, *range(2, x.ndim))
+    seen = x[train].astype(np.float64)
+    mean, sd = np.nanmean(seen, axis=over, keepdims=True), np.nanstd(seen, axis=over, keepdims=True)
+    if not (sd > 0).any():
+        raise DataError(f"{path}: no channel of inputs varies on the training rows; there are {x.shape[1]}")
+    return _part(np.nan_to_num((x - mean) / np.where(sd > 0, sd, 1.0)), y), ""
+
+
+def _images(own: OwnImages, path: Path) -> _Raw:
+    columns = _columns(own, path, (own.column,))
+    y = _labels(path, own.target, columns[own.target])
+    names = ["" if name is None else str(name) for name in columns[own.column]]
+    wrong = [row for row, name in enumerate(names) if _leaves(name)]
+    if wrong:
+        law = f"{own.column} must name an image below the folder"
+        raise DataError(*(f"{path}: row {row + 1}: {law}: got {names[row]!r}" for row in wrong[:SHOWN]))
+    folder = path.parent if own.folder is None else Path(own.folder)
+    return _Raw(y, *_told(own, columns), lambda train: _decoded(own, folder, path, names, y))
+
+
+def _leaves(name: str) -> bool:
+    place = PurePosixPath(name)
+    return not name or place.is_absolute() or ".." in place.parts
+
+
+def _decoded(own: OwnImages, folder: Path, path: Path, names: list[str], y: Floats) -> tuple[Part, str]:
+    """Images of the cache; one that several rows name is decoded once. Raises DataError with all that are missing."""
+    first = {name: row for row, name in reversed(list(enumerate(names)))}
+    sources = [Source(folder / name, name, f"{path}: row {row + 1}") for name, row in sorted(first.items())]
+    if not any(source.path.is_file() for source in sources):
+        raise DataError(f"{folder}: none of the {len(sources):,} images is there, such as {sources[0].path}")
+    rows = decoded(sources, TRANSFORMS[own.transform](own.size))
+    at = {source.name: position for position, source in enumerate(sources)}
+    place = torch.tensor([at[name] for name in names])
+    labels = torch.from_numpy(y.astype(np.float32))
+
+    def part(index: Ints) -> CachedSplit:
+        picked = torch.from_numpy(index)
+        return CachedSplit(rows, place[picked], labels[picked])
+
+    return part, rows.digest
+
+
+TRANSFORMS: Final = {"resized": resized, "squared": squared}
+"""How images are brought to their size."""
+
+READERS: Final[dict[str, Callable[[Any, Path], _Raw]]] = {"table": _table, "arrays": _arrays, "images": _images}
 """Kinds of files by the `type` of the declaration."""
 
 
@@ -133,16 +205,30 @@ def _labels(path: Path, target: str, values: Cells) -> Floats:
         raise DataError(f"{path}: {target!r} must hold one number for each row: got shape {labels.shape}")
     wrong = np.flatnonzero(~np.isfinite(labels))
     if len(wrong):
-        raise DataError(*(f"{path}: row {row + 1}: {target} is {labels[row]}" for row in wrong[:20]))
+        raise DataError(*(f"{path}: row {row + 1}: {target} is {labels[row]}" for row in wrong[:SHOWN]))
     return labels
 
 
-def find(own: Own, root: Path | None) -> Path:
-    """The file: as written, or below the data root."""
-    for path in (Path(own.file).expanduser(), *([root / own.file] if root is not None else [])):
-        if path.is_file():
-            return path.resolve()
-    raise DataError(f"{own.file} is missing; give its path from here, or from the data root (data: or TAILSWEEP_DATA)")
+def located(own: Own, root: Path | None) -> Own:
+    """The declaration with absolute paths: of each as written, or below the data root; raises DataError."""
+    found: dict[str, str] = {}
+    problems: list[str] = []
+    for key in own.places:
+        written = getattr(own, key)
+        if written is None:
+            continue
+        candidates = [Path(written).expanduser(), *([root / written] if root is not None else [])]
+        is_there = Path.is_dir if key == "folder" else Path.is_file
+        place = next((path for path in candidates if is_there(path)), None)
+        if place is None:
+            problems.append(
+                f"{written} is missing; give its path from here, or from the data root (data: or TAILSWEEP_DATA)"
+            )
+        else:
+            found[key] = str(place.resolve())
+    if problems:
+        raise DataError(*problems)
+    return own.model_copy(update=found)
 
 
 def _grid(own: Own, y: Floats, path: Path) -> LabelGrid:
@@ -151,7 +237,10 @@ def _grid(own: Own, y: Floats, path: Path) -> LabelGrid:
     wrong = np.flatnonzero((y < low) | (y > high))
     if len(wrong):
         raise DataError(
-            *(f"{path}: row {row + 1}: {own.target} = {y[row]:g} lies outside {low:g} … {high:g}" for row in wrong[:20])
+            *(
+                f"{path}: row {row + 1}: {own.target} = {y[row]:g} lies outside {low:g} … {high:g}"
+                for row in wrong[:SHOWN]
+            )
         )
     return LabelGrid(low, high, max(1, round((high - low) / own.bin_width)))
 
@@ -164,18 +253,18 @@ def _split(own: Own, raw: _Raw, bins: Ints, path: Path) -> list[Ints]:
     wrong = np.flatnonzero(~np.isin(raw.split, SPLITS))
     if len(wrong):
         law = f"{own.split} must be one of {', '.join(SPLITS)}"
-        raise DataError(*(f"{path}: row {row + 1}: {law}: got {str(raw.split[row])!r}" for row in wrong[:20]))
+        raise DataError(*(f"{path}: row {row + 1}: {law}: got {str(raw.split[row])!r}" for row in wrong[:SHOWN]))
     if raw.group is not None:
         both = [g for g in np.unique(raw.group) if len(np.unique(raw.split[raw.group == g])) > 1]
         if both:
-            raise DataError(*(f"{path}: {own.group} {str(g)!r} lies in more than one split" for g in both[:20]))
+            raise DataError(*(f"{path}: {own.group} {str(g)!r} lies in more than one split" for g in both[:SHOWN]))
     return [np.flatnonzero(raw.split == name) for name in SPLITS]
 
 
-def _numeric(raw: _Raw, path: Path) -> dict[str, Floats]:
+def _numeric(columns: Mapping[str, Cells], path: Path) -> dict[str, Floats]:
     """Columns of numbers; a column of words becomes one of zeros and ones for every word."""
     made: dict[str, Floats] = {}
-    for name, values in raw.columns.items():
+    for name, values in columns.items():
         if np.issubdtype(values.dtype, np.number):
             made[name] = values.astype(np.float64)
             continue
@@ -192,7 +281,8 @@ def _numeric(raw: _Raw, path: Path) -> dict[str, Floats]:
 
 def load(own: Own, root: Path | None) -> Data:
     """Read, check, split and scale; scaling is fitted on the training rows."""
-    path = find(own, root)
+    own = located(own, root)
+    path = Path(own.file)
     raw = READERS[own.type](own, path)
     grid = _grid(own, raw.y, path)
     train, val, test = _split(own, raw, grid.bin(raw.y), path)
@@ -201,42 +291,55 @@ def load(own: Own, root: Path | None) -> Data:
         raise DataError(
             *(f"{path}: the {name} split is empty; a bin needs three rows to be held out" for name in empty)
         )
-    columns = _numeric(raw, path)
-    if all(np.nanstd(values[train]) == 0 for values in columns.values()):
-        raise DataError(
-            f"{path}: no column of inputs varies on the training rows; it has {', '.join(columns) or 'none'}"
-        )
-    x = torch.from_numpy(standardise(columns, train)).float()
-    y = torch.from_numpy(raw.y.astype(np.float32))
-
-    def rows_of(index: Ints) -> Table:
-        picked = torch.from_numpy(index)
-        return Table(x[picked], y[picked])
-
+    part, read = raw.inputs(train)
     digest = hashlib.sha256(path.read_bytes())
-    digest.update(repr(replace(own, file="", title="", unit="")).encode())  # where it lies changes no number
-    units = Units(float(np.median(raw.y[train])), float(raw.y[train].std()) or 1.0)
-    fingerprint = f"{digest.hexdigest()[:16]}-{PREPARATION}"
-    return Data(rows_of(train), rows_of(val), rows_of(test), units, fingerprint)
+    digest.update(own.identity().encode())
+    digest.update(read.encode())
+    if (weights := _weights(own)) is not None:
+        digest.update(weights.read_bytes())
+    data = Data(
+        part(train),
+        part(val),
+        part(test),
+        Units(float(np.median(raw.y[train])), float(raw.y[train].std()) or 1.0),
+        f"{digest.hexdigest()[:16]}-{PREPARATION}",
+    )
+    if weights is not None:
+        _encoder(own, data)  # weights that do not fit are told before any training
+    return data
+
+
+def _weights(own: Own) -> Path | None:
+    return Path(own.weights) if isinstance(own, OwnImages) and own.weights is not None else None
+
+
+def _encoder(own: Own, data: Data) -> tuple[nn.Module, int]:
+    shape = data.train.inputs(torch.zeros(1, dtype=torch.long), torch.device("cpu")).shape[1:]
+    try:
+        return own.named.make(shape, own.hidden or own.named.hidden, _weights(own))
+    except ValueError as err:
+        raise DataError(str(err)) from None
+
+
+def _augment(own: Own) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    if not isinstance(own, OwnImages):
+        return None
+    return partial(augmented, names=own.augment, padding=max(1, own.size // CROPPED))
 
 
 def build(own: Own, root: Path | None) -> Workload:
     """The workload of a declaration; raises DataError when its file cannot be read."""
-    path = find(own, root)
-    grid = _grid(own, READERS[own.type](own, path).y, path)
-    hidden: Sequence[int] = own.hidden
-
-    def encoder(data: Data) -> tuple[nn.Module, int]:
-        return mlp(data.train.inputs(torch.zeros(1, dtype=torch.long), torch.device("cpu")).shape[1], hidden)
-
+    own = located(own, root)
+    path = Path(own.file)
     return Workload(
         name=own.name,
         title=own.title or own.target,
         unit=own.unit,
-        origin=Origin(source=Path(own.file).name, licence="yours"),
-        grid=grid,
+        origin=Origin(source=path.name, licence="yours"),
+        grid=_grid(own, READERS[own.type](own, path).y, path),
         shots=Shots(own.many, own.few),
         load=lambda given: load(own, given),
-        encoder=encoder,
+        encoder=partial(_encoder, own),
         settings={"train.schedule": "cosine"},
+        augment=_augment(own),
     )

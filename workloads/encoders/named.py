@@ -1,0 +1,81 @@
+"""Encoders that a study may name for data of its own, by kind of input."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from torch import nn
+
+from workloads.encoders.images import Scale, resnet18, resnet50
+from workloads.encoders.signals import SignalLSTM, SignalResNet
+from workloads.encoders.small import conv_net, resnet32
+from workloads.encoders.tables import mlp
+
+Made: TypeAlias = tuple[nn.Module, int]
+
+
+@dataclass(frozen=True)
+class Named:
+    """How an encoder is made: `make(shape, hidden, weights)` for inputs `[B, *shape]`.
+
+    `hidden` are the widths of its layers where none are written, empty where they are its own; `axes` is the length of
+    `shape`, 0 where inputs are flattened; `weights` says whether it reads a file of weights.
+    """
+
+    make: Callable[[Sequence[int], Sequence[int], Path | None], Made]
+    hidden: tuple[int, ...] = ()
+    axes: int = 0
+    weights: bool = False
+
+
+def _mlp(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    return mlp(shape[0], hidden)
+
+
+def _conv1d(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    encoder = SignalResNet(shape[0], hidden)
+    return encoder, encoder.dim
+
+
+def _lstm(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    encoder = SignalLSTM(shape[0], hidden)
+    return encoder, encoder.dim
+
+
+def _strides(hidden: Sequence[int]) -> list[int]:
+    """The first layer sees every pixel, each other one halves the image."""
+    return [1, *[2] * (len(hidden) - 1)]
+
+
+def _maps(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    # Inputs are scaled already.
+    return conv_net([0.0] * shape[0], [1.0] * shape[0], hidden, _strides(hidden))
+
+
+def _cnn(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    encoder, dim = _maps(shape, hidden, weights)
+    return nn.Sequential(Scale(), encoder), dim
+
+
+def _resnet32(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    encoder, dim = resnet32([0.0] * shape[0], [1.0] * shape[0])
+    return nn.Sequential(Scale(), encoder), dim
+
+
+ENCODERS: Final[dict[str, dict[str, Named]]] = {
+    "table": {"mlp": Named(_mlp, (128, 64))},
+    "arrays": {
+        "mlp": Named(_mlp, (128, 64)),
+        "conv1d": Named(_conv1d, (32, 64), axes=2),
+        "lstm": Named(_lstm, (64,), axes=2),
+        "cnn": Named(_maps, (16, 32, 64), axes=3),
+    },
+    "images": {
+        "cnn": Named(_cnn, (16, 32, 64), axes=3),
+        "resnet32": Named(_resnet32, axes=3),
+        "resnet18": Named(lambda shape, hidden, weights: resnet18(weights), axes=3, weights=True),
+        "resnet50": Named(lambda shape, hidden, weights: resnet50(weights), axes=3, weights=True),
+    },
+}
+"""By the `type` of a declaration and the encoder's name; the first of a kind is what it has if none is named."""
