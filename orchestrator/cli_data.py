@@ -27,40 +27,56 @@ def data_list(args: argparse.Namespace) -> bool:
 
 
 def data_check(args: argparse.Namespace) -> bool:
-    """Counts per split and region beside the published ones, problems, rows that are both in train and in test."""
-    from orchestrator.data import check, named
+    """Counts per split and region beside the expected ones, problems, rows that are both in train and in test."""
+    from rich.console import Console
 
-    found = check(named(args.name), args.root)
+    from orchestrator.data import check, named
+    from orchestrator.datasets import local_root, needed
+    from orchestrator.progress import preparing
+
+    with preparing(Console(stderr=True)):
+        workload = named(args.name)
+        found = check(workload, local_root(args.root, needed(workload)))
     for problem in found.problems:
         _say(problem)
     if not found.problems:
         _say(f"{args.name}, fingerprint {found.fingerprint}")
+        whose = {"published": "published", "ours": "expected of our split"}[workload.counted]
         for name, count in found.counts.items():
-            published = found.published.get(name)
-            beside = "" if published is None else f"  published {published}{'' if published == count else '  DIFFERS'}"
+            expected = found.expected.get(name)
+            beside = "" if expected is None else f"  {whose} {expected}{'' if expected == count else '  DIFFERS'}"
             _say(f"  {name:14} {count:8}{beside}")
         _say(f"  test rows whose inputs are in train too: {found.duplicates}")
     return found.passed
 
 
 def data_fetch(args: argparse.Namespace) -> bool:
-    """Fetch what may be redistributed; for the rest, the steps and the terms."""
+    """Fetch and unpack what may be redistributed; for the rest, the steps and the terms."""
     from orchestrator.data import fetch, named
     from orchestrator.errors import BadInput
+    from orchestrator.store import remote
 
-    if args.root is None:
-        raise BadInput("data are fetched into a folder: name it with --root or TAILSWEEP_DATA")
-    for path in fetch(named(args.name), args.root, _progress):
+    if args.root is None or remote(args.root):
+        raise BadInput(
+            f"data are fetched into a folder: got {args.root or 'none'}; name one with --root or TAILSWEEP_DATA"
+        )
+    for path in fetch(named(args.name), Path(args.root), _progress):
         _say(str(path))
     return True
 
 
 def data_preview(args: argparse.Namespace) -> bool:
     """The label histogram as a PNG, and some rows."""
+    from rich.console import Console
+
     from orchestrator.data import named, preview
+    from orchestrator.datasets import local_root, needed
+    from orchestrator.progress import preparing
 
     target = Path(args.out or f"{args.name}.png")
-    _, lines = preview(named(args.name), args.root, target)
+    with preparing(Console(stderr=True)):
+        workload = named(args.name)
+        _, lines = preview(workload, local_root(args.root, needed(workload)), target)
     _say("\n".join([*lines, f"Written: {target}"]))
     return True
 
@@ -95,7 +111,6 @@ def add_actions(command: argparse.ArgumentParser) -> None:
         if name == "make-fixture":
             action.add_argument("dir", type=Path, metavar="DIR", help="the data root to make")
             continue
-        default = None if root is None else Path(root)
-        action.add_argument("--root", type=Path, default=default, metavar="DIR", help="the data root (TAILSWEEP_DATA)")
+        action.add_argument("--root", default=root, metavar="DIR", help="the data root (TAILSWEEP_DATA)")
         if name == "preview":
             action.add_argument("--out", metavar="FILE", help="the PNG to write (default: NAME.png)")

@@ -12,11 +12,13 @@ from typing import Final
 
 import torch
 
+from orchestrator.archives import unpack
+from orchestrator.datasets import at_hand, needed
 from orchestrator.errors import BadInput
 from workloads import WORKLOADS
 from workloads.hparams import UnknownName
-from workloads.labels import REGIONS, regions
-from workloads.workload import Data, DataError, Download, Split, Workload
+from workloads.labels import REGIONS
+from workloads.workload import Data, DataError, Download, Split, Workload, row_of, rows_in
 
 BLOCK: Final = 1 << 20
 TIMEOUT_S: Final = 30.0
@@ -41,13 +43,13 @@ class Listing:
     where: str
 
 
-def listing(root: Path | None) -> list[Listing]:
-    """Every workload; its data count as at hand where its folder is there, or where a package brings them."""
+def listing(root: str | None) -> list[Listing]:
+    """Every workload; its data count as at hand where all that it needs is there, or where a package brings them."""
     return [
         Listing(
             w.name,
             w.title,
-            not w.origin.folder or (root is not None and (root / w.origin.folder).is_dir()),
+            all(at_hand(root, name) for name in needed(w)),
             w.origin.licence,
             w.origin.page or w.origin.source,
         )
@@ -57,23 +59,23 @@ def listing(root: Path | None) -> list[Listing]:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found of a data set: rows by split and region beside the published numbers, and problems in words."""
+    """What was found of a data set: rows by split and region beside the expected numbers, and problems in words."""
 
     counts: dict[str, int]
-    published: dict[str, int]
+    expected: dict[str, int]
     fingerprint: str
     duplicates: int
     problems: tuple[str, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether the data can be used and have the published numbers of rows."""
+        """Whether the data can be used and have the expected numbers of rows."""
         return not self.problems and not self.differing
 
     @property
     def differing(self) -> list[str]:
-        """Counts that are not the published ones."""
-        return [name for name, count in self.published.items() if self.counts.get(name) != count]
+        """Counts that are not the expected ones."""
+        return [name for name, count in self.expected.items() if self.counts.get(name) != count]
 
 
 def check(workload: Workload, root: Path | None) -> Check:
@@ -85,8 +87,8 @@ def check(workload: Workload, root: Path | None) -> Check:
     splits = {"train": data.train, "val": data.val, "test": data.test}
     counts: dict[str, int] = {}
     for name, split in splits.items():
-        where = regions(data.train.y.numpy(), split.y.numpy(), workload.grid, workload.shots)
-        counts[name] = len(split.y)
+        where = workload.regions(data, split)
+        counts[name] = rows_in(split)
         counts |= {f"{name}/{region}": int((where == place).sum()) for place, region in enumerate(REGIONS)}
     trained = Counter(_digests(data.train))
     return Check(counts, dict(workload.counts), data.fingerprint, sum(d in trained for d in _digests(data.test)), ())
@@ -94,7 +96,7 @@ def check(workload: Workload, root: Path | None) -> Check:
 
 def _digests(split: Split) -> Iterator[bytes]:
     """A checksum of every row's inputs."""
-    for rows in torch.split(torch.arange(len(split.y)), 256):
+    for rows in torch.split(torch.arange(rows_in(split)), 256):
         for row in split.inputs(rows, torch.device("cpu")):
             yield hashlib.blake2b(row.contiguous().numpy().tobytes(), digest_size=16).digest()
 
@@ -103,13 +105,27 @@ def fetch(workload: Workload, root: Path, progress: Callable[[str], None]) -> li
     """Fetch the files that may be redistributed, below the root; returns them.
 
     A file that is there with its checksum is left alone; one that broke off is continued; a file takes its name when it
-    is whole. Raises BadInput when there is nothing to fetch, with the steps and terms, and when a download fails.
+    is whole. An archive is unpacked, unless what it makes is there. Raises BadInput when there is nothing to fetch,
+    with the steps and terms, and when a download fails.
     """
     origin = workload.origin
     if not origin.files:
         steps = origin.steps or ("it comes with a package" if not origin.folder else "see its page")
         raise BadInput(f"{workload.name} cannot be fetched: {steps}. Terms: {origin.licence}. {origin.page}".rstrip())
-    return [_download(file, root, progress) for file in origin.files]
+    return [_got(file, root, progress) for file in origin.files]
+
+
+def _got(file: Download, root: Path, progress: Callable[[str], None]) -> Path:
+    if not file.makes:
+        return _download(file, root, progress)
+    made = root / file.makes
+    if made.exists():
+        progress(f"{file.makes} is there")
+        return made
+    archive = _download(file, root, progress)
+    progress(f"{file.path}: unpacking to {file.makes}")
+    unpack(archive, made)
+    return made
 
 
 def _download(file: Download, root: Path, progress: Callable[[str], None]) -> Path:
@@ -164,11 +180,11 @@ def preview(workload: Workload, root: Path | None, target: Path) -> tuple[Data, 
     histogram(workload, data).savefig(sink, format="png", dpi=120, bbox_inches="tight")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(sink.getvalue())
-    where = regions(data.train.y.numpy(), data.train.y.numpy(), workload.grid, workload.shots)
+    where = workload.regions(data, data.train)
     lines = []
     for place, region in enumerate(REGIONS):
         for row in (where == place).nonzero()[0][:SHOWN]:
-            x = data.train.inputs(torch.tensor([int(row)]), torch.device("cpu"))[0]
+            x = data.train.inputs(row_of(data.train, int(row)), torch.device("cpu"))[0]
             values = ", ".join(f"{value:.3g}" for value in x.flatten()[:6].tolist())
             shape = "×".join(map(str, x.shape))
             lines.append(

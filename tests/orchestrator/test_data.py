@@ -1,7 +1,10 @@
 """`tailsweep data`, with a real HTTP server for what is fetched."""
 
 import hashlib
+import io
+import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,9 +15,10 @@ import pytest
 import torch
 
 from orchestrator.cli import main
-from orchestrator.data import check, fetch
+from orchestrator.data import check, fetch, listing
 from orchestrator.errors import BadInput
 from toys import TOYS
+from workloads import WORKLOADS
 from workloads.workload import Data, DataError, Download, Origin, Table, Units, Workload
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -26,6 +30,7 @@ class Server:
     """A server of one file, that can break off, and remembers what was asked."""
 
     url: str = ""
+    content: bytes = CONTENT
     break_after: int | None = None
     ranges: list[str | None] = field(default_factory=list)
 
@@ -39,10 +44,10 @@ def server() -> Iterator[Server]:
             asked = self.headers.get("Range")
             state.ranges.append(asked)
             start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-            if self.path != "/file" or start >= len(CONTENT):
+            if self.path != "/file" or start >= len(state.content):
                 self.send_error(404 if self.path != "/file" else 416)
                 return
-            body = CONTENT[start:]
+            body = state.content[start:]
             self.send_response(206 if asked else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -109,6 +114,76 @@ def test_what_is_not_there_or_may_not_be_fetched_is_said_with_the_way_out(server
         fetch(remote(), tmp_path, lambda line: None)
 
 
+def test_an_archive_is_unpacked_once_and_an_interrupted_one_is_taken_up_where_it_was(
+    server: Server, tmp_path: Path
+) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("SET/train.csv", CONTENT)
+        archive.writestr("__MACOSX/SET", "left out")
+    server.content = packed.getvalue()
+    made = remote(Download(server.url, "toy/set.zip", makes="toy/SET"))
+    server.break_after = 1_000_000
+    with pytest.raises(BadInput, match="broke off at 1000000"):
+        fetch(made, tmp_path, lambda line: None)
+    server.break_after = None
+    assert fetch(made, tmp_path, lambda line: None) == [tmp_path / "toy" / "SET"]
+    assert (tmp_path / "toy" / "SET" / "train.csv").read_bytes() == CONTENT
+    (tmp_path / "toy" / "set.zip").unlink()  # nobody needs it any more
+    said: list[str] = []
+    fetch(made, tmp_path, said.append)
+    assert said == ["toy/SET is there"]
+    assert server.ranges == [None, "bytes=1000000-"]
+
+
+def test_a_malicious_archive_writes_nothing(server: Server, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        link = tarfile.TarInfo("SET/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+        archive.addfile(link)
+    server.content = packed.getvalue()
+    with pytest.raises(BadInput, match="must hold files only"):
+        fetch(remote(Download(server.url, "toy/set.tar.gz", makes="toy/SET")), tmp_path, lambda line: None)
+    assert [path.name for path in (tmp_path / "toy").iterdir()] == ["set.tar.gz"]
+
+
+def test_every_data_set_with_an_archive_makes_what_it_needs() -> None:
+    for workload in WORKLOADS.values():
+        made = {file.makes for file in workload.origin.files if file.makes}
+        assert made <= set(workload.origin.needs), workload.name
+        for file in workload.origin.files:
+            packed = file.path.endswith((".zip", ".gz"))
+            assert packed == bool(file.makes), file
+
+
+def test_data_are_at_hand_only_with_all_that_they_need(tmp_path: Path) -> None:
+    def at_hand(name: str) -> bool:
+        return next(found.at_hand for found in listing(str(tmp_path)) if found.name == name)
+
+    fixture = WORKLOADS["sts-b-dir"].fixture
+    assert fixture is not None
+    fixture(tmp_path)
+    assert at_hand("sts-b-dir") and not at_hand("sts-b-dir-840b") and not at_hand("sts-b-dir-ranksim")
+    (tmp_path / "glove").mkdir()
+    (tmp_path / "glove" / "glove.840B.300d.txt").touch()
+    assert at_hand("sts-b-dir-840b")
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10" / "cifar-10-python.tar.gz").touch()
+    assert not at_hand("cifar10-lt")
+
+
+@pytest.mark.parametrize(("name", "whose"), [("digits-lt", "expected of our split"), ("sst5", "published")])
+def test_a_check_says_whose_numbers_it_compares_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, whose: str
+) -> None:
+    if (fixture := WORKLOADS[name].fixture) is not None:
+        fixture(tmp_path)
+    main(["data", "check", name, "--root", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert f"  {whose} {WORKLOADS[name].counts['train']}" in said
+
+
 def test_a_check_counts_compares_and_finds_rows_that_are_in_train_and_test() -> None:
     x, y = torch.arange(60.0).reshape(30, 2), torch.arange(30.0) % 10
 
@@ -148,7 +223,7 @@ def test_the_commands_list_check_and_draw(tmp_path: Path, capsys: pytest.Capture
     ("args", "message"),
     [
         (["check", "nhanes-spb"], "did you mean 'nhanes-sbp'"),
-        (["fetch", "nhanes-sbp"], "name it with --root or TAILSWEEP_DATA"),
+        (["fetch", "nhanes-sbp"], "name one with --root or TAILSWEEP_DATA"),
         (["fetch", "nhanes-sbp", "--root", "x"], "it comes with a package"),
         (["make-fixture", "nhanes-sbp", "x"], "has no fixture"),
     ],
