@@ -1,4 +1,4 @@
-"""Where bytes are kept: keys like `ledger/tune/3f….parquet` in a folder."""
+"""Where bytes are kept: keys like `ledger/tune/3f….parquet`, in a folder or below a prefix in S3."""
 
 import contextlib
 import os
@@ -32,6 +32,9 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Forget a key; a key that is not there is no error."""
+
+    def locate(self, key: str) -> str:
+        """Where a key lies, to be shown."""
 
 
 class LocalStore:
@@ -99,12 +102,38 @@ class LocalStore:
         except OSError as err:
             raise StorageFailed(f"cannot delete {self.root / key}: {err.strerror}") from err
 
+    def locate(self, key: str) -> str:
+        """The path of a file."""
+        return str(self.root / key)
 
-def open_store(uri: str) -> Store:
-    """The store of a storage setting; raises BadInput when it cannot be written, before any work starts."""
-    if "://" in uri:
-        raise BadInput(f"storage must be a folder: got {uri!r}; object stores are not supported yet")
+
+def remote(uri: str) -> bool:
+    """Whether a storage setting names something else than a folder; raises BadInput for what is neither."""
+    scheme, sign, _ = uri.partition("://")
+    if sign and scheme != "s3":
+        raise BadInput(f"a storage, like a data root, is a folder or s3://BUCKET/PREFIX: got {uri!r}")
+    return bool(sign)
+
+
+def local_folder(uri: str) -> Path:
+    """Where files of a storage lie that must be on this machine, MLflow's: in it, or in `results` here for S3."""
+    return Path("results" if remote(uri) else uri).expanduser().resolve()
+
+
+def open_store(uri: str, check: bool = True) -> Store:
+    """The store of a storage setting.
+
+    Raises BadInput when it cannot be written, before any work starts; a worker leaves that `check` to its driver.
+    """
+    if remote(uri):
+        from orchestrator import s3  # boto3 is slow to import, and a folder does not need it
+
+        if check:
+            s3.check(uri)
+        return s3.open_s3(uri)
     store = LocalStore(Path(uri))
+    if not check:
+        return store
     try:
         store.put(".writable", b"")
         store.delete(".writable")
