@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from orchestrator.cells import Cell, Trial
 from orchestrator.records import Phase, Record, Settings
 from orchestrator.selection import select_best
+from orchestrator.shares import Share, Whole
 from orchestrator.space import Told, suggest
 from orchestrator.spec import Study
 from workloads.hparams import Value
@@ -52,14 +53,17 @@ class CellPlan:
 class Planner:
     """Gives out trials and takes their records, for all cells of a study.
 
-    `retry_failed` treats committed failures as missing.
+    `retry_failed` treats committed failures as missing; `share` says which cells are this driver's.
     """
 
-    def __init__(self, study: Study, cells: Sequence[Cell], find: Find, retry_failed: bool = False) -> None:
+    def __init__(
+        self, study: Study, cells: Sequence[Cell], find: Find, retry_failed: bool = False, share: Share | None = None
+    ) -> None:
         self.study = study
         self.plans = [CellPlan(cell) for cell in cells]
         self._find = find
         self._retry = retry_failed
+        self._share = share or Whole()
         for plan in self.plans:
             self._advance(plan)
 
@@ -70,14 +74,15 @@ class Planner:
 
     @property
     def total(self) -> int:
-        """Trials of the study."""
-        return len(self.plans) * sum(self.budget.values())
+        """Trials of this driver's cells."""
+        return len(self.mine) * sum(self.budget.values())
 
     def next(self) -> Trial | None:
-        """The next trial to train, from the cell that was given the least so far; None when all wait for results."""
-        ready = [(plan.charged, position, plan) for position, plan in enumerate(self.plans) if any(self._waiting(plan))]
-        while ready:
-            plan = min(ready)[2]
+        """The next trial to train, from the cell of this driver that was given the least so far.
+
+        None when all wait for results, or for other drivers.
+        """
+        while (plan := self._chosen()) is not None:
             trial = next(self._waiting(plan))
             record = self._committed(trial)  # another driver on this storage may have been faster
             if record is None:
@@ -85,15 +90,24 @@ class Planner:
                 plan.charged += trial.epochs
                 return trial
             self.finish(trial, record)
-            ready = [
-                (plan.charged, position, plan) for position, plan in enumerate(self.plans) if any(self._waiting(plan))
-            ]
         return None
 
     @property
+    def mine(self) -> list[CellPlan]:
+        """The cells that must be complete before this driver is done."""
+        names = set(self._share.of([plan.cell.name for plan in self.plans]))
+        return [plan for plan in self.plans if plan.cell.name in names]
+
+    @property
     def done(self) -> bool:
-        """Whether nothing is left to give out and nothing is under way."""
-        return not any(plan.running or any(self._waiting(plan)) for plan in self.plans)
+        """Whether nothing of this driver's cells is left to give out and nothing is under way."""
+        return not any(plan.running or any(self._waiting(plan)) for plan in self.mine)
+
+    def _chosen(self) -> CellPlan | None:
+        """Of the cells with a trial to give out, the one that the share names; the least served are offered first."""
+        ready = sorted((plan for plan in self.plans if any(self._waiting(plan))), key=lambda plan: plan.charged)
+        name = self._share.choose([plan.cell.name for plan in ready])
+        return next((plan for plan in ready if plan.cell.name == name), None)
 
     def finish(self, trial: Trial, record: Record) -> None:
         """Take the record of a trial; the epochs that a stopped one did not use go back to its cell."""
@@ -103,6 +117,8 @@ class Planner:
             plan.charged -= trial.epochs - record.epochs_run
         plan.outcomes[trial.phase][trial.number] = record
         self._advance(plan)
+        if not plan.running and not any(self._waiting(plan)):
+            self._share.leave(plan.cell.name)
 
     def give_back(self, trial: Trial) -> None:
         """Take back a trial whose worker was lost: it is given out again."""
