@@ -2,22 +2,28 @@
 
 import contextlib
 import json
+import os
+import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
 from clusters import Profile, profile
 from orchestrator.cells import difference, expand
-from orchestrator.errors import BadInput
+from orchestrator.errors import BadInput, StorageFailed
+from orchestrator.heartbeat import Heartbeat
+from orchestrator.leases import TTL_S, Leases
 from orchestrator.ledger import Ledger
 from orchestrator.outputs import write_outputs
 from orchestrator.planner import Planner
-from orchestrator.progress import Display
-from orchestrator.spec import Study
+from orchestrator.progress import Display, preparing
+from orchestrator.shares import Shard, Share, Stealing
+from orchestrator.spec import OF_THE_NODE, PREFIX, Study
+from orchestrator.store import Store, local_folder, open_store, remote
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,21 @@ class Outcome:
         return sum(len(plan.failures()) for plan in self.planner.plans)
 
 
-def outcome(study: Study, retry_failed: bool = False) -> Outcome:
-    """A study's plan against the ledger of its storage; raises BadInput for a study that cannot run."""
+def outcome(
+    study: Study,
+    retry_failed: bool = False,
+    share: Callable[[Sequence[str]], Share] | None = None,
+    console: Console | None = None,
+) -> Outcome:
+    """A study's plan against the ledger of its storage; `share` makes the driver's share of the cells.
+
+    Raises BadInput for a study that cannot run.
+    """
     ledger = Ledger(study.storage)
-    return Outcome(study, Planner(study, expand(study), ledger.find, retry_failed), ledger)
+    with preparing(console or Console(stderr=True)):
+        cells = expand(study)
+    mine = None if share is None else share([cell.name for cell in cells])
+    return Outcome(study, Planner(study, cells, ledger.find, retry_failed, mine), ledger)
 
 
 def sweep(
@@ -54,8 +71,9 @@ def sweep(
     """
     cluster = cluster or profile("local")
     console = console or Console()
-    state = outcome(study, retry_failed)
-    _claim_name(study, state.ledger, replace)
+    tidy(Ledger(study.storage), console)  # what a killed sweep left is quicker to find
+    state = outcome(study, retry_failed, console=console)
+    claim_name(study, state.ledger.store, replace)
     cluster.apply()
     from orchestrator import engine  # Ray takes a second to import: bad input is answered before
 
@@ -63,6 +81,44 @@ def sweep(
         with Display(state.planner, console) as display:
             engine.sweep(study, state.planner, state.ledger, cluster, display)
         write_outputs(study, state.planner, state.ledger)
+    tidy(state.ledger, console)
+    return state
+
+
+def sweep_shard(
+    study: Study,
+    number: int,
+    count: int,
+    steal: bool = False,
+    cluster: Profile | None = None,
+    console: Console | None = None,
+    retry_failed: bool = False,
+    replace: bool = False,
+    lease_s: float = TTL_S,
+) -> Outcome:
+    """Train what the ledger misses of a shard; the tables are left to `report`, once all drivers have ended.
+
+    With `steal`, cells that no other driver works on are trained as well, until the whole study is complete; a driver
+    that is silent for `lease_s` seconds has lost its cells.
+    """
+    cluster = cluster or profile("local")
+    store = open_store(study.storage)
+    leases = Leases(store, study.study, f"{platform.node()}-{uuid.uuid4().hex}", lease_s)
+
+    def share(cells: Sequence[str]) -> Share:
+        shard = Shard(number, count, cells)
+        return Stealing(shard, leases) if steal else shard
+
+    state = outcome(study, retry_failed, share, console)
+    claim_name(study, store, replace)
+    cluster.apply()
+    from orchestrator import engine
+
+    with Display(state.planner, console or Console()) as display:
+        heartbeat = Heartbeat(display, state.planner, store, number, count)
+        with leases.renewed() if steal else contextlib.nullcontext():
+            engine.sweep(study, state.planner, state.ledger, cluster, heartbeat)
+        heartbeat.beat(ended=True)
     return state
 
 
@@ -72,19 +128,32 @@ def report(study: Study) -> dict[str, str]:
     return write_outputs(study, state.planner, state.ledger)
 
 
-def _claim_name(study: Study, ledger: Ledger, replace: bool) -> None:
+def claim_name(study: Study, store: Store, replace: bool = False) -> None:
     """Keep the study's definition beside its outputs, and refuse another one under its name."""
-    key = f"{study.study}/study.json"
-    written = ledger.store.get(key)
+    key, definition = f"{study.study}/study.json", study.model_dump_json(indent=1).encode()
+    if not replace and store.create(key, definition):
+        return  # of two drivers that start at once, one gets here
+    written = store.get(key)
     if written is not None and not replace:
         changes = difference(Study.of(json.loads(written), key).definition(), study.definition())
         if changes:
             raise BadInput(
-                f"a study's name belongs to one definition in a storage: {study.study!r} in {ledger.store.uri} "
+                f"a study's name belongs to one definition in a storage: {study.study!r} in {store.uri} "
                 f"differs in {'; '.join(changes)}. Rename this one (--set study=NAME), take another storage, or pass "
                 "--replace; trained trials are kept and used either way"
             )
-    ledger.store.put(key, study.model_dump_json(indent=1).encode())
+    store.put(key, definition)
+
+
+def tidy(ledger: Ledger, console: Console) -> None:
+    """Compact a ledger of many small files; that it fails costs nothing but time later."""
+    try:
+        moved = ledger.tidy()
+    except StorageFailed as err:
+        console.print(f"The ledger was not compacted: {err}", highlight=False, markup=False, soft_wrap=True)
+        return
+    if moved:
+        console.print(f"{moved} records compacted in {ledger.store.locate('ledger/compact/')}", highlight=False)
 
 
 @contextlib.contextmanager
@@ -93,7 +162,12 @@ def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
     if not study.tracking.enabled:
         yield
         return
-    folder = Path(state.ledger.store.uri) / study.study
+    folder = local_folder(study.storage) / study.study
+    folder.mkdir(parents=True, exist_ok=True)
+    if remote(study.storage):
+        (folder / "study.json").write_text(study.model_dump_json(indent=1), encoding="utf-8")
+    # What the environment says of the study is in its file already; what the command line said must not be undone.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX) or k in OF_THE_NODE}
     command = [sys.executable, "-m", "orchestrator.cli", "track", str(folder / "study.json"), "--follow"]
     with (folder / "track.log").open("w+", encoding="utf-8") as log:
         process = subprocess.Popen(
@@ -101,6 +175,7 @@ def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
+            env=environment,
             start_new_session=True,  # Ctrl-C is for the sweep; the tracker ends when its input does
         )
         assert process.stdin is not None

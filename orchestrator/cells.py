@@ -7,13 +7,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from orchestrator.datasets import local_root, needed, prepared_in
 from orchestrator.errors import BadInput
 from orchestrator.records import Phase, Settings, canonical
 from orchestrator.spec import Interval, Study
+from orchestrator.store import remote
 from workloads import WORKLOADS
 from workloads.data import yours
+from workloads.data.declared import kind_of
 from workloads.hparams import Choice, Field, Range, UnknownName, Value
-from workloads.labels import REGIONS, regions
+from workloads.labels import REGIONS
 from workloads.loop import Training, settle
 from workloads.metrics import METRICS
 from workloads.plugins import load_plugins
@@ -97,22 +100,31 @@ class Trial:
         return hashlib.blake2b(canonical(identity).encode(), digest_size=10).hexdigest()
 
 
-def data_root(study: Study) -> Path | None:
+def data_root(study: Study) -> str | None:
     """Where the study's data sets are looked for: absolute, since workers have another current folder."""
-    return Path(study.data).expanduser().resolve() if study.data else None
+    if study.data and not remote(study.data):
+        return str(local_root(study.data))
+    return study.data or None
 
 
 def declared_data(study: Study) -> dict[str, dict[str, Any]]:
-    """Data sets that the study declares, by name, with absolute paths; raises DataError for a file that is missing."""
-    found = {}
-    for own in study.own:
-        tree = own.model_dump()
-        found[own.name] = {**tree, "file": str(yours.find(yours.Own(**tree), data_root(study)))}
-    return found
+    """Data sets that the study declares, by name, with absolute paths; raises DataError for a file that is missing.
+
+    Below a root in S3 paths stay as they are written: every node has a copy of its own.
+    """
+    if study.data and remote(study.data):
+        return {own.name: own.model_dump() for own in study.own}
+    return {own.name: yours.located(own, local_root(study.data)).model_dump() for own in study.own}
+
+
+def places(own: Mapping[str, Any]) -> list[str]:
+    """Files and folders that a declared data set names."""
+    declaration = kind_of(own).model_validate(own)
+    return [str(place) for key in declaration.places if (place := getattr(declaration, key)) is not None]
 
 
 def declare(own: Mapping[str, Any], root: Path | None) -> None:
-    """Enter a data set that a study declares into the registry; a worker does so as well.
+    """Enter a data set that a study declares into the registry, with paths below the root; a worker does so as well.
 
     Raises ValueError when a shipped workload has its name, DataError when its file cannot be read.
     """
@@ -120,15 +132,16 @@ def declare(own: Mapping[str, Any], root: Path | None) -> None:
     if name in WORKLOADS and name not in _DECLARED:
         raise ValueError(f"the name {name!r} is taken by a shipped workload; choose another")
     if _DECLARED.get(name) != (own, root):
-        WORKLOADS[name] = yours.build(yours.Own(**own), root)
+        WORKLOADS[name] = yours.build(yours.located(kind_of(own).model_validate(own), root), root)
         _DECLARED[name] = (own, root)
 
 
 @lru_cache(maxsize=4)
-def load_data(workload: Workload, root: Path | None) -> Data:
+def load_data(workload: Workload, root: str | None, storage: str) -> Data:
     """Load a workload, once for checks, figures and tables; raises BadInput that names the file and the line."""
     try:
-        return workload.load(root)
+        with prepared_in(storage, root, workload):
+            return workload.load(local_root(root, needed(workload)))
     except DataError as err:
         raise BadInput(f"workload {workload.name}: {err}") from None
 
@@ -138,25 +151,30 @@ def expand(study: Study) -> list[Cell]:
 
     Checks everything that a trial would stumble over, the data included; raises BadInput.
     """
+    cells = sketch(study)
+    fingerprints = {}
+    for name in study.names:
+        data = load_data(WORKLOADS[name], data_root(study), study.storage)
+        _check_region(WORKLOADS[name], data, study.tune.select_by)
+        fingerprints[name] = data.fingerprint
+    return [replace(cell, data=fingerprints[cell.workload]) for cell in cells]
+
+
+def sketch(study: Study) -> list[Cell]:
+    """The cells without their data's fingerprints: what can be checked where the data are not; raises BadInput."""
     try:
         load_plugins(study.plugins)
         recipes = _recipes(study)
         _check_rule(study.tune.select_by)
         _check_space(study, recipes)
         for own in declared_data(study).values():
-            declare(own, data_root(study))
+            declare(own, local_root(study.data, places(own)))
         for name in study.names:
             if name not in WORKLOADS:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
-        cells = [_cell(study, WORKLOADS[name], recipe, "") for name in study.names for recipe in recipes]
+        return [_cell(study, WORKLOADS[name], recipe, "") for name in study.names for recipe in recipes]
     except (ValueError, DataError) as err:
         raise BadInput(str(err)) from None
-    fingerprints = {}
-    for name in study.names:
-        data = load_data(WORKLOADS[name], data_root(study))
-        _check_region(WORKLOADS[name], data, study.tune.select_by)
-        fingerprints[name] = data.fingerprint
-    return [replace(cell, data=fingerprints[cell.workload]) for cell in cells]
 
 
 def _check_rule(rule: str) -> None:
@@ -171,7 +189,7 @@ def _check_rule(rule: str) -> None:
 
 def _check_region(workload: Workload, data: Data, rule: str) -> None:
     region = rule.split("/")[2]
-    where = regions(data.train.y.numpy(), data.val.y.numpy(), workload.grid, workload.shots)
+    where = workload.regions(data, data.val)
     if region != "all" and not (where == REGIONS.index(region)).any():
         raise BadInput(f"tune.select_by needs validation rows: got {rule!r}, and {workload.name} has none in {region}")
 
@@ -224,6 +242,11 @@ def _cell(study: Study, workload: Workload, recipe: Recipe, data: str) -> Cell:
             raise ValueError(
                 f"{part} is for {' and '.join(PARTS[part].tasks)}: got '{recipe}' on {workload.name}, "
                 f"a {workload.task} workload"
+            )
+        if workload.dense and not PARTS[part].dense:
+            raise ValueError(
+                f"{part} compares whole rows, and cannot act where every pixel has a label: got '{recipe}' on "
+                f"{workload.name}; leave {part} out, or make it a study of its own on other workloads"
             )
     fixed: dict[str, Value] = {**workload.settings, "train.monitor": study.tune.select_by}
     for name, value in study.train.items():

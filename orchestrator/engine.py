@@ -11,18 +11,22 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from clusters import Profile
 from orchestrator.cells import Trial
 from orchestrator.early_stopping import SCHEDULERS, PerCellScheduler
-from orchestrator.errors import BadInput, ClusterFailed, StorageFailed
+from orchestrator.errors import BadInput, ClusterFailed, Reclaimed, StorageFailed
+from orchestrator.headwatch import head_watched
 from orchestrator.ledger import Ledger
+from orchestrator.observer import Observer
 from orchestrator.planner import Planner
+from orchestrator.reclaim import reclaimed_by_exit, told_by_sigterm
 from orchestrator.records import CurveRow, Record, ScoreRow, now
+from orchestrator.shipping import OtherCode, check_code, code, parcel
 from orchestrator.spec import Study
 from orchestrator.trial import Job, run
 
@@ -37,6 +41,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.error import TuneError
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
@@ -49,25 +54,12 @@ that dies while it is being reset for the next trial, so they are not used."""
 BEFORE_START: Final = 10
 """How often a trial is given out again when its worker was lost before it began: Tune hands out the actors of dead
 workers that it had put aside, which is not the trial's doing."""
+GRACE_S: Final = 20.0
+"""Time for checkpoints after SIGTERM: AWS Batch and Kubernetes kill after 30 s."""
 REASON_CHARS: Final = 300
+AGAIN: Final = "start the cluster again, then run the same command again: what is in the ledger is kept"
 LOSSES_AT_START: Final = 4
 """Workers that may be lost before the first one starts: then the cluster is at fault, and no trial is recorded."""
-
-
-class Observer(Protocol):
-    """Who is told what happens: the display. Its errors never stop a sweep."""
-
-    def began(self, trial: Trial) -> None:
-        """A trial was given to a worker."""
-
-    def finished(self, trial: Trial, record: Record) -> None:
-        """A trial is in the ledger."""
-
-    def lost(self, trial: Trial, reason: str) -> None:
-        """A trial's worker was lost; the trial is given out again."""
-
-    def tick(self) -> None:
-        """Time passed."""
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
@@ -75,6 +67,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
 
     def setup(self, config: Mapping[str, Any]) -> None:
         """Begin a job; training happens in `step`."""
+        check_code(config["code"])
         self._report_s: float = config["report_s"]
         job = Job(**config["job"])
         self._epochs = job.epochs
@@ -96,6 +89,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
         self._rows.close()
         self.setup(new_config)
         return True
+
+    def save_now(self) -> None:
+        """Write the checkpoint of the job under way, whose machine is taken away; nothing can follow."""
+        with contextlib.suppress(StopIteration, Reclaimed):  # the one ends at its checkpoint, the other had not begun
+            self._rows.throw(Reclaimed())
 
     def cleanup(self) -> None:
         """Close the job."""
@@ -145,6 +143,12 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         self._worked = False
         self._rows: dict[str, dict[int, CurveRow]] = {}
         self._started: dict[str, Any] = {}
+        self._trials: list[Any] = []
+        self._reclaimed = False
+
+    def reclaim(self) -> None:
+        """End the sweep at its next step: the machine is taken away."""
+        self._reclaimed = True
 
     def begin(self, trial: Trial) -> None:
         """Remember a trial that is given out."""
@@ -155,9 +159,17 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
             self._observer.began(trial)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Let the display move."""
+        """Let the display move; end when the machine is taken away."""
+        self._trials = trials
+        if self._reclaimed:
+            raise Reclaimed
         with contextlib.suppress(Exception):
             self._observer.tick()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A worker is ready for a trial: from here on a loss is charged to the trial."""
+        self._begun.add(trial.trial_id)
+        self._worked = True
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -185,12 +197,15 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         text = file.read_text("utf-8", errors="replace") if file.is_file() else "the worker was lost"
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         reason = next((line for line in lines if "Error" in line), lines[-1])[:REASON_CHARS]
+        if OtherCode.__name__ in reason:
+            raise ClusterFailed(reason)
         begun = trial.trial_id in self._begun
         (self._losses if begun else self._false_starts)[job.trial_id] += 1
         if not self._worked and self._false_starts.total() > LOSSES_AT_START:
             raise ClusterFailed(
                 f"{self._false_starts.total()} workers were lost before one could start, the last one by: {reason} "
-                "Look at the Ray logs and at RAY_AUTH_MODE, then run the same command again"
+                "Look at the Ray logs, at RAY_AUTH_MODE, and whether the nodes have the code (`ship: true` in the "
+                "cluster profile sends it), then run the same command again"
             )
         if self._losses[job.trial_id] <= RETRIES and self._false_starts[job.trial_id] <= BEFORE_START:
             planned = self._forget(job)
@@ -200,6 +215,13 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
             return
         record = self._commit(job, (), status="failed", error=reason, log=text[-4000:])
         self._finish(job, record)
+
+    def save(self) -> None:
+        """Let every worker write its checkpoint, as far as the time allows that a reclaimed machine is given."""
+        actors = [trial.temporary_state.ray_actor for trial in self._trials]
+        saving = [actor.save_now.remote() for actor in actors if actor is not None]
+        if saving:
+            ray.wait(saving, num_returns=len(saving), timeout=GRACE_S)
 
     def _commit(self, job: Job, curve: tuple[CurveRow, ...], **outcome: Any) -> Record:
         started = self._started[job.trial_id]
@@ -236,9 +258,13 @@ def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obse
         earlier = ledger.find(trial.id, trial.phase)
         job = Job.of(trial, 0 if earlier is None else earlier.attempt + 1, study, ledger.store.uri)
         watch.begin(trial)
-        return {"cell": trial.cell.name, "job": asdict(job), "report_s": 0.0 if make else REPORT_S}
+        return {"cell": trial.cell.name, "job": asdict(job), "code": code(), "report_s": 0.0 if make else REPORT_S}
 
-    with connect(profile), tempfile.TemporaryDirectory(prefix="tailsweep-") as scratch:
+    with (
+        reclaimed_by_exit(),
+        connect(profile, study.plugins),
+        tempfile.TemporaryDirectory(prefix="tailsweep-") as scratch,
+    ):
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": study.resources.cpus, "gpu": study.resources.gpus}),
             tune_config=tune.TuneConfig(
@@ -257,12 +283,18 @@ def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obse
             ),
         )
         try:
-            tuner.fit()
+            with told_by_sigterm(watch.reclaim):
+                tuner.fit()
+        except Reclaimed:
+            watch.save()
+            raise
         except TuneError as err:
             known = _underlying(err)
             if known is err:
                 raise
             raise known from None
+        except RayError as err:
+            raise ClusterFailed(f"Ray gave up: {_first_line(err)}; {AGAIN}") from err
 
 
 def _underlying(err: BaseException) -> BaseException:
@@ -273,6 +305,10 @@ def _underlying(err: BaseException) -> BaseException:
             return link
         link = link.__cause__ or link.__context__
     return err
+
+
+def _first_line(err: BaseException) -> str:
+    return str(err).strip().partition("\n")[0][:REASON_CHARS]
 
 
 def concurrency(study: Study) -> int:
@@ -289,23 +325,32 @@ def concurrency(study: Study) -> int:
 
 
 @contextlib.contextmanager
-def connect(profile: Profile) -> Iterator[None]:
-    """Connect to the profile's Ray, or start one on this machine; either way let go of it at the end."""
+def connect(profile: Profile, plugins: Iterable[str] = ()) -> Iterator[None]:
+    """Connect to the profile's Ray, or start one on this machine; either way let go of it at the end.
+
+    With `ship`, its workers import this code and the plugins from here. Raises BadInput when Ray does not answer, and
+    ClusterFailed when it no longer does.
+    """
     for quiet in ("ray.tune", "ray._private.authentication.authentication_token_setup"):
         # The one misses result files that nobody wants and repeats errors, the other tells that tokens are on.
         logging.getLogger(quiet).setLevel(logging.CRITICAL)
     options: dict[str, Any] = dict(profile.start)
     if profile.address is None:
         options.setdefault("num_cpus", len(os.sched_getaffinity(0)))
-    try:
-        ray.init(address=profile.address or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError) as err:
-        raise BadInput(
-            f"the Ray cluster at {profile.address or 'this machine'} must answer: {' '.join(str(err).split())}; start "
-            "one (ray start --head), set RAY_AUTH_MODE=token if it asks for a token, or leave the address out to use "
-            "this machine"
-        ) from err
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with tempfile.TemporaryDirectory(prefix="tailsweep-ship-") as folder:
+        if profile.ship:
+            options["runtime_env"] = {"py_modules": parcel(Path(folder), plugins), "excludes": ["__pycache__"]}
+        try:
+            ray.init(address=profile.address or "local", **options)
+        except (ConnectionError, RuntimeError, ValueError, RayError) as err:
+            raise BadInput(f"{profile.unreachable()}: {_first_line(err)}") from err
+    with _watched(profile):
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _watched(profile: Profile) -> contextlib.AbstractContextManager[None]:
+    """A Ray of this process has its head beside it; one that somebody else started may lose it."""
+    return contextlib.nullcontext() if profile.address is None else head_watched(ray.get_runtime_context().gcs_address)

@@ -5,12 +5,25 @@ import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
 from orchestrator.errors import BadInput
+
+if TYPE_CHECKING:
+    from workloads.data.declared import Own
 
 Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | StrictStr
 Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
@@ -19,6 +32,8 @@ PREFIX: Final = "TAILSWEEP_"
 """Environment variables: TAILSWEEP_STORAGE, TAILSWEEP_DATA, TAILSWEEP_TUNE__TRIALS, TAILSWEEP_SPACE__LDS__WIDTH."""
 OF_THE_NODE: Final = frozenset({"TAILSWEEP_CACHE"})
 """Variables that are no part of a study: where a node keeps decoded data (workloads/cache.py)."""
+PLACES: Final = frozenset({"resources", "tracking", "storage", "data", "checkpoint_every_s"})
+"""Keys that say where and how a study runs, not what it is."""
 
 
 class Model(BaseModel):
@@ -27,26 +42,20 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Own(Model):
-    """A data set of the user's own; what its keys mean is said in `workloads.data.yours`."""
+def _workload(item: object) -> object:
+    """A workload: its name, or the declaration of a data set of the user's own; raises ValueError."""
+    if not isinstance(item, Mapping):
+        if isinstance(item, str | BaseModel):
+            return item
+        raise ValueError(f"a workload is a name, or a mapping that declares one: got {item!r}")
+    from workloads.data.declared import kind_of  # torch comes with it, which a study of known names need not wait for
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
-    type: Literal["table", "arrays"]
-    file: str
-    target: str
-    bin_width: Annotated[float, Field(gt=0)]
-    low: float | None = None
-    high: float | None = None
-    inputs: str = "x"
-    split: str | None = None
-    group: str | None = None
-    drop: tuple[str, ...] = ()
-    cap: Count = 10
-    many: Count = 100
-    few: Count = 20
-    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (128, 64)
-    title: str = ""
-    unit: str = ""
+    kind = kind_of(item)
+    try:
+        return kind.model_validate(item)
+    except ValidationError as err:
+        told = _message(err, kind, f"data of type {item['type']}")
+        raise ValueError(f"workload {item.get('name')}: {told}") from None
 
 
 class Recipes(Model):
@@ -109,7 +118,7 @@ class Study(Model):
     """
 
     study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
-    workloads: Annotated[tuple[str | Own, ...], Field(min_length=1)]
+    workloads: Annotated[tuple[Annotated[Any, BeforeValidator(_workload)], ...], Field(min_length=1)]
     recipes: Recipes
     tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
@@ -124,21 +133,41 @@ class Study(Model):
 
     @classmethod
     def load(
-        cls, source: str | Path, overrides: Iterable[str] = (), environ: Mapping[str, str] | None = None
+        cls,
+        source: str | Path,
+        overrides: Iterable[str] = (),
+        environ: Mapping[str, str] | None = None,
+        place: Mapping[str, Any] | None = None,
     ) -> "Study":
-        """Read a shipped study by name or a file by path; `overrides` are `a.b=c`, and win over the environment.
+        """Read a shipped study by name or a file by path; see `read`."""
+        name, text = _source(source)
+        return cls.read(text, name, overrides, environ, place)
+
+    @classmethod
+    def read(
+        cls,
+        text: str,
+        name: str,
+        overrides: Iterable[str] = (),
+        environ: Mapping[str, str] | None = None,
+        place: Mapping[str, Any] | None = None,
+    ) -> "Study":
+        """Read a study's text; later wins: text, `place` (keys of PLACES), environment, `overrides` `a.b=c`.
 
         Raises BadInput with one message: the law, the value, the way out.
         """
-        name, text = _source(source)
         try:
             tree = yaml.safe_load(text)
         except yaml.YAMLError as err:
             raise BadInput(f"{name} must be YAML: {' '.join(str(err).split())}") from None
         if not isinstance(tree, dict):
             raise BadInput(f"{name} must hold a mapping with the keys {', '.join(cls.model_fields)}")
-        for place, path, value in _overrides(overrides, os.environ if environ is None else environ):
-            _set(tree, path, value, place)
+        for key, value in (place or {}).items():
+            if key not in PLACES:
+                raise BadInput(f"a cluster profile sets {', '.join(sorted(PLACES))} of a study: got {key!r}")
+            tree[key] = {**tree.get(key, {}), **value} if isinstance(value, Mapping) else value
+        for origin, path, written in _overrides(overrides, os.environ if environ is None else environ):
+            _set(tree, path, written, origin)
         return cls.of(tree, name)
 
     @classmethod
@@ -147,7 +176,7 @@ class Study(Model):
         try:
             return cls.model_validate(tree)
         except ValidationError as err:
-            raise BadInput(f"{name}: {_message(err)}") from None
+            raise BadInput(f"{name}: {_message(err, cls, 'a study')}") from None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -155,14 +184,13 @@ class Study(Model):
         return tuple(dict.fromkeys(item if isinstance(item, str) else item.name for item in self.workloads))
 
     @property
-    def own(self) -> tuple[Own, ...]:
+    def own(self) -> "tuple[Own, ...]":
         """Data sets that the study itself declares."""
-        return tuple(item for item in self.workloads if isinstance(item, Own))
+        return tuple(item for item in self.workloads if not isinstance(item, str))
 
     def definition(self) -> dict[str, Any]:
         """What makes it this study: everything but its budgets and where it runs, which may change between runs."""
-        free = {"study", "resources", "tracking", "storage", "data", "checkpoint_every_s", "evaluate"}
-        tree = self.model_dump(mode="json", exclude=free)
+        tree = self.model_dump(mode="json", exclude={"study", "evaluate", *PLACES})
         del tree["tune"]["trials"]
         return tree
 
@@ -223,28 +251,34 @@ def _unknown(key: str, known: Iterable[str], where: str) -> str:
     return f"unknown key {key!r} in {where}; known: {', '.join(known)}{hint}"
 
 
-def _message(err: ValidationError) -> str:
+def _message(err: ValidationError, top: type[BaseModel], what: str) -> str:
     """The first error, in the words of the house.
 
     Where a key takes several kinds of values, those kinds complain of a whole mapping or list too: that comes last.
     """
     first = min(
         err.errors(),
-        key=lambda e: (e["type"] != "extra_forbidden", isinstance(e["input"], Mapping | list), len(e["loc"])),
+        key=lambda e: (
+            e["type"] not in ("extra_forbidden", "value_error"),
+            isinstance(e["input"], Mapping | list),
+            len(e["loc"]),
+        ),
     )
-    kinds = {kind.__name__: kind for kind in (Own, Interval)}
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    kinds = {kind.__name__: kind for kind in (Interval,)}
     path = [str(part) for part in first["loc"] if part not in kinds]
     where = ".".join(path)
     if first["type"] == "extra_forbidden":
-        model: type[BaseModel] = Study
+        model = top
         for part in map(str, first["loc"][:-1]):
             field = model.model_fields.get(part)
             if part in kinds:
                 model = kinds[part]
             elif field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 model = field.annotation
-        return _unknown(path[-1], model.model_fields, ".".join(path[:-1]) or "a study")
+        return _unknown(path[-1], model.model_fields, ".".join(path[:-1]) or what)
     if first["type"] == "missing":
-        return f"the key {where!r} is required"
+        return f"the key {where!r} is required in {what}"
     law = first["msg"][0].lower() + first["msg"][1:]
     return f"{where}: {law}: got {first['input']!r}"

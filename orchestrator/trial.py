@@ -1,11 +1,12 @@
 """One trial as a generator of epochs: the only file here that trains."""
 
 import io
+import os
 import platform
 import time
 import traceback
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -15,13 +16,14 @@ from typing import Any, Final
 
 import torch
 
-from orchestrator.cells import Trial, data_root, declare, declared_data
-from orchestrator.errors import StorageFailed
+from orchestrator.cells import Trial, data_root, declare, declared_data, places
+from orchestrator.datasets import local_root, needed, prepared_in
+from orchestrator.errors import Reclaimed, StorageFailed
 from orchestrator.ledger import Ledger
 from orchestrator.records import CurveRow, Phase, Record, ScoreRow, Settings, now
 from orchestrator.spec import Study
+from orchestrator.store import open_store, remote
 from workloads import WORKLOADS
-from workloads.labels import regions
 from workloads.loop import Epoch, Fit
 from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
@@ -71,7 +73,7 @@ class Job:
             attempt=attempt,
             epochs=trial.epochs,
             storage=storage,
-            data_root=None if data_root(study) is None else str(data_root(study)),
+            data_root=data_root(study),
             cpus=study.resources.cpus,
             gpus=study.resources.gpus,
             checkpoint_every_s=study.checkpoint_every_s,
@@ -112,10 +114,12 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
 
     Yields the row of every epoch, those that the checkpoint holds included.
 
+    A machine that is taken away throws Reclaimed into it: the checkpoint is written at once, and the generator ends.
+
     An error of the training itself (a loss that is not finite, out of memory) becomes a failed record, since the same
     trial would fail again; errors of the machine (a disk, data that are not there) are raised, to be tried again.
     """
-    ledger = Ledger(job.storage)
+    ledger = _ledger(job.storage)
     checkpoint = job.checkpoint
     started, clock = now(), time.monotonic()
     rows: list[CurveRow] = []
@@ -124,8 +128,10 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
     try:
         load_plugins(job.plugins)
         if job.own is not None:
-            declare(job.own, Path(job.data_root) if job.data_root else None)
-        data = _data(job.workload, job.data_root)
+            declare(job.own, data_here(job.data_root, places(job.own)))
+        root = data_here(job.data_root, needed(WORKLOADS[job.workload]))
+        with prepared_in(job.storage, job.data_root, WORKLOADS[job.workload]):
+            data = _data(job.workload, root)
         if data.fingerprint != job.data:
             raise RuntimeError(f"the data changed: the study began on {job.data}, this worker read {data.fingerprint}")
         fit = Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
@@ -135,16 +141,23 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
             state = torch.load(io.BytesIO(saved), map_location=device, weights_only=True)
             fit.load_state_dict(state["fit"])
             spent = state["wall_s"]
+
+        def save() -> None:
+            ledger.store.put(checkpoint, _saved({"fit": fit.state_dict(), "wall_s": spent + time.monotonic() - clock}))
+
         for epoch in fit.curve:
             rows.append(_row(epoch))
             yield rows[-1]
         last_save = time.monotonic()
         for epoch in _noting(iter(fit), noted):
             rows.append(_row(epoch))
-            yield rows[-1]
+            try:
+                yield rows[-1]
+            except Reclaimed:
+                save()
+                return
             if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
-                state = {"fit": fit.state_dict(), "wall_s": spent + time.monotonic() - clock}
-                ledger.store.put(checkpoint, _saved(state))
+                save()
                 last_save = time.monotonic()
         outcome: dict[str, Any] = {
             "status": "completed",
@@ -168,6 +181,14 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
     ledger.store.delete(checkpoint)
 
 
+def data_here(root: str | None, names: Iterable[str] = ()) -> Path | None:
+    """Where data sets lie on this node: the driver's place for them, or the node's own TAILSWEEP_DATA."""
+    own = os.environ.get("TAILSWEEP_DATA")
+    if root is None or remote(root) or Path(root).is_dir() or not own:
+        return local_root(root, names, check=False)
+    return local_root(own, names, check=False)
+
+
 def _noting(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
     """The epochs, with the warnings of training kept: a worker's standard error is read by nobody."""
     while True:
@@ -185,14 +206,20 @@ def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[ScoreRow, ...
     workload = WORKLOADS[job.workload]
     y, pred = data.test.y.numpy(), fit.predict(data.test)
     ledger.commit_predictions(job.trial_id, y, pred)
-    where = regions(data.train.y.numpy(), y, workload.grid, workload.shots)
+    where = workload.regions(data, data.test)
     return _scores(shot_metrics(pred, y, where, fit.metrics))
 
 
 @lru_cache(maxsize=2)
-def _data(workload: str, root: str | None) -> Data:
+def _ledger(storage: str) -> Ledger:
+    """Opened once per worker process; the driver has checked that it can be written."""
+    return Ledger(open_store(storage, check=False))
+
+
+@lru_cache(maxsize=2)
+def _data(workload: str, root: Path | None) -> Data:
     """Loaded once per worker process: actors are reused from trial to trial."""
-    return WORKLOADS[workload].load(Path(root) if root else None)
+    return WORKLOADS[workload].load(root)
 
 
 def _device(job: Job) -> torch.device:

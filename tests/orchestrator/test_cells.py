@@ -119,8 +119,30 @@ def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) ->
     [
         ({"name": "nhanes-sbp"}, "'nhanes-sbp' is taken by a shipped workload"),
         ({"name": "mine"}, "mine.csv is missing"),
-        ({"name": "mine", "bin_width": -1}, r"workloads\.0\.bin_width: .*greater than 0: got -1"),
-        ({"name": "mine", "bin_widht": 1}, r"unknown key 'bin_widht' in workloads\.0; .*did you mean 'bin_width'"),
+        ({"name": "mine", "type": "tables"}, "type of a data set must be one of table, arrays, images: got 'tables'"),
+        ({"name": "mine", "size": 64}, "workload mine: unknown key 'size' in data of type table"),
+        (
+            {"name": "mine", "encoder": "resnet18"},
+            "workload mine: no encoder 'resnet18' in type table; known: mlp",
+        ),
+        (
+            {"name": "mine", "type": "images", "encoder": "resnet19"},
+            "no encoder 'resnet19' in type images; known: cnn, resnet18, resnet32, resnet50 .did you mean 'resnet18'",
+        ),
+        (
+            {"name": "mine", "type": "images", "encoder": "resnet18", "hidden": [8]},
+            "hidden sets the layers of cnn: got it with resnet18, which has its own",
+        ),
+        (
+            {"name": "mine", "type": "images", "weights": "w.pt"},
+            "weights are read by resnet18, resnet50: got them with the default, cnn",
+        ),
+        ({"name": "mine", "type": "images", "augment": ["turn"]}, "no augmentation 'turn'; known: crop, flip"),
+        ({"name": "mine", "bin_width": -1}, "workload mine: bin_width: .*greater than 0: got -1"),
+        (
+            {"name": "mine", "bin_widht": 1},
+            "workload mine: unknown key 'bin_widht' in data of type table; .*did you mean 'bin_width'",
+        ),
     ],
 )
 @pytest.mark.usefixtures("registry")
@@ -130,3 +152,10 @@ def test_a_wrong_declaration_is_refused(tmp_path: Path, own: dict[str, object], 
     base = {"type": "table", "file": "mine.csv", "target": "y", "bin_width": 1}
     with pytest.raises(BadInput, match=message):
         expand(study(workloads=[{**base, **own}], data=str(tmp_path)))
+
+
+@pytest.mark.parametrize("method", ["ranksim", "ot", "smoter", "smogn"])
+def test_a_method_of_whole_rows_is_refused_where_labels_are_maps(method: str) -> None:
+    made = study(workloads=["stereo-depth"], recipes={"objectives": ["l1"], "combine": [], "also": [f"l1 + {method}"]})
+    with pytest.raises(BadInput, match=f"{method} compares whole rows, .* got 'l1 \\+ {method}' on stereo-depth"):
+        expand(made)

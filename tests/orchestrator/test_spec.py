@@ -1,3 +1,6 @@
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -69,7 +72,7 @@ def test_a_wrong_setting_is_answered_with_the_law_and_the_value(
     [
         ("study: [", "must be YAML"),
         ("- a\n- b\n", "must hold a mapping"),
-        ("study: s\nworkloads: [w]\n", "the key 'recipes' is required"),
+        ("study: s\nworkloads: [w]\n", "the key 'recipes' is required in a study"),
         ("!!python/object/apply:os.system ['true']", "must be YAML"),
     ],
 )
@@ -105,3 +108,24 @@ def test_the_samplers_and_schedulers_of_the_file_are_those_that_exist() -> None:
 
     assert set(get_args(Tune.model_fields["sampler"].annotation)) == SAMPLERS.keys()
     assert set(get_args(Tune.model_fields["scheduler"].annotation)) == SCHEDULERS.keys()
+
+
+def test_a_declared_data_set_survives_being_written_and_read() -> None:
+    own = {
+        "name": "mine",
+        "type": "images",
+        "file": "a.csv",
+        "target": "y",
+        "bin_width": 1,
+        "augment": ["flip", "crop"],
+    }
+    made = study(workloads=["nhanes-sbp", own])
+    again = Study.of(json.loads(made.model_dump_json()))
+    assert again == made
+    assert again.definition() == made.definition()
+    assert made.names == ("nhanes-sbp", "mine")
+
+
+def test_a_study_of_known_names_is_read_without_torch() -> None:
+    code = "import sys; from orchestrator.spec import Study; Study.load('quickstart'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
