@@ -12,47 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import Ledger
-from orchestrator.records import Phase
-
-STUDY = """
-study: tiny
-workloads: [nhanes-sbp]
-recipes: {also: [l1 + lds, l1 + fds + ranksim]}
-tune: {trials: 3, parallel: 2}
-evaluate: {seeds: 2}
-train: {epochs: 4}
-tracking: {enabled: false}
-"""
-
-
-def write(folder: Path, text: str = STUDY) -> Path:
-    path = folder / "study.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def command(*args: str | Path) -> list[str]:
-    return [sys.executable, "-m", "orchestrator.cli", *map(str, args)]
-
-
-def tailsweep(*args: str | Path, code: int = 0, **environment: str) -> str:
-    done = subprocess.run(
-        command(*args), capture_output=True, text=True, timeout=240, env={**os.environ, **environment}, check=False
-    )
-    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
-
-
-def results(storage: Path) -> dict[str, object]:
-    """Everything about the trials of a storage that must not depend on when and how they ran."""
-    phases: tuple[Phase, ...] = ("tune", "evaluate")
-    kept = ("trial_id", "settings", "status", "epochs_run", "kept_epoch", "val", "curve", "test")
-    ledger = Ledger(str(storage))
-    found = {}
-    for phase in phases:
-        for row in ledger.read(phase).to_pylist():
-            found[row["trial_id"]] = {name: row[name] for name in kept if name in row}
-    return found
+from running import STUDY, command, processes, results, slay, tailsweep, write
 
 
 @pytest.fixture(scope="module")
@@ -157,18 +117,6 @@ def test_a_diverging_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> N
     assert len(Ledger(str(storage)).store.keys("ledger/tune/")) == 9
 
 
-def processes(*marks: bytes) -> list[int]:
-    """Processes with one of these in their command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if any(mark in path.read_bytes() for mark in marks):
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
-
-
 @pytest.mark.slow
 def test_a_killed_worker_costs_no_result(whole: Path, tmp_path: Path) -> None:
     before = set(processes(b"ray::TrialActor"))
@@ -181,7 +129,7 @@ def test_a_killed_worker_costs_no_result(whole: Path, tmp_path: Path) -> None:
     while time.monotonic() < deadline and process.poll() is None and len(killed) < 3:
         if len(list((storage / "ledger" / "tune").glob("*.parquet"))) > len(killed):
             for pid in set(processes(b"ray::TrialActor")) - before - killed:
-                os.kill(pid, signal.SIGKILL)
+                slay(pid)
                 killed.add(pid)
         time.sleep(0.01)
     said, _ = process.communicate(timeout=120)
@@ -223,7 +171,7 @@ from orchestrator import engine
 asked = []
 plain = engine.concurrency
 engine.concurrency = lambda study: asked.append(plain(study)) or 3
-assert sweep(study, Profile("four", start=start)).failed == 0
+assert sweep(study, Profile(name="four", start=start)).failed == 0
 assert asked == [8], asked
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
@@ -290,7 +238,7 @@ def running_ray() -> Iterator[str]:
         yield "127.0.0.1:6399"
     finally:
         for pid in processes(b":6399", b"port=6399", b"port\x006399"):
-            os.kill(pid, signal.SIGKILL)  # `ray stop` stops every Ray on the machine, and SIGTERM takes half a minute
+            slay(pid)  # `ray stop` stops every Ray on the machine, and SIGTERM takes half a minute
         process.communicate(timeout=60)
 
 

@@ -1,0 +1,1 @@
+"""Who runs submissions: one file per target; orchestrator.submission lists them."""
