@@ -5,10 +5,13 @@ Absolute times belong to the machine; the ratios are the claims.
 
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -16,21 +19,28 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import pyarrow as pa
+import torch
 from ray import tune
 from rich.console import Console
 
 from clusters import profile
 from orchestrator.cells import Trial, expand
 from orchestrator.engine import connect, sweep
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import SEGMENT, Ledger
 from orchestrator.planner import Planner
 from orchestrator.records import CurveRow, Record, ScoreRow, now
+from orchestrator.segments import concat
 from orchestrator.spec import Study
 from orchestrator.tracking import Projection
 from workloads import bench as parts
+from workloads import bench_data
 
 TRIALS = 60
 RECORDS = 2000
+MANY_RECORDS = 100_000
+S3_RECORDS = 10_000
+QUICK_IMAGES = 32
 
 
 def _study(storage: str, **changes: Any) -> Study:
@@ -172,6 +182,108 @@ def ledger() -> list[tuple[str, str]]:
     ]
 
 
+READER = """
+import re, sys, time
+from pathlib import Path
+import pyarrow as pa
+import pyarrow.compute as pc
+from orchestrator.ledger import Ledger
+ledger, start = Ledger(sys.argv[1]), time.perf_counter()
+table = ledger.read("evaluate", ["recipe", "settings", "seed", "val", "test"])
+test = table["test"].combine_chunks()
+recipe = table["recipe"].combine_chunks().dictionary_encode().take(pc.list_parent_indices(test))
+scores = test.flatten()
+rows = pa.table({"recipe": recipe, **{n: scores.field(i) for i, n in enumerate(("metric", "region", "value"))}})
+made = rows.group_by(["recipe", "metric", "region"]).aggregate([("value", "mean"), ("value", "stddev")])
+assert len(made) == 10 and len(table) == int(sys.argv[2])
+seconds = time.perf_counter() - start
+# Not getrusage: there a process starts with the peak of the one that made it.
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+print(seconds, int(peak[1]) / 1e6)
+"""
+
+
+def _noisy(record: Record) -> Record:
+    """A record whose numbers do not compress."""
+    draw = random.Random(record.trial_id).random
+
+    def scores(rows: tuple[ScoreRow, ...]) -> tuple[ScoreRow, ...]:
+        return tuple(replace(row, value=draw()) for row in rows)
+
+    curve = tuple(replace(row, loss=draw(), val=scores(row.val)) for row in record.curve)
+    return replace(record, val=scores(record.val), test=scores(record.test or ()), curve=curve)
+
+
+def ledger_at_scale() -> list[tuple[str, str]]:
+    """Reading and tabulating a compacted ledger in a process of its own, and looking its trials up."""
+    with tempfile.TemporaryDirectory() as storage:
+        _fill(Ledger(storage), MANY_RECORDS)
+        size = sum(path.stat().st_size for path in Path(storage).rglob("*.parquet"))
+        seconds, gigabytes = _read_apart(storage, MANY_RECORDS)
+        fresh = Ledger(storage)
+        index = _time(lambda: fresh.find("none", "evaluate"))
+        found = _time(lambda: [fresh.find(f"{number:020x}", "evaluate") for number in range(RECORDS)]) / RECORDS
+    return [
+        (f"ledger, read and tabulate {MANY_RECORDS} records", f"{seconds:.1f} s of 5; {gigabytes:.2f} GB of 1"),
+        ("  on disk, compacted", f"{size / 1e6:.0f} MB"),
+        ("  the index, once per process", f"{index:.2f} s"),
+        ("  then a record with its learning curve", f"{1000 * found:.2f} ms"),
+    ]
+
+
+def ledger_in_s3() -> list[tuple[str, str]]:
+    """The same from an S3 server on this machine, in a process of its own."""
+    port = _free_port()
+    server = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "bench")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "bench")
+    with subprocess.Popen(server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not _bucket(f"http://127.0.0.1:{port}/bench"):
+                time.sleep(0.1)
+            storage = f"s3://bench/ledger?endpoint_url=http://127.0.0.1:{port}"
+            _fill(Ledger(storage), S3_RECORDS)
+            seconds, _ = _read_apart(storage, S3_RECORDS)
+        finally:
+            process.kill()
+    return [(f"ledger in S3, read and tabulate {S3_RECORDS} compacted records", f"{seconds:.1f} s of 60")]
+
+
+def _fill(book: Ledger, records: int) -> None:
+    """Segments of made-up records of 30 epochs."""
+    trial = expand(_study(book.store.uri))[0].trial("evaluate", 0, {})
+    some = concat("evaluate", [_noisy(_record(trial, n)).to_arrow("evaluate") for n in range(RECORDS)])
+    each = min(SEGMENT, records)
+    for first in range(0, records, each):
+        ids = pa.array([f"{number:020x}" for number in range(first, first + each)])
+        part = pa.concat_tables([some] * (each // RECORDS))
+        book.segments("evaluate").append(part.set_column(0, part.schema.field(0), ids))
+        book.segments("evaluate").refresh()
+
+
+def _read_apart(storage: str, records: int) -> tuple[float, float]:
+    """Seconds and gigabytes of reading and tabulating a ledger in a fresh process."""
+    command = [sys.executable, "-c", READER, storage, str(records)]
+    seconds, gigabytes = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    return seconds, gigabytes
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _bucket(address: str) -> bool:
+    """Make a bucket; False while the server does not answer yet."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(address, method="PUT"), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def tracking() -> list[tuple[str, str]]:
     """Metrics into MLflow on SQLite by our projection, against one call per metric."""
     with tempfile.TemporaryDirectory() as storage:
@@ -209,6 +321,22 @@ def command_line() -> list[tuple[str, str]]:
     ]
 
 
+def images() -> list[tuple[str, str]]:
+    """Images read from the cache against decoded afresh; `python -m workloads.bench_data` measures more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        (found,) = bench_data.reading(Path(folder), QUICK_IMAGES)
+    torch.set_num_threads(before)
+    return [
+        ("images of 224 px from the cache", f"{QUICK_IMAGES / found.ours_s:,.0f} images/s"),
+        (
+            "  decoded afresh, JPEG of 400 px",
+            f"{QUICK_IMAGES / found.rival_s:,.0f} images/s; ratio {found.rival_s / found.ours_s:.0f}",
+        ),
+    ]
+
+
 def _time(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
@@ -219,7 +347,7 @@ def main() -> None:
     """Measure and print; `--json` for programs."""
     console = Console()
     found: dict[str, list[tuple[str, str]]] = {}
-    for measure in (command_line, ledger, tracking, engine):
+    for measure in (command_line, ledger, ledger_at_scale, ledger_in_s3, tracking, images, engine):
         found[measure.__name__] = measure()
         if "--json" not in sys.argv:
             for name, value in found[measure.__name__]:

@@ -58,7 +58,7 @@ def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
     found = []
     for table in tables(planner.plans):
         plans = [plan for plan in planner.plans if plan.cell.workload == table.workload]
-        data = load_data(WORKLOADS[table.workload], data_root(study))
+        data = load_data(WORKLOADS[table.workload], data_root(study), study.storage)
         found.append(Section(table, differences(plans, ledger, data), notes(study, planner, table, plans), plans, data))
     return found
 
@@ -73,7 +73,7 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
     tuned = f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
     per_region = ", ".join(f"{region} {n}" for region, n in table.counts.items() if n)
     return [
-        f"{workload.title} ({workload.unit}); {workload.origin.source}. Test rows: {per_region}. "
+        f"{workload.title} ({workload.unit}); {workload.origin.source}. Test {_counted(table)}: {per_region}. "
         f"Regions: {workload.shots}.",
         f"Budget of every recipe: {planner.budget['tune']} tuning trials ({tuned} epochs used) of "
         f"{' or '.join(map(str, epochs)) or NOTHING} epochs, then {planner.budget['evaluate']} seeds of the selected "
@@ -83,6 +83,10 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
         f"Mean ± sd over seeds, best mean of a column bold. Trained on {', '.join(devices) or NOTHING}.",
         *(f"{plan.cell.recipe}: {line}" for plan in plans for line in _warnings(plan)),
     ]
+
+
+def _counted(table: Table) -> str:
+    return "pixels" if WORKLOADS[table.workload].dense else "rows"
 
 
 def _warnings(plan: CellPlan) -> list[str]:
@@ -99,7 +103,8 @@ def text(section: Section) -> str:
         parts += [
             f"### Change of the test {section.error} against {section.base or 'the objective alone'}\n",
             differences_markdown(section.differences),
-            "Negative is better. Mean difference [95 % interval]: paired bootstrap over seeds and test rows, "
+            "Negative is better. Mean difference [95 % interval]: paired bootstrap over seeds and test "
+            f"{'images' if WORKLOADS[section.table.workload].dense else 'rows'}, "
             "not corrected for the number of comparisons; bold where the interval excludes zero.\n",
         ]
     rows = [row for row in published() if row.workload == section.table.workload]
@@ -111,14 +116,16 @@ def text(section: Section) -> str:
 def _published(rows: Sequence[Published]) -> str:
     """What papers print for the workload, as a Markdown table."""
     columns = list(dict.fromkeys((metric, region) for row in rows for metric in row.results for region in REGIONS))
+    columns = [column for column in columns if any(column[1] in row.results.get(column[0], {}) for row in rows)]
     head = [f"{TITLES.get(metric, metric)} {region.capitalize()}" for metric, region in columns]
     lines = [
         "| " + " | ".join(["Recipe", "There called", *head, "Source"]) + " |",
         "|" + "|".join([":--", ":--", *("--:" for _ in head), ":--"]) + "|",
     ]
     for row in rows:
-        numbers = (row.results.get(metric, {}).get(region) for metric, region in columns)
-        cells = [str(row.recipe), row.label, *(NOTHING if n is None else f"{n:g}" for n in numbers), row.source]
+        numbers = ((metric, row.results.get(metric, {}).get(region)) for metric, region in columns)
+        shown = (NOTHING if n is None else f"{100 * n if metric in PERCENT else n:.6g}" for metric, n in numbers)
+        cells = [str(row.recipe), row.label, *shown, row.source]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

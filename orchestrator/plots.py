@@ -74,7 +74,7 @@ def forest(differences: Sequence[Difference], workload: str, region: str = "few"
 def histogram(workload: Workload, data: Data) -> Figure:
     """Training rows per bin, coloured by shot region, and their density smoothed as LDS does, on a logarithmic axis."""
     grid = workload.grid
-    counts = grid.counts(data.train.y.numpy())
+    counts = workload.bin_counts(data)
     where = workload.shots.of_counts(counts)
     figure = Figure(figsize=(7.5, 2.6))
     axes = figure.add_subplot()
@@ -86,7 +86,7 @@ def histogram(workload: Workload, data: Data) -> Figure:
     axes.plot(grid.centres[smoothed > 0], smoothed[smoothed > 0], color="#333333", linewidth=1, label="smoothed")
     axes.set_yscale("log")
     axes.set_xlabel(f"{workload.title} ({workload.unit})" if workload.unit else workload.title)
-    axes.set_ylabel("training rows per bin")
+    axes.set_ylabel(f"training {'pixels' if workload.dense else 'rows'} per bin")
     axes.legend(frameon=False, ncols=4, fontsize=8)
     return figure
 

@@ -1,19 +1,52 @@
 """What a sweep shows: a live table on a terminal, plain lines without one."""
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from orchestrator.cells import Trial
 from orchestrator.planner import CellPlan, Planner
 from orchestrator.records import Record
 from orchestrator.space import direction
+from workloads.cache import telling
 from workloads.labels import REGIONS
 
 LINE_EVERY_S = 5.0
+
+
+@contextlib.contextmanager
+def preparing(console: Console) -> Iterator[None]:
+    """Show how far data are decoded into the cache while this lasts: a bar on a terminal, plain lines without one.
+
+    Nothing is shown where the cache is there already.
+    """
+    what = "decoding into the cache, once for this node"
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(*columns, console=console, transient=True)
+    last_line = time.monotonic()
+
+    def show(done: int, of: int) -> None:
+        nonlocal last_line
+        if console.is_terminal:
+            bars.start()
+            if bars.finished:  # none yet, or the last data set's
+                bars.add_task(what, total=of)
+            bars.update(bars.task_ids[-1], completed=done)
+        elif time.monotonic() - last_line >= LINE_EVERY_S:
+            last_line = time.monotonic()
+            console.print(f"{what}: {done}/{of}", highlight=False, markup=False, soft_wrap=True)
+
+    try:
+        with telling(show):
+            yield
+    finally:
+        if bars.task_ids:  # stopping what never started prints an empty line
+            bars.stop()
 
 
 class Display:
@@ -60,7 +93,7 @@ class Display:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _count(self, what: str) -> int:
-        return sum(_counts(plan)[what] for plan in self._planner.plans)
+        return sum(_counts(plan)[what] for plan in self._planner.mine)
 
     def _summary(self) -> str:
         done, total = self._count("done"), self._planner.total
@@ -78,7 +111,7 @@ class Display:
         metric = rule.split("/")[1]
         table = Table(caption=self._summary(), caption_justify="left", box=None, pad_edge=False)
         table.add_column("cell", no_wrap=True, overflow="ellipsis")
-        shown = [r for r in ("all", *REGIONS) if any(_best(p, metric, r) is not None for p in self._planner.plans)]
+        shown = [r for r in ("all", *REGIONS) if any(_best(p, metric, r) is not None for p in self._planner.mine)]
         for title in ("done", "running", "failed", *(f"val {metric} {region}" for region in shown)):
             table.add_column(title, justify="right")
         for plan in self._visible():
@@ -96,7 +129,7 @@ class Display:
     def _visible(self) -> Sequence[CellPlan]:
         """All cells when they fit, else those at work and then the rest, as many as fit."""
         room = max(3, self._console.height - 5)
-        plans = self._planner.plans
+        plans = self._planner.mine
         return plans if len(plans) <= room else sorted(plans, key=lambda plan: not plan.running)[:room]
 
 

@@ -43,22 +43,30 @@ def paired_difference(
     ours: npt.NDArray[np.float64],
     theirs: npt.NDArray[np.float64],
     rng: np.random.Generator,
+    groups: npt.NDArray[np.int64] | None = None,
     level: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> Interval:
     """Mean difference of two error tables `[S, N]` (seeds × test rows) with a paired bootstrap interval.
 
     Seeds and rows are both drawn anew with replacement, the same for both tables: the two share their seeds (initial
-    weights, batch order) and their test rows. Percentile interval. Raises ValueError when the shapes differ.
+    weights, batch order) and their test rows. Rows of one group `[N]` (pixels of an image) are drawn together, since
+    they err together. Percentile interval. Raises ValueError when the shapes differ.
     """
     if ours.shape != theirs.shape or ours.ndim != 2 or 0 in ours.shape:
         raise ValueError(f"paired tables need one shape [S, N]: got {ours.shape} and {theirs.shape}")
     difference = ours - theirs
-    seeds, rows = difference.shape
+    sums, sizes = difference, np.ones(difference.shape[1])
+    if groups is not None:
+        owner = np.unique(groups, return_inverse=True)[1]
+        sums = np.stack([np.bincount(owner, weights=row) for row in difference])
+        sizes = np.bincount(owner).astype(np.float64)
+    seeds, rows = sums.shape
     # A resample is a weighted mean: counts of seeds [R, S] and of rows [R, N] say how often each was drawn.
     seed_counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    row_counts = rng.multinomial(rows, np.full(rows, 1 / rows), size=resamples) / rows
-    means = np.einsum("rs,sn,rn->r", seed_counts, difference, row_counts, optimize=True)
+    row_counts = rng.multinomial(rows, np.full(rows, 1 / rows), size=resamples)
+    row_shares = row_counts / (row_counts @ sizes)[:, None]
+    means = np.einsum("rs,sn,rn->r", seed_counts, sums, row_shares, optimize=True)
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(means, [tail, 100 - tail])
     return Interval(float(difference.mean()), float(low), float(high))

@@ -14,11 +14,11 @@ from orchestrator.planner import CellPlan
 from orchestrator.records import Record
 from orchestrator.stats import Interval, Spread, paired_difference, spread
 from workloads import WORKLOADS
-from workloads.labels import REGIONS, regions
+from workloads.labels import REGIONS
 from workloads.metrics import HIGHER_IS_BETTER
 from workloads.recipe import Recipe
 from workloads.seeds import seed_of
-from workloads.workload import Data
+from workloads.workload import Data, images_of
 
 TITLES: Final = {
     "mae": "MAE",
@@ -28,8 +28,11 @@ TITLES: Final = {
     "bmae": "balanced MAE",
     "accuracy": "Accuracy %",
     "error": "Error %",
+    "miou": "Mean IoU %",
+    "absrel": "Abs rel",
+    "delta1": "δ < 1.25",
 }
-PERCENT: Final = frozenset({"accuracy", "error"})
+PERCENT: Final = frozenset({"accuracy", "error", "miou"})
 """Metrics that tables and figures show in percent; the ledger holds shares."""
 ERROR: Final = {"regression": "mae", "classification": "error"}
 """The metric that differences and figures compare, by the workload's task."""
@@ -215,15 +218,17 @@ def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[D
         if name == base or not shared:
             continue
         workload = WORKLOADS[plan.cell.workload]
-        where = regions(data.train.y.numpy(), data.test.y.numpy(), workload.grid, workload.shots)
+        where = workload.regions(data, data.test)
         ours = np.stack([_errors(ledger, by_recipe[name][number], workload.task) for number in shared])
         theirs = np.stack([_errors(ledger, by_recipe[base][number], workload.task) for number in shared])
         rng = np.random.default_rng(seed_of(plan.cell.name, "paired bootstrap"))
-        by_region = {"all": paired_difference(ours, theirs, rng)}
+        images = images_of(data.test)
+        by_region = {"all": paired_difference(ours, theirs, rng, images)}
         for position, region in enumerate(REGIONS):
             rows = where == position
             if rows.any():
-                by_region[region] = paired_difference(ours[:, rows], theirs[:, rows], rng)
+                drawn = None if images is None else images[rows]
+                by_region[region] = paired_difference(ours[:, rows], theirs[:, rows], rng, drawn)
         found.append(Difference(name, base, by_region, label_decimals(workload.name)))
     return found
 

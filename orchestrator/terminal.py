@@ -33,5 +33,5 @@ def show(outcome: Outcome, console: Console) -> None:
         for row in table.rows:
             if row.missing:
                 console.print(f"  {row.recipe}: {row.missing}", highlight=False, markup=False, soft_wrap=True)
-    folder = f"{outcome.ledger.store.uri}/{outcome.study.study}"
-    console.print(f"\nWritten: {folder}/table.md .csv .tex, report.html", highlight=False, soft_wrap=True)
+    table_md = outcome.ledger.store.locate(f"{outcome.study.study}/table.md")
+    console.print(f"\nWritten: {table_md} .csv .tex, report.html", highlight=False, soft_wrap=True)

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.cells import expand
@@ -19,6 +18,7 @@ from orchestrator.planner import CellPlan, Planner
 from orchestrator.records import Phase, Record
 from orchestrator.spec import Study
 from orchestrator.stats import spread
+from orchestrator.store import local_folder
 
 # A server that is away must cost seconds, not MLflow's default of minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -37,8 +37,8 @@ OUTPUTS: Final = ("table.md", "table.csv", "table.tex", "report.html")
 
 
 def tracking_uri(study: Study) -> str:
-    """Where the study is tracked: its setting, else `mlflow.db` in its storage folder."""
-    return study.tracking.uri or f"sqlite:///{Path(study.storage).expanduser().resolve()}/mlflow.db"
+    """Where the study is tracked: its setting, else `mlflow.db` in its storage folder, or in `results` beside S3."""
+    return study.tracking.uri or f"sqlite:///{local_folder(study.storage)}/mlflow.db"
 
 
 class Projection:
@@ -46,11 +46,13 @@ class Projection:
 
     def __init__(self, study: Study, ledger: Ledger) -> None:
         uri = tracking_uri(study)
+        if study.tracking.uri is None:
+            local_folder(study.storage).mkdir(parents=True, exist_ok=True)
         self._study, self._ledger = study, ledger
         self.client = mlflow.MlflowClient(uri)
         experiment = self.client.get_experiment_by_name(study.study)
         if experiment is None:
-            folder = Path(study.storage).expanduser().resolve() / "mlartifacts"
+            folder = local_folder(study.storage) / "mlartifacts"
             self.experiment = self.client.create_experiment(
                 study.study, artifact_location=folder.as_uri() if uri.startswith("sqlite:") else None
             )

@@ -47,6 +47,19 @@ def test_intervals_cover_a_known_difference_about_as_often_as_they_say() -> None
     assert 0.88 <= covered / 200 <= 0.99
 
 
+def test_rows_of_one_group_are_drawn_together() -> None:
+    rng = np.random.default_rng(3)
+    groups = np.repeat(np.arange(40), 25)
+    shared = rng.normal(0.2, 1.0, 40)
+    ours = np.repeat(shared, 25)[None] + rng.normal(0, 0.1, (4, 1000))
+    apart = paired_difference(ours, np.zeros_like(ours), np.random.default_rng(0))
+    together = paired_difference(ours, np.zeros_like(ours), np.random.default_rng(0), groups)
+    assert together.value == apart.value
+    assert together.high - together.low > 3 * (apart.high - apart.low)  # √25 = 5 times for what a group shares whole
+    alone = paired_difference(ours, np.zeros_like(ours), np.random.default_rng(0), np.arange(1000))
+    assert (alone.low, alone.high) == pytest.approx((apart.low, apart.high))
+
+
 def test_tables_of_other_shapes_cannot_be_paired() -> None:
     with pytest.raises(ValueError, match="one shape"):
         paired_difference(np.zeros((2, 3)), np.zeros((3, 3)), np.random.default_rng(0))

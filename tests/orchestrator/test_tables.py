@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from builders import record, score, study
-from orchestrator.cells import data_root, expand, load_data
+from orchestrator.cells import expand, load_data
 from orchestrator.ledger import Ledger
 from orchestrator.planner import CellPlan
 from orchestrator.tables import differences, differences_markdown, latex, markdown, tables, to_csv
@@ -70,7 +70,7 @@ def test_latex_escapes_names_and_marks_the_best() -> None:
 def test_differences_are_paired_by_seed_and_row(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     made = plans({"l1": [1.0, 1.0], "l1 + lds": [1.0, 1.0, 1.0]})
-    data = load_data(WORKLOADS["nhanes-sbp"], data_root(study()))
+    data = load_data(WORKLOADS["nhanes-sbp"], None, "results")
     y = data.test.y.numpy()
     rng = np.random.default_rng(0)
     for number in range(3):
