@@ -175,11 +175,13 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Keep the learning curve: a trial that the scheduler stops is committed from here."""
-        rows = self._rows.get(trial.config["job"]["trial_id"])
+        trial_id = trial.config["job"]["trial_id"]
+        rows = self._rows.get(trial_id)
         if rows is not None:
             for row in result.get("rows", ()):
                 scores = tuple(ScoreRow(**score) for score in row["val"])
                 rows[row["epoch"]] = CurveRow(row["epoch"], row["stage"], row["loss"], scores)
+            self._planner.reached(self.live[trial_id], len(rows))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker committed its record, or the scheduler stopped the trial before."""

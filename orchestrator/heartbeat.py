@@ -12,7 +12,7 @@ from typing import Final
 
 from orchestrator.cells import Trial
 from orchestrator.observer import Observer
-from orchestrator.planner import Planner
+from orchestrator.planner import Planner, UnderWay
 from orchestrator.records import Record, now
 from orchestrator.store import Store
 
@@ -32,10 +32,13 @@ class Beat:
     ended: bool
     host: str
     at: datetime
+    epochs: int = 0
+    of_epochs: int = 0
+    """Of the trials that are running: those that they have, and all."""
 
     def __str__(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
-        state = "ended" if self.ended else f"{self.running} running"
+        state = "ended" if self.ended else str(UnderWay(self.running, self.epochs, self.of_epochs))
         return f"shard {self.shard}/{self.shards} on {self.host}: {self.done}/{self.total} trials{failed}, {state}"
 
     @property
@@ -75,16 +78,19 @@ class Heartbeat:
         """Write the beat."""
         plans = self._planner.mine
         records = [record for plan in plans for phase in ("tune", "evaluate") for record in plan.records(phase)]
+        running = self._planner.under_way
         beat = Beat(
             shard=self._shard,
             shards=self._shards,
             done=len(records),
             failed=sum(record.status == "failed" for record in records),
-            running=sum(len(plan.running) for plan in plans),
+            running=running.trials,
             total=self._planner.total,
             ended=ended,
             host=platform.node(),
             at=now(),
+            epochs=running.epochs,
+            of_epochs=running.of,
         )
         key = f"{_folder(self._planner.study.study)}{self._shard:05d}-of-{self._shards:05d}.json"
         self._store.put(key, json.dumps(asdict(beat), default=str).encode())

@@ -20,6 +20,18 @@ Find = Callable[[str, Phase], Record | None]
 """Looks a trial id up in the ledger."""
 
 
+@dataclass(frozen=True)
+class UnderWay:
+    """How many trials are being trained, and how many of their epochs they have."""
+
+    trials: int
+    epochs: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.trials} running" + (f" ({self.epochs}/{self.of} epochs)" if self.trials else "")
+
+
 @dataclass
 class CellPlan:
     """The trials of one cell and what became of them, by number."""
@@ -27,7 +39,8 @@ class CellPlan:
     cell: Cell
     trials: dict[Phase, list[Trial]] = field(default_factory=lambda: {"tune": [], "evaluate": []})
     outcomes: dict[Phase, dict[int, Record]] = field(default_factory=lambda: {"tune": {}, "evaluate": {}})
-    running: set[tuple[Phase, int]] = field(default_factory=set)
+    running: dict[tuple[Phase, int], int] = field(default_factory=dict)
+    """Trials under way, with the epochs that they have so far."""
     suggested: list[dict[str, Value]] = field(default_factory=list)
     """Active settings of every tuning trial, defaults included."""
     selected: Record | None = None
@@ -86,7 +99,7 @@ class Planner:
             trial = next(self._waiting(plan))
             record = self._committed(trial)  # another driver on this storage may have been faster
             if record is None:
-                plan.running.add((trial.phase, trial.number))
+                plan.running[trial.phase, trial.number] = 0
                 plan.charged += trial.epochs
                 return trial
             self.finish(trial, record)
@@ -97,6 +110,16 @@ class Planner:
         """The cells that must be complete before this driver is done."""
         names = set(self._share.of([plan.cell.name for plan in self.plans]))
         return [plan for plan in self.plans if plan.cell.name in names]
+
+    @property
+    def under_way(self) -> UnderWay:
+        """How far the trials under way are."""
+        running = [
+            (epochs, plan.trials[phase][number].epochs)
+            for plan in self.mine
+            for (phase, number), epochs in plan.running.items()
+        ]
+        return UnderWay(len(running), sum(epochs for epochs, _ in running), sum(of for _, of in running))
 
     @property
     def done(self) -> bool:
@@ -111,9 +134,8 @@ class Planner:
 
     def finish(self, trial: Trial, record: Record) -> None:
         """Take the record of a trial; the epochs that a stopped one did not use go back to its cell."""
-        plan = next(plan for plan in self.plans if plan.cell == trial.cell)
-        if (trial.phase, trial.number) in plan.running:
-            plan.running.discard((trial.phase, trial.number))
+        plan = self._plan(trial)
+        if plan.running.pop((trial.phase, trial.number), None) is not None:
             plan.charged -= trial.epochs - record.epochs_run
         plan.outcomes[trial.phase][trial.number] = record
         self._advance(plan)
@@ -122,9 +144,16 @@ class Planner:
 
     def give_back(self, trial: Trial) -> None:
         """Take back a trial whose worker was lost: it is given out again."""
-        plan = next(plan for plan in self.plans if plan.cell == trial.cell)
-        plan.running.discard((trial.phase, trial.number))
+        plan = self._plan(trial)
+        plan.running.pop((trial.phase, trial.number), None)
         plan.charged -= trial.epochs
+
+    def reached(self, trial: Trial, epochs: int) -> None:
+        """Note how many epochs a trial under way has, for those who watch."""
+        self._plan(trial).running[trial.phase, trial.number] = epochs
+
+    def _plan(self, trial: Trial) -> CellPlan:
+        return next(plan for plan in self.plans if plan.cell == trial.cell)
 
     def _waiting(self, plan: CellPlan) -> Iterator[Trial]:
         for phase, trials in plan.trials.items():

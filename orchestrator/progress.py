@@ -96,15 +96,13 @@ class Display:
         return sum(_counts(plan)[what] for plan in self._planner.mine)
 
     def _summary(self) -> str:
-        done, total = self._count("done"), self._planner.total
+        done, total, running = self._count("done"), self._planner.total, self._planner.under_way
         elapsed = time.monotonic() - self._start
-        new = done - self._resumed
-        left = f", about {_clock(elapsed / new * (total - done))} left" if new and done < total else ""
+        begun = running.trials * running.epochs / running.of if running.of else 0.0
+        new = done - self._resumed + begun
+        left = f", about {_clock(elapsed / new * (total - done - begun))} left" if new and done < total else ""
         failed = self._count("failed")
-        return (
-            f"{done}/{total} trials done, {self._count('running')} running, {failed} failed, "
-            f"{_clock(elapsed)} elapsed{left}"
-        )
+        return f"{done}/{total} trials done, {running}, {failed} failed, {_clock(elapsed)} elapsed{left}"
 
     def _table(self) -> Table:
         rule = self._planner.study.tune.select_by

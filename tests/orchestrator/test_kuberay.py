@@ -16,7 +16,9 @@ from pydantic import ValidationError
 from clusters import profile
 from orchestrator.cli import main
 from orchestrator.errors import BadInput, ClusterFailed
+from orchestrator.heartbeat import beats
 from orchestrator.spec import Study
+from orchestrator.store import open_store
 from orchestrator.submission import State, Submission, target
 from orchestrator.targets.inside import run
 from orchestrator.targets.kuberay_api import RayCluster, RayJob
@@ -330,18 +332,16 @@ def test_a_rayjob_that_is_deleted_lets_its_trials_save(kube: Path, tmp_path: Pat
     sent = submission(
         f"options.volumes={{results: {tmp_path}}}", storage=str(tmp_path / "results"), train={"epochs": 2000}
     )
-    from orchestrator.store import open_store
-
-    open_store(sent.storage).put("tiny/study.json", sent.study.model_dump_json().encode())
+    store = open_store(sent.storage)
+    store.put("tiny/study.json", sent.study.model_dump_json().encode())
     job = target(sent, {})
     job.submit()
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and job.state().word != "running":
         time.sleep(0.2)
     log = kube / f"{sent.name}.log"
-    while time.monotonic() < deadline and not list((tmp_path / "results").rglob("shards/*.json")):
+    while time.monotonic() < deadline and not any(beat.epochs for beat in beats(store, "tiny")):
         time.sleep(0.2)
-    time.sleep(3)
     job.cancel()
     assert job.state().word == "ended"
     while time.monotonic() < deadline and "told to stop, and saved" not in log.read_text("utf-8"):

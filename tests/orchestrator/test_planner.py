@@ -157,3 +157,19 @@ def test_no_more_trials_of_a_cell_run_at_once_than_the_study_says() -> None:
         given.append(trial)
     assert len(given) == 3
     assert not planner.done
+
+
+def test_trials_under_way_tell_their_epochs_until_they_end_or_are_lost() -> None:
+    made = study(tune={"trials": 2, "parallel": 2})
+    planner = Planner(made, expand(made), Memory().find)
+    first, second = planner.next(), planner.next()
+    assert first is not None
+    assert second is not None
+    assert str(planner.under_way) == f"2 running (0/{2 * first.epochs} epochs)"
+    planner.reached(first, 3)
+    planner.reached(second, 1)
+    assert (planner.under_way.epochs, planner.under_way.of) == (4, 2 * first.epochs)
+    planner.finish(first, record(first, 1.0))
+    assert str(planner.under_way) == f"1 running (1/{first.epochs} epochs)"
+    planner.give_back(second)
+    assert str(planner.under_way) == "0 running"

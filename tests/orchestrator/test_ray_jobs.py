@@ -187,8 +187,8 @@ def test_a_cancelled_job_leaves_checkpoints_and_is_sent_again_as_another_one(tmp
     where = ("--cluster", "ray-jobs", "--cluster-set", f"address={dashboard}", "--storage", tmp_path / "results")
     there = (*where, "--cluster-set", f"options.python={sys.executable}")
     tailsweep("submit", file, *there)
-    until(lambda: " running" in tailsweep("logs", file, *there))
-    time.sleep(5)  # a trial that has not begun has nothing to save
+    # A trial that has not trained has nothing to save.
+    until(lambda: re.search(r"running \([1-9]\d*/\d+ epochs\)", tailsweep("logs", file, *there)))
     tailsweep("cancel", file, *there)
     until(lambda: "stopped" in tailsweep("status", file, *there))
     assert list((tmp_path / "results/checkpoints").glob("*.pt"))

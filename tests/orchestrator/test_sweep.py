@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,11 +88,12 @@ def test_a_killed_study_continues_to_the_same_tables(whole: Path, tmp_path: Path
 def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("sweep", write(tmp_path), "--storage", tmp_path / "results", "--set", "train.epochs=2000"),
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(9)
+    assert process.stdout is not None
+    assert any(re.search(r"running \([1-9]\d*/\d+ epochs\)", line) for line in process.stdout), "it says how far it is"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
