@@ -82,13 +82,17 @@ class Units:
 
 @dataclass(frozen=True)
 class Data:
-    """What a workload loads: the splits, how labels are scaled for the head, and a checksum of the source."""
+    """What a workload loads: the splits, how labels are scaled for the head, and a checksum of the source.
+
+    `weights` is a file that the encoder starts from, where the workload has one; the checksum covers it.
+    """
 
     train: Split
     val: Split
     test: Split
     units: Units
     fingerprint: str
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)

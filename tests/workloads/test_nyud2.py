@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from training import fit
 from workloads import WORKLOADS
 from workloads.cache import Source
 from workloads.data import nyud2
-from workloads.data.nyud2 import GRID, MASK, load
-from workloads.encoders.dense import small_maps
+from workloads.data.nyud2 import GRID, MASK, WEIGHTS, load, load_with_weights
+from workloads.encoders.dense import ResNetMaps, small_maps
 from workloads.labels import REGIONS
 from workloads.metrics import shot_metrics
 from workloads.workload import Data, DataError, Maps
@@ -121,8 +122,6 @@ def test_a_fixture_trains_and_scores_in_every_region(recipe: str, root: Path) ->
 
 
 def test_the_network_of_the_depth_papers_gives_maps_of_half_the_size() -> None:
-    from workloads.encoders.dense import ResNetMaps
-
     torch.manual_seed(0)
     net = ResNetMaps((1, 1, 1, 1), (16, 32, 64, 128), 8, 4)
     out = net(torch.randint(0, 256, (2, 3, 57, 76), dtype=torch.uint8))
@@ -130,6 +129,27 @@ def test_the_network_of_the_depth_papers_gives_maps_of_half_the_size() -> None:
     assert net.dim == 20
     out.sum().backward()
     assert all(p.grad is not None for p in net.parameters())
+
+
+def test_the_pretrained_network_starts_from_the_weights_that_lie_beside_the_data(tmp_path: Path) -> None:
+    workload = replace(WORKLOADS["nyud2-dir-imagenet"], load=partial(load_with_weights, SHAPE))
+    nyud2.fixture_with_weights(tmp_path)
+    path = tmp_path / "nyud2-dir" / WEIGHTS
+    data = workload.load(tmp_path)
+    encoder, dim = workload.encoder(data)
+    assert dim == 128
+    assert isinstance(encoder, ResNetMaps)
+    given, found = load_file(path), encoder.body.state_dict()
+    assert all(torch.equal(given[name], value) for name, value in found.items())
+    assert data.fingerprint != WORKLOAD.load(tmp_path).fingerprint
+    save_file({name: value + 1 for name, value in given.items()}, path)
+    assert workload.load(tmp_path).fingerprint != data.fingerprint
+    save_file({"other": torch.zeros(1)}, path)
+    with pytest.raises(DataError, match="must hold weights of transformers' ResNet of this size"):
+        workload.load(tmp_path)
+    path.unlink()
+    with pytest.raises(DataError, match=r"resnet50\.safetensors is missing; .* microsoft/resnet-50"):
+        workload.load(tmp_path)
 
 
 def test_all_that_is_wrong_with_the_files_is_told_with_file_and_line(root: Path) -> None:

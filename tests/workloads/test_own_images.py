@@ -161,6 +161,21 @@ def test_weights_of_a_file_are_what_the_encoder_starts_from(file: Path, tmp_path
         load(declared, file.parent)
 
 
+def test_weights_on_the_hub_are_fetched_and_count_by_their_contents(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import save_file
+
+    path = file.parent / "fetched.safetensors"
+    save_file(resnet18()[0].get_submodule("body").state_dict(), path)
+    monkeypatch.setattr("workloads.encoders.hub.fetched", {"hub:acme/net": path}.__getitem__)
+    by_name, by_file = (
+        load(own(file, folder="photos", encoder="resnet18", weights=text), file.parent)
+        for text in ("hub:acme/net", path.name)
+    )
+    assert by_name.fingerprint == by_file.fingerprint
+
+
 def test_workers_on_a_cold_node_decode_once_together(file: Path, cache: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["cached"])

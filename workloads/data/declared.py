@@ -124,7 +124,7 @@ class OwnImages(Own):
     """A CSV, TSV or Parquet file with a `column` of image files, which lie below `folder` (default: beside the file).
 
     Images are brought to `size` × `size` pixels, whole (`resized`) or their middle square (`squared`); `augment` lists
-    what is done to training images. `weights` is a local file for an encoder that reads one.
+    what is done to training images. `weights` is a local file, or a name on the hub, for an encoder that reads one.
     """
 
     places: ClassVar[tuple[str, ...]] = ("file", "folder", "weights")

@@ -4,6 +4,7 @@
     nyud2-dir/nyu2_train/…                      JPEG and 8-bit PNG, 255 = 10 m
     nyud2-dir/nyu2_test/…                       PNG and 16-bit PNG in millimetres
     nyud2-dir/test_balanced_mask.npy            bool [test images, 228, 304]: the pixels that count; may be missing
+    nyud2-dir/resnet50.safetensors              what nyud2-dir-imagenet starts from
 
 The published code selects on test. Here the twentieth part of the training scenes (a scene is a folder) is held out for
 validation, drawn by their names. Without the mask as many test pixels of every bin from 0.7 m as the rarest one has are
@@ -12,8 +13,8 @@ drawn, always the same ones; the published draw has no seed, so theirs are other
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -27,11 +28,13 @@ from workloads.cache import Bytes, CachedSplit, Rows, Source, Transform, decoded
 from workloads.data.images import framed, opened
 from workloads.data.pixels import Reader, balanced, choose, count_pixels, marked, proportional, spaced
 from workloads.encoders.dense import mirror_and_light, resnet50_maps
+from workloads.encoders.images import resnet50
 from workloads.labels import LabelGrid, Shares
 from workloads.seeds import seed_of
 from workloads.workload import Data, DataError, Maps, Origin, Units, Workload
 
 NAME: Final = "nyud2-dir"
+WEIGHTS: Final = "resnet50.safetensors"
 SHAPE: Final = (228, 304)
 """Of an image, and of a test map; training and validation maps have half of it."""
 GRID: Final = LabelGrid(0, 10, 100)
@@ -55,6 +58,14 @@ ORIGIN: Final = Origin(
         f"nyu2_train, nyu2_test, their two lists and {MASK} into {NAME} below the data root"
     ),
     folder=NAME,
+)
+IMAGENET: Final = replace(
+    ORIGIN,
+    steps=(
+        f"{ORIGIN.steps}; and put model.safetensors of microsoft/resnet-50 on https://huggingface.co (Apache-2.0), or "
+        f"other weights of a transformers ResNet-50, there as {WEIGHTS}"
+    ),
+    needs=(f"{NAME}/{WEIGHTS}",),
 )
 
 
@@ -144,6 +155,22 @@ def _mask(path: Path, shape: tuple[int, ...]) -> Tensor | None:
             f"got {mask.dtype} {mask.shape}; without it the pixels are drawn"
         )
     return torch.from_numpy(mask)
+
+
+def load_with_weights(shape: tuple[int, int], root: Path | None) -> Data:
+    """The same with the weights beside it; raises DataError where they are missing, or of another network."""
+    weights = None if root is None else root / NAME / WEIGHTS
+    if weights is not None and weights.parent.is_dir() and not weights.is_file():
+        raise DataError(f"{weights} is missing; {IMAGENET.steps}")
+    data = load(shape, root)
+    assert weights is not None, "load has raised without a root"
+    digest = hashlib.sha256(data.fingerprint.encode() + weights.read_bytes()).hexdigest()[:16]
+    data = replace(data, weights=weights, fingerprint=f"{digest}-{data.fingerprint.partition('-')[2]}")
+    try:
+        _encoder(data)
+    except ValueError as err:
+        raise DataError(str(err)) from None
+    return data
 
 
 def load(shape: tuple[int, int], root: Path | None) -> Data:
@@ -248,20 +275,31 @@ def fixture(root: Path) -> None:
 ENDS: Final = {"train": (".jpg", ".png"), "test": ("_colors.png", "_depth.png")}
 
 
+def fixture_with_weights(root: Path) -> None:
+    """The same, and weights at random of a ResNet-50, which are as large as real ones."""
+    from safetensors.torch import save_file
+
+    fixture(root)
+    body, _ = resnet50()
+    save_file(body.get_submodule("body").state_dict(), root / NAME / WEIGHTS)
+
+
 def _encoder(data: Data) -> tuple[nn.Module, int]:
-    return resnet50_maps()
+    return resnet50_maps(data.weights)
 
 
-WORKLOADS: Final = (
-    Workload(
-        name=NAME,
-        title="depth of a pixel from a photograph of a room",
+def _workload(
+    name: str, start: str, origin: Origin, load: Callable[[Path | None], Data], fixture: Callable[[Path], None]
+) -> Workload:
+    return Workload(
+        name=name,
+        title=f"depth of a pixel from a photograph of a room, {start}",
         unit="m",
-        origin=ORIGIN,
+        origin=origin,
         grid=GRID,
         # The published lists, whose counts are 0.81 % and more, 0.33 to 0.73 %, and 0.28 % and less of all pixels.
         shots=Shares(many=0.0077, few=0.003),
-        load=partial(load, SHAPE),
+        load=load,
         encoder=_encoder,
         metrics=("rmse", "mae", "absrel", "log10", "delta1", "delta2", "delta3"),
         settings={
@@ -290,6 +328,17 @@ WORKLOADS: Final = (
         dense=True,
         counts={"test": 654},
         fixture=fixture,
+    )
+
+
+WORKLOADS: Final = (
+    _workload(NAME, "network from scratch", ORIGIN, partial(load, SHAPE), fixture),
+    _workload(
+        f"{NAME}-imagenet",
+        "network pre-trained on ImageNet",
+        IMAGENET,
+        partial(load_with_weights, SHAPE),
+        fixture_with_weights,
     ),
 )
-"""Published: 50,688 training images, of which scenes are held out here; MSE, and a network pre-trained on ImageNet."""
+"""Published: 50,688 training images, of which scenes are held out here; MSE, and the second network."""

@@ -21,6 +21,7 @@ from workloads.data.declared import Own, OwnArrays, OwnImages, OwnTable
 from workloads.data.features import standardise
 from workloads.data.images import resized, squared
 from workloads.data.split import balanced_split, grouped_split
+from workloads.encoders import hub
 from workloads.encoders.images import augmented
 from workloads.labels import Floats, Ints, LabelGrid, Shots
 from workloads.workload import Data, DataError, Origin, Split, Table, Units, Workload
@@ -210,12 +211,21 @@ def _labels(path: Path, target: str, values: Cells) -> Floats:
 
 
 def located(own: Own, root: Path | None) -> Own:
-    """The declaration with absolute paths: of each as written, or below the data root; raises DataError."""
+    """The declaration with absolute paths: of each as written, or below the data root; raises DataError.
+
+    Weights that are named on the hub are fetched.
+    """
     found: dict[str, str] = {}
     problems: list[str] = []
     for key in own.places:
         written = getattr(own, key)
         if written is None:
+            continue
+        if key == "weights" and hub.named(written):
+            try:
+                found[key] = str(hub.fetched(written))
+            except ValueError as err:
+                problems.append(str(err))
             continue
         candidates = [Path(written).expanduser(), *([root / written] if root is not None else [])]
         is_there = Path.is_dir if key == "folder" else Path.is_file

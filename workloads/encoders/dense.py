@@ -2,16 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from workloads.encoders.images import resnet_body
+from workloads.encoders.images import IMAGENET, load_weights, resnet_body
 from workloads.encoders.small import Normalise
-
-IMAGENET: tuple[Sequence[float], Sequence[float]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of ImageNet's channels, for images in 0 … 1."""
 
 
 def _conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -41,14 +39,18 @@ class Up(nn.Module):
 class ResNetMaps(nn.Module):
     """A residual network, a decoder, and features of all its stages side by side, at half the size of the image.
 
-    Source: Hu et al., WACV 2019, arXiv:1803.08673, Sec. 3, with random weights (published: pre-trained on ImageNet); of
-    its refinement the last convolution is the head here, a 1×1 (published: 5×5).
+    Source: Hu et al., WACV 2019, arXiv:1803.08673, Sec. 3; of its refinement the last convolution is the head here, a
+    1×1 (published: 5×5). The residual network has random weights, or those of a file (published: of ImageNet).
     """
 
-    def __init__(self, depths: Sequence[int], widths: Sequence[int], stem: int, each: int) -> None:
+    def __init__(
+        self, depths: Sequence[int], widths: Sequence[int], stem: int, each: int, weights: Path | None = None
+    ) -> None:
         super().__init__()
         self.scale = Normalise(*IMAGENET)
         self.body = resnet_body(depths, widths, stem)
+        if weights is not None:
+            load_weights(self.body, weights)
         last = widths[-1]
         narrow = [last // 2**step for step in range(1, 6)]  # 1024, 512, 256, 128, 64 of 2048
         self.bridge = _conv(last, narrow[0], 1)
@@ -73,9 +75,9 @@ class ResNetMaps(nn.Module):
         return out
 
 
-def resnet50_maps() -> tuple[nn.Module, int]:
-    """The network of the depth papers on ResNet-50 from scratch: 128 features of a pixel, at half the image's size."""
-    encoder = ResNetMaps((3, 4, 6, 3), (256, 512, 1024, 2048), 64, 16)
+def resnet50_maps(weights: Path | None = None) -> tuple[nn.Module, int]:
+    """The network of the depth papers on ResNet-50: 128 features of a pixel, at half the image's size."""
+    encoder = ResNetMaps((3, 4, 6, 3), (256, 512, 1024, 2048), 64, 16, weights)
     return encoder, encoder.dim
 
 
