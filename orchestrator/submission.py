@@ -152,10 +152,21 @@ def options(kind: type[O], profile: Profile) -> O:
     try:
         return kind.model_validate(dict(profile.options))
     except ValidationError as err:
+        unset = [".".join(("options", *map(str, each["loc"]))) for each in err.errors() if _unset(each)]
+        if unset:
+            raise BadInput(
+                f"profile {profile.name}: {', '.join(unset)} must be set: by --cluster-set {unset[0]}=..., or in a "
+                f"file with `extends: {profile.name}`"
+            ) from None
         first = err.errors()[0]
         known = f"; known: {', '.join(kind.model_fields)}" if first["type"] == "extra_forbidden" else ""
         where = ".".join(("options", *map(str, first["loc"])))
         raise BadInput(f"profile {profile.name}: {where}: {first['msg']}: got {first['input']!r}{known}") from None
+
+
+def _unset(error: Mapping[str, Any]) -> bool:
+    """Whether a key is missing, or null where it may not be."""
+    return error["type"] == "missing" or error["input"] is None
 
 
 class Ticket(BaseModel):

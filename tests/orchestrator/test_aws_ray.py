@@ -144,7 +144,10 @@ def test_ray_starts_just_those_machines_and_opens_just_ssh(tmp_path: Path, monke
     ("changes", "message"),
     [
         ({"overrides": ["image=null"]}, "image must name an image with Tailsweep: got none"),
-        ({"overrides": ["options.region=null"]}, "options.region: Input should be a valid string: got None"),
+        (
+            {"overrides": ["options.region=null", "options.workers.profile=null"]},
+            "options.region, options.workers.profile must be set: by --cluster-set options.region=..., or in",
+        ),
         ({"overrides": ["options.ami=latest"]}, "options.ami: "),
         ({"overrides": ["options.head.profile=head"]}, "options.head.profile: "),
         ({"overrides": ["options.workers.instances=[]"]}, "options.workers.instances: "),
