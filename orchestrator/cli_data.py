@@ -66,18 +66,19 @@ def data_fetch(args: argparse.Namespace) -> bool:
 
 
 def data_preview(args: argparse.Namespace) -> bool:
-    """The label histogram as a PNG, and some rows."""
+    """Labels by shot region and pictures as a PNG, and some rows."""
     from rich.console import Console
 
-    from orchestrator.data import named, preview
+    from orchestrator.data import named
     from orchestrator.datasets import local_root, needed
+    from orchestrator.preview import preview
     from orchestrator.progress import preparing
 
     target = Path(args.out or f"{args.name}.png")
     with preparing(Console(stderr=True)):
         workload = named(args.name)
-        _, lines = preview(workload, local_root(args.root, needed(workload)), target)
-    _say("\n".join([*lines, f"Written: {target}"]))
+        found = preview(workload, local_root(args.root, needed(workload)), target)
+    _say("\n".join([*map(str, found), f"Written: {target}"]))
     return True
 
 

@@ -1,7 +1,6 @@
 """What `tailsweep data` does: which data sets there are, whether their files are right, and how to get them."""
 
 import hashlib
-import io
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -18,11 +17,10 @@ from orchestrator.errors import BadInput
 from workloads import WORKLOADS
 from workloads.hparams import UnknownName
 from workloads.labels import REGIONS
-from workloads.workload import Data, DataError, Download, Split, Workload, row_of, rows_in
+from workloads.workload import DataError, Download, Split, Workload, rows_in
 
 BLOCK: Final = 1 << 20
 TIMEOUT_S: Final = 30.0
-SHOWN: Final = 5
 
 
 def named(name: str) -> Workload:
@@ -166,31 +164,6 @@ def _sha256(path: Path) -> str:
         while block := stream.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def preview(workload: Workload, root: Path | None, target: Path) -> tuple[Data, list[str]]:
-    """Draw the label histogram with shot regions and smoothed density as PNG, and describe some rows."""
-    from orchestrator.plots import histogram
-
-    try:
-        data = workload.load(root)
-    except DataError as err:
-        raise BadInput(f"workload {workload.name}: {err}") from None
-    sink = io.BytesIO()
-    histogram(workload, data).savefig(sink, format="png", dpi=120, bbox_inches="tight")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(sink.getvalue())
-    where = workload.regions(data, data.train)
-    lines = []
-    for place, region in enumerate(REGIONS):
-        for row in (where == place).nonzero()[0][:SHOWN]:
-            x = data.train.inputs(row_of(data.train, int(row)), torch.device("cpu"))[0]
-            values = ", ".join(f"{value:.3g}" for value in x.flatten()[:6].tolist())
-            shape = "×".join(map(str, x.shape))
-            lines.append(
-                f"{region:7} row {row}: {float(data.train.y[row]):g} {workload.unit} ← [{values}, …] ({shape})"
-            )
-    return data, lines
 
 
 def make_fixture(workload: Workload, root: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orchestrator.tables import ERROR, PERCENT, TITLES, Difference, Table
@@ -71,13 +72,11 @@ def forest(differences: Sequence[Difference], workload: str, region: str = "few"
     return _svg(figure)
 
 
-def histogram(workload: Workload, data: Data) -> Figure:
+def histogram(axes: Axes, workload: Workload, data: Data) -> None:
     """Training rows per bin, coloured by shot region, and their density smoothed as LDS does, on a logarithmic axis."""
     grid = workload.grid
     counts = workload.bin_counts(data)
     where = workload.shots.of_counts(counts)
-    figure = Figure(figsize=(7.5, 2.6))
-    axes = figure.add_subplot()
     for position, region in enumerate(REGIONS):
         mask = (where == position) & (counts > 0)
         if mask.any():
@@ -88,9 +87,10 @@ def histogram(workload: Workload, data: Data) -> Figure:
     axes.set_xlabel(f"{workload.title} ({workload.unit})" if workload.unit else workload.title)
     axes.set_ylabel(f"training {'pixels' if workload.dense else 'rows'} per bin")
     axes.legend(frameon=False, ncols=4, fontsize=8)
-    return figure
 
 
 def label_histogram(workload: str, data: Data) -> str:
     """`histogram` as SVG."""
-    return _svg(histogram(WORKLOADS[workload], data))
+    figure = Figure(figsize=(7.5, 2.6))
+    histogram(figure.add_subplot(), WORKLOADS[workload], data)
+    return _svg(figure)

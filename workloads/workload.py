@@ -84,7 +84,8 @@ class Units:
 class Data:
     """What a workload loads: the splits, how labels are scaled for the head, and a checksum of the source.
 
-    `weights` is a file that the encoder starts from, where the workload has one; the checksum covers it.
+    `weights` is a file that the encoder starts from, where the workload has one; the checksum covers it. `told(row)`
+    says for people what a training row is: a sentence, the name of a file.
     """
 
     train: Split
@@ -93,6 +94,7 @@ class Data:
     units: Units
     fingerprint: str
     weights: Path | None = None
+    told: Callable[[int], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -177,10 +179,3 @@ def rows_in(split: Split) -> int:
 def images_of(split: Split) -> Ints | None:
     """The image that every scored pixel belongs to, `[P]`; None where labels are rows."""
     return (split.at // math.prod(split.shape)).numpy() if isinstance(split, Maps) else None
-
-
-def row_of(split: Split, number: int) -> Tensor:
-    """The row, `[1]`, that the number-th label of `y` belongs to."""
-    if isinstance(split, Maps):
-        return split.at[number : number + 1] // math.prod(split.shape)
-    return torch.tensor([number])

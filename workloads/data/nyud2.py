@@ -28,7 +28,7 @@ from workloads.cache import Bytes, CachedSplit, Rows, Source, Transform, decoded
 from workloads.data.images import framed, opened
 from workloads.data.pixels import Reader, balanced, choose, count_pixels, marked, proportional, spaced
 from workloads.encoders.dense import mirror_and_light, resnet50_maps
-from workloads.encoders.images import resnet50
+from workloads.encoders.images import resnet50, save_weights
 from workloads.labels import LabelGrid, Shares
 from workloads.seeds import seed_of
 from workloads.workload import Data, DataError, Maps, Origin, Units, Workload
@@ -277,11 +277,9 @@ ENDS: Final = {"train": (".jpg", ".png"), "test": ("_colors.png", "_depth.png")}
 
 def fixture_with_weights(root: Path) -> None:
     """The same, and weights at random of a ResNet-50, which are as large as real ones."""
-    from safetensors.torch import save_file
-
     fixture(root)
-    body, _ = resnet50()
-    save_file(body.get_submodule("body").state_dict(), root / NAME / WEIGHTS)
+    network, _ = resnet50()
+    save_weights(network.get_submodule("body"), root / NAME / WEIGHTS)
 
 
 def _encoder(data: Data) -> tuple[nn.Module, int]:

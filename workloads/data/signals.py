@@ -407,7 +407,8 @@ def load(layout: Layout, origin: Origin, root: Path | None) -> Data:
     digest = hashlib.sha256(path.read_bytes() + f"{lengths} {scales}".encode()).hexdigest()[:16]
     sd = float(train.y.std()) if len(train.y) > 1 else 1.0
     units = Units(float(train.y.median()), sd or 1.0)
-    return Data(train, val, test, units, f"{digest}-{length}-{PREPARATION}")
+    names = [row.record for row in rows if row.split == "train"]
+    return Data(train, val, test, units, f"{digest}-{length}-{PREPARATION}", told=names.__getitem__)
 
 
 def _fixture(layout: Layout, length: int, root: Path) -> None:

@@ -128,8 +128,10 @@ def load(bank: Treebank, largest: int, factor: float, root: Path | None) -> Data
     for name in splits:
         digest.update((folder / name).read_bytes())
     held_out = splits[bank.val] if bank.val else picked(bank.train, val)
-    a, b, c = _tables(picked(bank.train, train), held_out, splits[bank.test])
-    return Data(a, b, c, Units(), f"{digest.hexdigest()[:16]}-{PREPARATION}")
+    kept = picked(bank.train, train)
+    a, b, c = _tables(kept, held_out, splits[bank.test])
+    fingerprint = f"{digest.hexdigest()[:16]}-{PREPARATION}"
+    return Data(a, b, c, Units(), fingerprint, told=lambda row: " ".join(kept[row][0]))
 
 
 def _tables(*parts: Rows) -> list[Table]:

@@ -140,6 +140,10 @@ class Pairs:
         """Scores `[N]`, float32."""
         return torch.tensor(self.scores, dtype=torch.float32)
 
+    def told(self, row: int) -> str:
+        """Both sentences of a row."""
+        return f"{self.first[row]} | {self.second[row]}"
+
 
 def _fixture_text(part: str) -> str:
     """A small made-up file in the official layout, the same every time: some scores frequent, some rare."""
@@ -284,7 +288,8 @@ def load_words(split: PairSplit, vectors: WordVectors, root: Path | None) -> Dat
         return Sentences(_paired(x), pairs[part].y, torch.from_numpy(table))
 
     known = hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()[:8]
-    return Data(rows_of("train"), rows_of("dev"), rows_of("test"), UNITS, f"{digest}-{known}-{PREPARATION}")
+    fingerprint = f"{digest}-{known}-{PREPARATION}"
+    return Data(rows_of("train"), rows_of("dev"), rows_of("test"), UNITS, fingerprint, told=pairs["train"].told)
 
 
 def load_vectors(split: PairSplit, root: Path | None) -> Data:
@@ -294,7 +299,7 @@ def load_vectors(split: PairSplit, root: Path | None) -> Data:
     sizes = [2 * len(rows.scores) for rows in pairs.values()]
     made = torch.split(torch.from_numpy(minilm.embed(every)), sizes)
     train, dev, test = (Table(_paired(x), rows.y) for x, rows in zip(made, pairs.values(), strict=True))
-    return Data(train, dev, test, UNITS, f"{digest}-minilm-{PREPARATION}")
+    return Data(train, dev, test, UNITS, f"{digest}-minilm-{PREPARATION}", told=pairs["train"].told)
 
 
 def _bilstm(hidden: int, data: Data) -> tuple[nn.Module, int]:

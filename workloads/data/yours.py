@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -44,13 +44,14 @@ Part: TypeAlias = Callable[[Ints], Split]
 class _Raw:
     """A file as read: labels, what tells the splits, and `inputs(train)`, fitted on those rows.
 
-    `inputs` gives the split of any rows, and a checksum of what is read besides the file.
+    `inputs` gives the split of any rows, and a checksum of what is read besides the file; `names` are those of rows.
     """
 
     y: Floats
     split: Cells | None
     group: Cells | None
     inputs: Callable[[Ints], tuple[Part, str]]
+    names: Sequence[str] = ()
 
 
 def _columns(own: OwnTable | OwnImages, path: Path, texts: tuple[str, ...] = ()) -> dict[str, Cells]:
@@ -156,7 +157,7 @@ def _images(own: OwnImages, path: Path) -> _Raw:
         law = f"{own.column} must name an image below the folder"
         raise DataError(*(f"{path}: row {row + 1}: {law}: got {names[row]!r}" for row in wrong[:SHOWN]))
     folder = path.parent if own.folder is None else Path(own.folder)
-    return _Raw(y, *_told(own, columns), lambda train: _decoded(own, folder, path, names, y))
+    return _Raw(y, *_told(own, columns), lambda train: _decoded(own, folder, path, names, y), names)
 
 
 def _leaves(name: str) -> bool:
@@ -313,6 +314,7 @@ def load(own: Own, root: Path | None) -> Data:
         part(test),
         Units(float(np.median(raw.y[train])), float(raw.y[train].std()) or 1.0),
         f"{digest.hexdigest()[:16]}-{PREPARATION}",
+        told=(lambda row: raw.names[train[row]]) if raw.names else None,
     )
     if weights is not None:
         _encoder(own, data)  # weights that do not fit are told before any training

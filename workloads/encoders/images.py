@@ -100,6 +100,13 @@ def load_weights(body: nn.Module, path: Path) -> None:
         raise ValueError(f"{path} must hold weights of transformers' ResNet of this size: {reason}") from err
 
 
+def save_weights(body: nn.Module, path: Path) -> None:
+    """Write weights as `load_weights` reads them, as safetensors."""
+    from safetensors.torch import save_file
+
+    save_file(body.state_dict(), path)
+
+
 def resnet18(weights: Path | None = None) -> tuple[nn.Module, int]:
     """ResNet-18: 2-2-2-2 basic blocks, 11.2 M parameters, 512 features; from scratch, or with weights of a file."""
     encoder = ResNet((2, 2, 2, 2), (64, 128, 256, 512), 64, "basic", weights)
