@@ -5,7 +5,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from workloads.workload import Workload
 
 
 def _say(text: str) -> None:
@@ -14,6 +17,17 @@ def _say(text: str) -> None:
 
 def _progress(text: str) -> None:
     sys.stderr.write(f"{text}\n")
+
+
+def _asked(args: argparse.Namespace) -> "tuple[Workload, Path | None]":
+    """The workload of the arguments and the data root on this machine."""
+    from orchestrator.data import declared, named
+    from orchestrator.datasets import local_root, needed
+
+    if args.study:
+        return declared(args.name, args.study, args.root)
+    workload = named(args.name)
+    return workload, local_root(args.root, needed(workload))
 
 
 def data_list(args: argparse.Namespace) -> bool:
@@ -30,13 +44,12 @@ def data_check(args: argparse.Namespace) -> bool:
     """Counts per split and region beside the expected ones, problems, rows that are both in train and in test."""
     from rich.console import Console
 
-    from orchestrator.data import check, named
-    from orchestrator.datasets import local_root, needed
+    from orchestrator.data import check
     from orchestrator.progress import preparing
 
     with preparing(Console(stderr=True)):
-        workload = named(args.name)
-        found = check(workload, local_root(args.root, needed(workload)))
+        workload, root = _asked(args)
+        found = check(workload, root)
     for problem in found.problems:
         _say(problem)
     if not found.problems:
@@ -69,15 +82,13 @@ def data_preview(args: argparse.Namespace) -> bool:
     """Labels by shot region and pictures as a PNG, and some rows."""
     from rich.console import Console
 
-    from orchestrator.data import named
-    from orchestrator.datasets import local_root, needed
     from orchestrator.preview import preview
     from orchestrator.progress import preparing
 
     target = Path(args.out or f"{args.name}.png")
     with preparing(Console(stderr=True)):
-        workload = named(args.name)
-        found = preview(workload, local_root(args.root, needed(workload)), target)
+        workload, root = _asked(args)
+        found = preview(workload, root, target)
     _say("\n".join([*map(str, found), f"Written: {target}"]))
     return True
 
@@ -113,5 +124,7 @@ def add_actions(command: argparse.ArgumentParser) -> None:
             action.add_argument("dir", type=Path, metavar="DIR", help="the data root to make")
             continue
         action.add_argument("--root", default=root, metavar="DIR", help="the data root (TAILSWEEP_DATA)")
+        if name in {"check", "preview"}:
+            action.add_argument("--study", metavar="FILE", help="a study that declares the data set NAME")
         if name == "preview":
             action.add_argument("--out", metavar="FILE", help="the PNG to write (default: NAME.png)")

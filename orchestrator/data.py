@@ -12,9 +12,12 @@ from typing import Final
 import torch
 
 from orchestrator.archives import unpack
-from orchestrator.datasets import at_hand, needed
+from orchestrator.cells import places
+from orchestrator.datasets import at_hand, local_root, needed
 from orchestrator.errors import BadInput
+from orchestrator.spec import Study
 from workloads import WORKLOADS
+from workloads.data import yours
 from workloads.hparams import UnknownName
 from workloads.labels import REGIONS
 from workloads.workload import DataError, Download, Split, Workload, rows_in
@@ -28,6 +31,22 @@ def named(name: str) -> Workload:
     if name not in WORKLOADS:
         raise BadInput(str(UnknownName("workload", name, WORKLOADS)))
     return WORKLOADS[name]
+
+
+def declared(name: str, file: str, root: str | None) -> tuple[Workload, Path | None]:
+    """A data set that a study declares, and the data root on this machine: `root`, else the study's.
+
+    Raises BadInput.
+    """
+    study = Study.load(file)
+    own = {each.name: each for each in study.own}
+    if name not in own:
+        raise BadInput(str(UnknownName("data set", name, own, f"those that study {study.study} declares")))
+    try:
+        folder = local_root(root or study.data, places(own[name].model_dump()))
+        return yours.build(yours.located(own[name], folder), folder), folder
+    except DataError as err:
+        raise BadInput(f"workload {name}: {err}") from None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import tarfile
 import threading
 import zipfile
@@ -217,6 +218,30 @@ def test_the_commands_list_check_and_draw(tmp_path: Path, capsys: pytest.Capture
     assert main(["data", "preview", "nhanes-sbp", "--out", str(png)]) == 0
     assert png.read_bytes().startswith(b"\x89PNG")
     assert "few     row" in capsys.readouterr().out
+
+
+def test_a_data_set_of_a_study_is_checked_and_drawn_before_it_is_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["x,k,patient", *(f"{number},{3 + number % 40 / 10},p{number // 2}" for number in range(400))]
+    (tmp_path / "ecg.csv").write_text("\n".join(rows), "utf-8")
+    own = "{name: potassium, type: table, file: ecg.csv, target: k, bin_width: 0.5, group: patient, unit: mmol/L}"
+    study = tmp_path / "study.yaml"
+    study.write_text(f"study: mine\nworkloads: [{own}]\nrecipes: {{also: [l1]}}\n", "utf-8")
+    asked = ["--study", str(study), "--root", str(tmp_path)]
+    assert main(["data", "check", "potassium", *asked]) == 0
+    said = capsys.readouterr().out
+    assert "potassium, fingerprint " in said
+    assert sum(map(int, re.findall(r"^  (?:train|val|test) +(\d+)$", said, re.MULTILINE))) == 400
+    png = tmp_path / "p.png"
+    assert main(["data", "preview", "potassium", *asked, "--out", str(png)]) == 0
+    assert png.is_file()
+    assert " mmol/L ← [" in capsys.readouterr().out
+    assert main(["data", "check", "sodium", *asked]) == 2
+    assert "study mine" in capsys.readouterr().err
+    (tmp_path / "ecg.csv").unlink()
+    assert main(["data", "check", "potassium", *asked]) == 2
+    assert "ecg.csv is missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
