@@ -62,6 +62,7 @@ track: $(DONE) ## bring MLflow up to date with the ledger
 	@$(BIN)/tailsweep track "$(STUDY)" $(WHERE)
 
 ui: $(DONE) ## serve the MLflow UI on 127.0.0.1
+	@echo 'Runs are under "Model training": http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning'
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(abspath $(STORAGE))/mlflow.db" --host 127.0.0.1 --port $(PORT)
 
 test: $(DEV) ## run the tests, without those marked slow
