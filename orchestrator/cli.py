@@ -78,8 +78,17 @@ def sweep(args: argparse.Namespace) -> int:
     cluster = cluster_of(args, "ray" if args.address else "local")
     shard = None if args.shard is None else parse(os.path.expandvars(args.shard))
     study = study_of(args, cluster)
-    if cluster.target != HERE:
+    if cluster.target != HERE or args.dry_run or (shard is None and (args.shards or cluster.shards) > 1):
+        if shard is not None or args.failed_ok:
+            raise BadInput(
+                f"--shard and --failed-ok are for a driver on this machine, and a study is sent to {cluster.name} as a "
+                "whole: leave them out, or leave out --cluster, --shards and --dry-run"
+            )
         return cli_submit.send(study, cluster, argparse.Namespace(**vars(args), follow=True))
+    if shard is not None and args.shards:
+        raise BadInput(f"--shard I/N says how many there are: got --shards {args.shards} as well; leave one out")
+    if args.steal and shard is None:
+        raise BadInput("--steal is for one of several drivers: it goes with --shard I/N, or with --shards N")
     try:
         cluster.check()
     except ValueError as err:
@@ -184,7 +193,6 @@ ACTIONS: Final = {"data": add_actions, "ledger": add_ledger_actions}
 
 def _running(command: argparse.ArgumentParser) -> None:
     command.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster, or auto")
-    command.add_argument("--retry-failed", action="store_true", help="train failed trials again")
     command.add_argument(
         "--failed-ok", action="store_true", help="exit with 0 when trials failed: the report says which"
     )
@@ -193,6 +201,7 @@ def _running(command: argparse.ArgumentParser) -> None:
 
 def _sharing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--replace", action="store_true", help="give a study's name to another definition")
+    command.add_argument("--retry-failed", action="store_true", help="train failed trials again")
     command.add_argument("--steal", action="store_true", help="then take cells of other shards that nobody works on")
     command.add_argument("--shards", type=int, metavar="N", help="number of drivers that share the cells")
     command.add_argument("--dry-run", action="store_true", help="print exactly what would be sent, and send nothing")

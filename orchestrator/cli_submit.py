@@ -25,7 +25,7 @@ def submit(args: argparse.Namespace) -> int:
 
 
 def send(study: "Study", profile: "Profile", args: argparse.Namespace) -> int:
-    """Submit a study as the arguments say: `shards`, `steal`, `dry_run`, `replace`, `follow`."""
+    """Submit a study as the arguments say: `shards`, `steal`, `retry_failed`, `dry_run`, `replace`, `follow`."""
     from orchestrator.api import claim_name
     from orchestrator.cells import sketch
     from orchestrator.heartbeat import forget
@@ -36,7 +36,7 @@ def send(study: "Study", profile: "Profile", args: argparse.Namespace) -> int:
     own = {"shards": args.shards, "steal": args.steal or None}
     profile = profile.model_copy(update={key: value for key, value in own.items() if value is not None})
     store = open_store(study.storage, check=not args.dry_run)
-    made = Submission(study, profile, store.uri, len(sketch(study)))
+    made = Submission(study, profile, store.uri, len(sketch(study)), retry_failed=args.retry_failed)
     preview = target(made, {}).preview()  # what cannot be sent is refused before anything is written
     if args.dry_run:
         say(preview)

@@ -29,13 +29,17 @@ NAME_CHARS: Final = 24
 
 @dataclass(frozen=True)
 class Submission:
-    """What is sent. `storage` is the store's address as every machine of the cluster knows it."""
+    """What is sent. `storage` is the store's address as every machine of the cluster knows it.
+
+    With `retry_failed` its drivers train failed trials again, in every turn that they get.
+    """
 
     study: Study
     profile: Profile
     storage: str
     cells: int
     attempt: int = 1
+    retry_failed: bool = False
 
     @property
     def shards(self) -> int:
@@ -50,6 +54,7 @@ class Submission:
             "profile": self.profile.model_dump(mode="json"),
             "storage": self.storage,
             "shards": self.shards,
+            **({"retry_failed": True} if self.retry_failed else {}),
         }
         digest = hashlib.blake2b(canonical(sent).encode(), digest_size=4).hexdigest()
         short = re.sub(r"[^a-z0-9]+", "-", self.study.study)[:NAME_CHARS].strip("-")
@@ -57,8 +62,9 @@ class Submission:
 
     def driver(self, shard: int | str) -> list[str]:
         """The command that trains a shard; `shard` is a number, or a variable like `$SLURM_ARRAY_TASK_ID`."""
-        steal = ["--steal"] if self.profile.steal else []
-        return ["tailsweep", "sweep", *self._stored, "--shard", f"{shard}/{self.shards}", *steal]
+        chosen = {"--steal": self.profile.steal, "--retry-failed": self.retry_failed}
+        flags = [flag for flag, given in chosen.items() if given]
+        return ["tailsweep", "sweep", *self._stored, "--shard", f"{shard}/{self.shards}", *flags]
 
     @property
     def reporter(self) -> list[str]:
@@ -180,11 +186,13 @@ class Ticket(BaseModel):
     cells: int
     attempt: int
     sent: dict[str, Any]
+    retry_failed: bool = False
 
     @property
     def submission(self) -> Submission:
         """The submission that was sent."""
-        return Submission(Study.of(self.study), self.profile, self.storage, self.cells, self.attempt)
+        study = Study.of(self.study)
+        return Submission(study, self.profile, self.storage, self.cells, self.attempt, self.retry_failed)
 
 
 def find(store: Store, study: str, profile: str) -> Ticket | None:
@@ -213,7 +221,7 @@ def submit(submission: Submission, store: Store, first: Callable[[], object] = l
             if before.submission.name != submission.name:
                 raise BadInput(
                     f"study {submission.study.study} is under way on {submission.profile.name} as "
-                    f"{before.submission.name}, with another definition, profile or number of shards; wait, or "
+                    f"{before.submission.name}, with another definition, profile, --shards or --retry-failed; wait, or "
                     f"tailsweep cancel {submission.study.study} --cluster {submission.profile.name}"
                 )
             return submission, False
@@ -227,6 +235,7 @@ def submit(submission: Submission, store: Store, first: Callable[[], object] = l
         cells=submission.cells,
         attempt=submission.attempt,
         sent=chosen.submit(),
+        retry_failed=submission.retry_failed,
     )
     store.put(_key(submission.study.study, submission.profile.name), ticket.model_dump_json(indent=1).encode())
     return submission, True

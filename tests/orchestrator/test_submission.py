@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from builders import study
 from clusters import Profile
 from orchestrator import Ledger
 from orchestrator.store import LocalStore
-from orchestrator.submission import Submission, find, target
+from orchestrator.submission import Submission, Ticket, find, target
 from running import STUDY, command, results, tailsweep, write
 
 
@@ -24,8 +25,8 @@ def made(**changes: object) -> Submission:
 
 def test_a_submission_is_known_by_what_is_sent_and_its_name_suits_every_cluster() -> None:
     assert made().name == made().name
-    others = [made(steal=True), made(shards=1), made(environment={"A": "b"})]
-    assert len({made().name, *(other.name for other in others)}) == 4
+    others = [made(steal=True), made(shards=1), made(environment={"A": "b"}), replace(made(), retry_failed=True)]
+    assert len({made().name, *(other.name for other in others)}) == 5
     long = Submission(study(study="a.very_long-name" * 5), made().profile, "/results", 2, attempt=12)
     assert re.fullmatch(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])", long.name)
 
@@ -39,6 +40,41 @@ def test_a_dry_run_says_what_would_be_sent_and_writes_nothing(tmp_path: Path) ->
     said = tailsweep("submit", write(tmp_path), "--storage", storage, "--shards", "2", "--dry-run")
     assert "--shard 0/2" in said
     assert "--shard 1/2" in said
+    assert not storage.exists()
+
+
+def test_drivers_train_failed_trials_again_where_that_is_asked_for() -> None:
+    assert "--retry-failed" not in made().driver(0)
+    asked = replace(made(), retry_failed=True)
+    assert asked.driver(0)[-1] == "--retry-failed"
+    kept = Ticket(
+        study=asked.study.model_dump(mode="json"),
+        **{name: getattr(asked, name) for name in ("profile", "storage", "cells", "attempt", "retry_failed")},
+        sent={},
+    )
+    assert kept.submission.name == asked.name, "it is found again"
+
+
+@pytest.mark.parametrize("args", [["--shards", "2"], ["--dry-run"], ["--cluster-set", "shards=2"]])
+def test_a_sweep_by_several_drivers_is_sent(args: list[str], tmp_path: Path) -> None:
+    dry = [] if "--dry-run" in args else ["--dry-run"]
+    said = tailsweep("sweep", write(tmp_path), "--storage", tmp_path / "results", *args, *dry)
+    assert "--shard 0/" in said
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--steal"], "--steal is for one of several drivers: it goes with --shard I/N, or with --shards N"),
+        (["--shard", "0/2", "--shards", "2"], "--shard I/N says how many there are"),
+        (["--failed-ok", "--shards", "2"], "--shard and --failed-ok are for a driver on this machine"),
+        (["--shard", "0/2", "--cluster", "slurm"], "a study is sent to slurm as a whole"),
+    ],
+)
+def test_options_of_a_sweep_that_would_do_nothing_are_refused(args: list[str], message: str, tmp_path: Path) -> None:
+    storage = tmp_path / "results"
+    assert message in tailsweep("sweep", write(tmp_path), "--storage", storage, *args, code=2)
     assert not storage.exists()
 
 
@@ -79,7 +115,7 @@ def test_a_submission_runs_once_is_stopped_with_checkpoints_and_goes_on_to_the_s
     assert "under way already" in tailsweep("submit", *args, COLUMNS="40"), "a narrow terminal hides nothing"
     (stopped / "tiny" / "table.md").write_text("what an attempt before had made")
     follower = subprocess.Popen(command("submit", *args, "--follow"), stdout=subprocess.PIPE, text=True)
-    assert "with another definition, profile or number" in tailsweep("submit", *args[:-2], "1", code=2)
+    assert "with another definition, profile, --shards or" in tailsweep("submit", *args[:-2], "1", code=2)
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and not list((stopped / "ledger").glob("tune/*.parquet")):
         time.sleep(0.05)
