@@ -74,6 +74,7 @@ class Planner:
     ) -> None:
         self.study = study
         self.plans = [CellPlan(cell) for cell in cells]
+        self._by_name = {plan.cell.name: plan for plan in self.plans}
         self._find = find
         self._retry = retry_failed
         self._share = share or Whole()
@@ -153,7 +154,7 @@ class Planner:
         self._plan(trial).running[trial.phase, trial.number] = epochs
 
     def _plan(self, trial: Trial) -> CellPlan:
-        return next(plan for plan in self.plans if plan.cell == trial.cell)
+        return self._by_name[trial.cell.name]
 
     def _waiting(self, plan: CellPlan) -> Iterator[Trial]:
         for phase, trials in plan.trials.items():
