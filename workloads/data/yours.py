@@ -5,18 +5,23 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 import torch
 from torch import nn
 
 from workloads.cache import CachedSplit, Source, decoded
+from workloads.data.columns import (
+    SHOWN,
+    SPLITS,
+    Cells,
+    names_below,
+    read_columns,
+    split_and_group,
+    written_split,
+)
 from workloads.data.declared import Own, OwnArrays, OwnImages, OwnTable
 from workloads.data.features import standardise
 from workloads.data.images import resized, squared
@@ -26,16 +31,12 @@ from workloads.encoders.images import augmented
 from workloads.labels import Floats, Ints, LabelGrid, Shots
 from workloads.workload import Data, DataError, Origin, Split, Table, Units, Workload
 
-SPLITS: Final = ("train", "val", "test")
 WORDS: Final = 50
 """Most distinct words of a text column; one with more is an identifier or free text, and says so."""
-SHOWN: Final = 20
-"""Wrong rows that are told; a thousand more would say the same."""
 CROPPED: Final = 14
 """Images are moved by up to this part of their size: 16 of 224 pixels, as published for faces."""
 PREPARATION: Final = 1
 
-Cells: TypeAlias = npt.NDArray[Any]
 Part: TypeAlias = Callable[[Ints], Split]
 """The split of some rows."""
 
@@ -54,36 +55,11 @@ class _Raw:
     names: Sequence[str] = ()
 
 
-def _columns(own: OwnTable | OwnImages, path: Path, texts: tuple[str, ...] = ()) -> dict[str, Cells]:
-    """Columns of a table; those of `texts` are text whatever they look like."""
-    converted = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in texts})
-    tabs = pyarrow.csv.ParseOptions(delimiter="\t")
-    readers: dict[str, Callable[[Path], pa.Table]] = {
-        ".csv": lambda p: pyarrow.csv.read_csv(p, convert_options=converted),
-        ".tsv": lambda p: pyarrow.csv.read_csv(p, parse_options=tabs, convert_options=converted),
-        ".parquet": pyarrow.parquet.read_table,
-    }
-    if path.suffix not in readers:
-        raise DataError(f"{path}: a table is a file of {', '.join(readers)}")
-    try:
-        table = readers[path.suffix](path)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as err:
-        raise DataError(f"{path}: {err}") from None
-    if missing := [name for name in own.columns if name not in table.column_names]:
-        raise DataError(
-            *(f"{path}: column {name!r} is missing; the file has {', '.join(table.column_names)}" for name in missing)
-        )
-    return {
-        name: table[name].to_numpy() if not pa.types.is_boolean(table[name].type) else np.asarray(table[name], float)
-        for name in table.column_names
-    }
-
-
 def _table(own: OwnTable, path: Path) -> _Raw:
-    columns = _columns(own, path)
+    columns = read_columns(own, path)
     kept = {name: values for name, values in columns.items() if name not in own.columns}
     y = _labels(path, own.target, columns[own.target])
-    return _Raw(y, *_told(own, columns), partial(_flat, kept, y, path))
+    return _Raw(y, *split_and_group(own, columns), partial(_flat, kept, y, path))
 
 
 def _flat(columns: Mapping[str, Cells], y: Floats, path: Path, train: Ints) -> tuple[Part, str]:
@@ -126,7 +102,7 @@ def _arrays(own: OwnArrays, path: Path) -> _Raw:
         made = partial(_flat, {str(number): flat[:, number] for number in range(flat.shape[1])}, y, path)
     else:
         made = partial(_shaped, _with_channels(own, path, x), y, path)
-    return _Raw(y, *_told(own, arrays), made)
+    return _Raw(y, *split_and_group(own, arrays), made)
 
 
 def _with_channels(own: OwnArrays, path: Path, x: Cells) -> Cells:
@@ -149,20 +125,11 @@ def _shaped(x: Cells, y: Floats, path: Path, train: Ints) -> tuple[Part, str]:
 
 
 def _images(own: OwnImages, path: Path) -> _Raw:
-    columns = _columns(own, path, (own.column,))
+    columns = read_columns(own, path, (own.column,))
     y = _labels(path, own.target, columns[own.target])
-    names = ["" if name is None else str(name) for name in columns[own.column]]
-    wrong = [row for row, name in enumerate(names) if _leaves(name)]
-    if wrong:
-        law = f"{own.column} must name an image below the folder"
-        raise DataError(*(f"{path}: row {row + 1}: {law}: got {names[row]!r}" for row in wrong[:SHOWN]))
+    names = names_below(own.column, columns[own.column], path)
     folder = path.parent if own.folder is None else Path(own.folder)
-    return _Raw(y, *_told(own, columns), lambda train: _decoded(own, folder, path, names, y), names)
-
-
-def _leaves(name: str) -> bool:
-    place = PurePosixPath(name)
-    return not name or place.is_absolute() or ".." in place.parts
+    return _Raw(y, *split_and_group(own, columns), lambda train: _decoded(own, folder, path, names, y), names)
 
 
 def _decoded(own: OwnImages, folder: Path, path: Path, names: list[str], y: Floats) -> tuple[Part, str]:
@@ -188,13 +155,6 @@ TRANSFORMS: Final = {"resized": resized, "squared": squared}
 
 READERS: Final[dict[str, Callable[[Any, Path], _Raw]]] = {"table": _table, "arrays": _arrays, "images": _images}
 """Kinds of files by the `type` of the declaration."""
-
-
-def _told(own: Own, columns: Mapping[str, Cells]) -> tuple[Cells | None, Cells | None]:
-    return (
-        None if own.split is None else np.asarray(columns[own.split]).astype(str),
-        None if own.group is None else np.asarray(columns[own.group]).astype(str),
-    )
 
 
 def _labels(path: Path, target: str, values: Cells) -> Floats:
@@ -261,15 +221,7 @@ def _split(own: Own, raw: _Raw, bins: Ints, path: Path) -> list[Ints]:
         if raw.group is not None:
             return list(grouped_split(bins, raw.group, own.cap, own.name))
         return list(balanced_split(bins, own.cap, own.name))
-    wrong = np.flatnonzero(~np.isin(raw.split, SPLITS))
-    if len(wrong):
-        law = f"{own.split} must be one of {', '.join(SPLITS)}"
-        raise DataError(*(f"{path}: row {row + 1}: {law}: got {str(raw.split[row])!r}" for row in wrong[:SHOWN]))
-    if raw.group is not None:
-        both = [g for g in np.unique(raw.group) if len(np.unique(raw.split[raw.group == g])) > 1]
-        if both:
-            raise DataError(*(f"{path}: {own.group} {str(g)!r} lies in more than one split" for g in both[:SHOWN]))
-    return [np.flatnonzero(raw.split == name) for name in SPLITS]
+    return written_split(own, raw.split, raw.group, path)
 
 
 def _numeric(columns: Mapping[str, Cells], path: Path) -> dict[str, Floats]:
