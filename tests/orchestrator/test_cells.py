@@ -119,7 +119,10 @@ def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) ->
     [
         ({"name": "nhanes-sbp"}, "'nhanes-sbp' is taken by a shipped workload"),
         ({"name": "mine"}, "mine.csv is missing"),
-        ({"name": "mine", "type": "tables"}, "type of a data set must be one of table, arrays, images: got 'tables'"),
+        (
+            {"name": "mine", "type": "tables"},
+            "type of a data set must be one of table, arrays, images, maps: got 'tables'",
+        ),
         ({"name": "mine", "size": 64}, "workload mine: unknown key 'size' in data of type table"),
         (
             {"name": "mine", "encoder": "resnet18"},

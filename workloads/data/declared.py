@@ -120,21 +120,18 @@ class OwnArrays(Own):
         return [self.inputs, *super().columns]
 
 
-class OwnImages(Own):
+class OwnPictures(Own):
     """A CSV, TSV or Parquet file with a `column` of image files, which lie below `folder` (default: beside the file).
 
-    Images are brought to `size` × `size` pixels, whole (`resized`) or their middle square (`squared`); `augment` lists
-    what is done to training images. `weights` is a local file, or a name on the hub, for an encoder that reads one.
+    Images are brought to `size` × `size` pixels. `weights` is a local file, or a name on the hub, for an encoder that
+    reads one.
     """
 
     places: ClassVar[tuple[str, ...]] = ("file", "folder", "weights")
 
-    type: Literal["images"]
     folder: Text | None = None
     column: Text = "file"
     size: Annotated[int, Field(strict=True, ge=4, le=1024)] = 64
-    transform: Literal["resized", "squared"] = "resized"
-    augment: Annotated[tuple[str, ...], AfterValidator(_augmentations)] = ()
     weights: Text | None = None
 
     @property
@@ -143,10 +140,60 @@ class OwnImages(Own):
         return [self.column, *super().columns]
 
     @model_validator(mode="after")
-    def _images_fit(self) -> "OwnImages":
+    def _weights_fit(self) -> "OwnPictures":
         if self.weights is not None and not self.named.weights:
-            readers = ", ".join(name for name, encoder in ENCODERS[self.type].items() if encoder.weights)
-            raise ValueError(f"weights are read by {readers}: got them with {self.encoder or 'the default, cnn'}")
+            known = ENCODERS[self.type]
+            readers = ", ".join(name for name, encoder in known.items() if encoder.weights)
+            chosen = self.encoder or f"the default, {next(iter(known))}"
+            raise ValueError(f"weights are read by {readers}: got them with {chosen}")
+        return self
+
+
+class OwnImages(OwnPictures):
+    """Images with a label each, whole (`resized`) or their middle square (`squared`).
+
+    `augment` lists what is done to training images.
+    """
+
+    type: Literal["images"]
+    transform: Literal["resized", "squared"] = "resized"
+    augment: Annotated[tuple[str, ...], AfterValidator(_augmentations)] = ()
+
+
+class OwnMaps(OwnPictures):
+    """Images whose every pixel has a label: `target` names the column of their maps, images of one channel or NPY.
+
+    A label is `scale` times a value; a value that is `blank`, or no number, is no label. Maps are brought to `map_size`
+    × `map_size` pixels (default: those of the images). Labels lie from `low` to `high`. The shot rule is by shares of
+    the training pixels, `many_share` and `few_share`; at most `cap` pixels of a bin are scored. Without a `split`, a
+    tenth of the rows, or of the groups, is validation, and another one test. `augment` changes images with their maps.
+    """
+
+    type: Literal["maps"]
+    low: float
+    high: float
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    blank: float | None = 0.0
+    map_size: Annotated[int, Field(strict=True, ge=4, le=1024)] | None = None
+    many_share: Annotated[float, Field(gt=0, lt=1)] = 0.03
+    few_share: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    cap: Count = 4096
+    augment: tuple[Literal["flip", "light"], ...] = ()
+
+    @property
+    def map_side(self) -> int:
+        """Pixels of a map, down and across."""
+        return self.map_size or self.size
+
+    @model_validator(mode="after")
+    def _maps_fit(self) -> "OwnMaps":
+        if self.low >= self.high:
+            raise ValueError(f"low < high must hold: got {self.low:g} and {self.high:g}")
+        if self.few_share > self.many_share:
+            raise ValueError(f"few_share <= many_share must hold: got {self.few_share:g} and {self.many_share:g}")
+        fields = type(self).model_fields
+        if rows := [name for name in ("many", "few") if getattr(self, name) != fields[name].default]:
+            raise ValueError(f"{' and '.join(rows)} count rows: pixels have many_share and few_share")
         return self
 
 
@@ -154,6 +201,7 @@ KINDS: Final[dict[str, type[Own]]] = {
     "table": OwnTable,
     "arrays": OwnArrays,
     "images": OwnImages,
+    "maps": OwnMaps,
 }
 """Declarations by their `type`."""
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from workloads.cache import CachedSplit, Source, decoded
+from workloads.data import your_maps
 from workloads.data.columns import (
     SHOWN,
     SPLITS,
@@ -22,7 +23,7 @@ from workloads.data.columns import (
     split_and_group,
     written_split,
 )
-from workloads.data.declared import Own, OwnArrays, OwnImages, OwnTable
+from workloads.data.declared import Own, OwnArrays, OwnImages, OwnMaps, OwnTable
 from workloads.data.features import standardise
 from workloads.data.images import resized, squared
 from workloads.data.split import balanced_split, grouped_split
@@ -294,6 +295,8 @@ def _augment(own: Own) -> Callable[[torch.Tensor], torch.Tensor] | None:
 def build(own: Own, root: Path | None) -> Workload:
     """The workload of a declaration; raises DataError when its file cannot be read."""
     own = located(own, root)
+    if isinstance(own, OwnMaps):
+        return your_maps.build(own)
     path = Path(own.file)
     return Workload(
         name=own.name,

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -115,9 +116,17 @@ def mirror(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(turned.view(-1, 1, 1, 1), x.flip(3), x), torch.where(turned.view(-1, 1, 1), y.flip(2), y)
 
 
-def mirror_and_light(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """`mirror`, then every image 0 … 255 brighter or darker, and with more or less contrast, by up to two fifths."""
-    x, y = mirror(x, y)
+def light(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Every image 0 … 255 brighter or darker, and with more or less contrast, by up to two fifths."""
     bright, contrast = 0.6 + 0.8 * torch.rand(2, len(x), 1, 1, 1, device=x.device)
     x = x.float() * bright
     return torch.lerp(x.mean((1, 2, 3), keepdim=True), x, contrast).clamp(0.0, 255.0), y
+
+
+def mirror_and_light(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """`mirror`, then `light`."""
+    return light(*mirror(x, y))
+
+
+AUGMENTATIONS: Final = {"flip": mirror, "light": light}
+"""What may be done to training images and their maps, in this order."""

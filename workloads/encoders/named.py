@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 from torch import nn
 
+from workloads.encoders.dense import resnet50_maps, small_maps
 from workloads.encoders.images import Scale, resnet18, resnet50
 from workloads.encoders.signals import SignalLSTM, SignalResNet
 from workloads.encoders.small import conv_net, resnet32
@@ -63,6 +64,11 @@ def _resnet32(shape: Sequence[int], hidden: Sequence[int], weights: Path | None)
     return nn.Sequential(Scale(), encoder), dim
 
 
+def _small(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    encoder, dim = small_maps(shape[0], 16)
+    return nn.Sequential(Scale(), encoder), dim
+
+
 ENCODERS: Final[dict[str, dict[str, Named]]] = {
     "table": {"mlp": Named(_mlp, (128, 64))},
     "arrays": {
@@ -76,6 +82,10 @@ ENCODERS: Final[dict[str, dict[str, Named]]] = {
         "resnet32": Named(_resnet32, axes=3),
         "resnet18": Named(lambda shape, hidden, weights: resnet18(weights), axes=3, weights=True),
         "resnet50": Named(lambda shape, hidden, weights: resnet50(weights), axes=3, weights=True),
+    },
+    "maps": {
+        "small": Named(_small, axes=3),
+        "resnet50": Named(lambda shape, hidden, weights: resnet50_maps(weights), axes=3, weights=True),
     },
 }
 """By the `type` of a declaration and the encoder's name; the first of a kind is what it has if none is named."""
