@@ -51,7 +51,7 @@ def send(study: "Study", profile: "Profile", args: argparse.Namespace) -> int:
 
 
 def follow(study: "Study", store: "Store", profile: str) -> int:
-    """Say how a submission goes until it has ended, then print its tables."""
+    """Say how a submission goes until it has ended, then print its tables; the exit code is that of a sweep."""
     ticket, chosen = _sent(study, store, profile)
     said: set[str] = set()
     while True:
@@ -70,7 +70,7 @@ def follow(study: "Study", store: "Store", profile: str) -> int:
         return SOME_FAILED
     say(table.decode())
     say(f"{store.uri}: {study.study}/report.html")
-    return COMPLETE
+    return SOME_FAILED if any(beat.failed for beat in _beats(store, study)) else COMPLETE
 
 
 def status(args: argparse.Namespace) -> int:

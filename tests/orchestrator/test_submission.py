@@ -1,12 +1,14 @@
 """Submitting to this machine, with real drivers; the other targets have files of their own."""
 
+import json
+import platform
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ import pytest
 from builders import study
 from clusters import Profile
 from orchestrator import Ledger
+from orchestrator.cli_submit import follow
+from orchestrator.heartbeat import Beat
+from orchestrator.records import now
 from orchestrator.store import LocalStore
 from orchestrator.submission import Submission, Ticket, find, target
 from running import STUDY, command, results, tailsweep, write
@@ -53,6 +58,29 @@ def test_drivers_train_failed_trials_again_where_that_is_asked_for() -> None:
         sent={},
     )
     assert kept.submission.name == asked.name, "it is found again"
+
+
+@pytest.mark.parametrize(("failed", "code"), [(0, 0), (2, 3)])
+def test_whoever_follows_a_submission_hears_of_failed_trials_as_of_a_sweep(
+    tmp_path: Path, failed: int, code: int
+) -> None:
+    store = LocalStore(tmp_path)
+    sent = replace(made(shards=1), storage=store.uri)
+    ticket = Ticket(
+        study=sent.study.model_dump(mode="json"),
+        profile=sent.profile,
+        storage=store.uri,
+        cells=2,
+        attempt=1,
+        sent={"host": platform.node()},
+    )
+    name = sent.study.study
+    store.put(f"{name}/submissions/local.json", ticket.model_dump_json().encode())
+    store.put(f"{name}/drivers/{sent.name}/report.code", b"0\n")
+    store.put(f"{name}/table.md", b"# a table")
+    beat = Beat(shard=0, shards=1, done=6, failed=failed, running=0, total=6, ended=True, host="h", at=now())
+    store.put(f"{name}/shards/00000-of-00001.json", json.dumps(asdict(beat), default=str).encode())
+    assert follow(sent.study, store, "local") == code
 
 
 @pytest.mark.parametrize("args", [["--shards", "2"], ["--dry-run"], ["--cluster-set", "shards=2"]])
