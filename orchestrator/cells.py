@@ -119,8 +119,7 @@ def declared_data(study: Study) -> dict[str, dict[str, Any]]:
 
 def places(own: Mapping[str, Any]) -> list[str]:
     """Files and folders that a declared data set names."""
-    declaration = kind_of(own).model_validate(own)
-    return [str(place) for key in declaration.places if (place := getattr(declaration, key)) is not None]
+    return list(kind_of(own).model_validate(own).local.values())
 
 
 def declare(own: Mapping[str, Any], root: Path | None) -> None:

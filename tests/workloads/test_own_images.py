@@ -12,7 +12,7 @@ from PIL import Image
 import cached
 from training import fit, scored
 from workloads.data.declared import Own, kind_of
-from workloads.data.yours import build, load
+from workloads.data.yours import build, load, located
 from workloads.encoders.images import resnet18
 from workloads.encoders.named import ENCODERS
 from workloads.workload import DataError
@@ -174,6 +174,22 @@ def test_weights_on_the_hub_are_fetched_and_count_by_their_contents(
         for text in ("hub:acme/net", path.name)
     )
     assert by_name.fingerprint == by_file.fingerprint
+    assert by_name.weights == path
+
+
+def test_a_name_on_the_hub_travels_to_the_nodes_which_have_folders_of_their_own(file: Path) -> None:
+    declared = own(file, folder="photos", encoder="resnet18", weights="hub:acme/net")
+    assert located(declared, file.parent).weights == "hub:acme/net"
+    assert set(located(declared, file.parent).local) == {"file", "folder"}
+
+
+def test_a_hub_that_has_no_such_weights_is_a_problem_of_the_data(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(text: str) -> Path:
+        raise ValueError(f"no {text}")
+
+    monkeypatch.setattr("workloads.encoders.hub.fetched", none)
+    with pytest.raises(DataError, match="no hub:acme/net"):
+        load(own(file, folder="photos", encoder="resnet18", weights="hub:acme/net"), file.parent)
 
 
 def test_workers_on_a_cold_node_decode_once_together(file: Path, cache: Path) -> None:

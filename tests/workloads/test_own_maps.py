@@ -79,6 +79,18 @@ def test_values_are_labels_in_units_and_blanks_are_none(file: Path) -> None:
         assert torch.equal(flat[part.at], part.y)
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int32", "float32"])
+def test_maps_may_be_images_of_any_number_of_bits(file: Path, kind: str) -> None:
+    values = {row: np.where(millimetres(row) == 0, 0, millimetres(row) // 100).astype(kind) for row in range(ROWS)}
+    for row, value in values.items():
+        Image.fromarray(value).save(file.parent / "files" / f"{row}.tif")
+    file.write_text(file.read_text().replace("_depth.png", ".tif"))
+    train, _, _ = parts(build(own(file, split="part", scale=0.1), None).load(None))
+    expected = values[0].astype(np.float32) / 10
+    expected[expected == 0] = np.nan
+    np.testing.assert_allclose(train.maps(torch.tensor([0]), CPU)[0].numpy(), expected, rtol=1e-6)
+
+
 def test_maps_may_be_arrays_and_are_brought_to_their_size_by_the_nearest_pixel(file: Path) -> None:
     large = np.kron(millimetres(0) / 1000.0, np.ones((3, 3)))
     large[0, 0] = np.inf

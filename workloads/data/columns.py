@@ -1,7 +1,7 @@
 """Columns of a table of one's own: read, and told which rows are held out."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -44,21 +44,6 @@ def read_columns(own: Own, path: Path, texts: tuple[str, ...] = ()) -> dict[str,
         name: table[name].to_numpy() if not pa.types.is_boolean(table[name].type) else np.asarray(table[name], float)
         for name in table.column_names
     }
-
-
-def names_below(column: str, values: Cells, path: Path) -> list[str]:
-    """Names of files below a folder, one a row; raises DataError with those that lead elsewhere."""
-    names = ["" if value is None else str(value) for value in values]
-    wrong = [row for row, name in enumerate(names) if _leaves(name)]
-    if wrong:
-        law = f"{column} must name a file below the folder"
-        raise DataError(*(f"{path}: row {row + 1}: {law}: got {names[row]!r}" for row in wrong[:SHOWN]))
-    return names
-
-
-def _leaves(name: str) -> bool:
-    place = PurePosixPath(name)
-    return not name or place.is_absolute() or ".." in place.parts
 
 
 def split_and_group(own: Own, columns: Mapping[str, Cells]) -> tuple[Cells | None, Cells | None]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from workloads.encoders import hub
 from workloads.encoders.images import AUGMENTATIONS
 from workloads.encoders.named import ENCODERS, Named
 from workloads.hparams import UnknownName
@@ -56,6 +57,12 @@ class Own(BaseModel):
         """The encoder: the one that is named, or the first of the kind."""
         known = ENCODERS[self.type]
         return known[self.encoder or next(iter(known))]
+
+    @property
+    def local(self) -> dict[str, str]:
+        """Files and folders that must be on a machine, by key; weights on the hub are neither."""
+        named = {key: getattr(self, key) for key in self.places}
+        return {key: place for key, place in named.items() if place is not None and not hub.named(place)}
 
     @property
     def columns(self) -> Sequence[str]:

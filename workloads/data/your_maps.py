@@ -11,10 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from workloads.cache import CachedSplit, Rows, Source, Transform, decoded
-from workloads.data.columns import SPLITS, Cells, names_below, read_columns, split_and_group, written_split
+from workloads.cache import CachedSplit, Source, Transform
+from workloads.data.columns import SPLITS, Cells, read_columns, split_and_group, written_split
 from workloads.data.declared import OwnMaps
 from workloads.data.images import opened, resized
+from workloads.data.own_files import decoded_files, names_below, weights_of
 from workloads.data.pixels import Reader, balanced, choose, count_pixels, proportional, spaced
 from workloads.encoders.dense import AUGMENTATIONS
 from workloads.labels import Ints, LabelGrid, Shares
@@ -89,19 +90,22 @@ def load(own: OwnMaps, root: Path | None = None) -> Data:
     side = own.map_side
     kind = f"labels-{side}-{own.scale!r}-{own.blank!r}-{own.low!r}-{own.high!r}-{PREPARATION}"
     problems: list[str] = []
-    rows = [
-        _decoded(own, names[column], transform, problems)
-        for column, transform in (
-            (own.column, resized(own.size)),
-            (own.target, Transform(kind, (side, side), partial(_labels, own=own), "float32")),
-        )
-    ]
+    found = []
+    for column, transform in (
+        (own.column, resized(own.size)),
+        (own.target, Transform(kind, (side, side), partial(_labels, own=own), "float32")),
+    ):
+        try:
+            found.append(decoded_files(own, names[column], transform))
+        except DataError as err:
+            problems += err.problems
     if problems:
         raise DataError(*problems)
-    (images, at_image), (maps, at_map) = (found for found in rows if found is not None)
+    (images, at_image), (maps, at_map) = found
     digest = hashlib.sha256(path.read_bytes() + own.identity().encode() + (images.digest + maps.digest).encode())
-    if own.weights is not None:
-        digest.update(Path(own.weights).read_bytes())
+    weights = weights_of(own)
+    if weights is not None:
+        digest.update(weights.read_bytes())
     fingerprint = f"{digest.hexdigest()[:16]}-{PREPARATION}"
 
     def part(name: str, index: Ints) -> Maps:
@@ -118,27 +122,11 @@ def load(own: OwnMaps, root: Path | None = None) -> Data:
 
     train, val, test = (part(name, index) for name, index in zip(SPLITS, parts, strict=True))
     units = Units(float(train.y.mean()), float(train.y.std()) or 1.0)
-    weights = None if own.weights is None else Path(own.weights)
     told = [names[own.column][row] for row in parts[0]]
     data = Data(train, val, test, units, fingerprint, weights, told.__getitem__)
     if weights is not None:
         _encoder(own, data)  # weights that do not fit are told before any training
     return data
-
-
-def _decoded(own: OwnMaps, names: list[str], transform: Transform, problems: list[str]) -> tuple[Rows, Tensor] | None:
-    """Rows of the cache and the place of every name among them; None with what is wrong added to the problems."""
-    path = Path(own.file)
-    folder = path.parent if own.folder is None else Path(own.folder)
-    first = {name: row for row, name in reversed(list(enumerate(names)))}
-    sources = [Source(folder / name, name, f"{path}: row {row + 1}") for name, row in sorted(first.items())]
-    try:
-        rows = decoded(sources, transform)
-    except DataError as err:
-        problems += err.problems
-        return None
-    at = {source.name: position for position, source in enumerate(sources)}
-    return rows, torch.tensor([at[name] for name in names])
 
 
 def _grid(own: OwnMaps) -> LabelGrid:

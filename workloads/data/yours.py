@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from workloads.cache import CachedSplit, Source, decoded
+from workloads.cache import CachedSplit
 from workloads.data import your_maps
 from workloads.data.columns import (
     SHOWN,
     SPLITS,
     Cells,
-    names_below,
     read_columns,
     split_and_group,
     written_split,
@@ -26,8 +25,8 @@ from workloads.data.columns import (
 from workloads.data.declared import Own, OwnArrays, OwnImages, OwnMaps, OwnTable
 from workloads.data.features import standardise
 from workloads.data.images import resized, squared
+from workloads.data.own_files import decoded_files, names_below, weights_of
 from workloads.data.split import balanced_split, grouped_split
-from workloads.encoders import hub
 from workloads.encoders.images import augmented
 from workloads.labels import Floats, Ints, LabelGrid, Shots
 from workloads.workload import Data, DataError, Origin, Split, Table, Units, Workload
@@ -129,19 +128,11 @@ def _images(own: OwnImages, path: Path) -> _Raw:
     columns = read_columns(own, path, (own.column,))
     y = _labels(path, own.target, columns[own.target])
     names = names_below(own.column, columns[own.column], path)
-    folder = path.parent if own.folder is None else Path(own.folder)
-    return _Raw(y, *split_and_group(own, columns), lambda train: _decoded(own, folder, path, names, y), names)
+    return _Raw(y, *split_and_group(own, columns), lambda train: _decoded(own, names, y), names)
 
 
-def _decoded(own: OwnImages, folder: Path, path: Path, names: list[str], y: Floats) -> tuple[Part, str]:
-    """Images of the cache; one that several rows name is decoded once. Raises DataError with all that are missing."""
-    first = {name: row for row, name in reversed(list(enumerate(names)))}
-    sources = [Source(folder / name, name, f"{path}: row {row + 1}") for name, row in sorted(first.items())]
-    if not any(source.path.is_file() for source in sources):
-        raise DataError(f"{folder}: none of the {len(sources):,} images is there, such as {sources[0].path}")
-    rows = decoded(sources, TRANSFORMS[own.transform](own.size))
-    at = {source.name: position for position, source in enumerate(sources)}
-    place = torch.tensor([at[name] for name in names])
+def _decoded(own: OwnImages, names: list[str], y: Floats) -> tuple[Part, str]:
+    rows, place = decoded_files(own, names, TRANSFORMS[own.transform](own.size))
     labels = torch.from_numpy(y.astype(np.float32))
 
     def part(index: Ints) -> CachedSplit:
@@ -175,20 +166,11 @@ def _labels(path: Path, target: str, values: Cells) -> Floats:
 def located(own: Own, root: Path | None) -> Own:
     """The declaration with absolute paths: of each as written, or below the data root; raises DataError.
 
-    Weights that are named on the hub are fetched.
+    Names of weights on the hub stay as they are: every node fetches them for itself.
     """
     found: dict[str, str] = {}
     problems: list[str] = []
-    for key in own.places:
-        written = getattr(own, key)
-        if written is None:
-            continue
-        if key == "weights" and hub.named(written):
-            try:
-                found[key] = str(hub.fetched(written))
-            except ValueError as err:
-                problems.append(str(err))
-            continue
+    for key, written in own.local.items():
         candidates = [Path(written).expanduser(), *([root / written] if root is not None else [])]
         is_there = Path.is_dir if key == "folder" else Path.is_file
         place = next((path for path in candidates if is_there(path)), None)
@@ -259,7 +241,8 @@ def load(own: Own, root: Path | None) -> Data:
     digest = hashlib.sha256(path.read_bytes())
     digest.update(own.identity().encode())
     digest.update(read.encode())
-    if (weights := _weights(own)) is not None:
+    weights = weights_of(own) if isinstance(own, OwnImages) else None
+    if weights is not None:
         digest.update(weights.read_bytes())
     data = Data(
         part(train),
@@ -267,6 +250,7 @@ def load(own: Own, root: Path | None) -> Data:
         part(test),
         Units(float(np.median(raw.y[train])), float(raw.y[train].std()) or 1.0),
         f"{digest.hexdigest()[:16]}-{PREPARATION}",
+        weights,
         told=(lambda row: raw.names[train[row]]) if raw.names else None,
     )
     if weights is not None:
@@ -274,14 +258,10 @@ def load(own: Own, root: Path | None) -> Data:
     return data
 
 
-def _weights(own: Own) -> Path | None:
-    return Path(own.weights) if isinstance(own, OwnImages) and own.weights is not None else None
-
-
 def _encoder(own: Own, data: Data) -> tuple[nn.Module, int]:
     shape = data.train.inputs(torch.zeros(1, dtype=torch.long), torch.device("cpu")).shape[1:]
     try:
-        return own.named.make(shape, own.hidden or own.named.hidden, _weights(own))
+        return own.named.make(shape, own.hidden or own.named.hidden, data.weights)
     except ValueError as err:
         raise DataError(str(err)) from None
 

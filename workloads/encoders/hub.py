@@ -3,6 +3,7 @@
 They are kept in the hub's own cache (HF_HOME), so that a node fetches them once, and later without a network.
 """
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,12 @@ def named(text: str) -> bool:
     return text.startswith(PREFIX)
 
 
+@lru_cache(maxsize=4)
 def fetched(text: str) -> Path:
-    """The local copy of the weights, safetensors only; raises ValueError where there is none and none can be had."""
+    """The local copy of the weights, safetensors only; raises ValueError where there is none and none can be had.
+
+    The hub is asked once a process: trials of one sweep start from the same weights.
+    """
     from huggingface_hub import hf_hub_download
 
     name, _, revision = text.removeprefix(PREFIX).partition("@")
