@@ -2,21 +2,14 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.cli_study import progress, say
+
 if TYPE_CHECKING:
     from workloads.workload import Workload
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
-def _progress(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 def _asked(args: argparse.Namespace) -> "tuple[Workload, Path | None]":
@@ -35,8 +28,8 @@ def data_list(args: argparse.Namespace) -> bool:
     from orchestrator.data import listing
 
     for found in listing(args.root):
-        _say(f"{found.name:20} {'at hand' if found.at_hand else '-':8} {found.title}")
-        _say(f"{'':29} {found.licence}; {found.where}")
+        say(f"{found.name:20} {'at hand' if found.at_hand else '-':8} {found.title}")
+        say(f"{'':29} {found.licence}; {found.where}")
     return True
 
 
@@ -51,15 +44,15 @@ def data_check(args: argparse.Namespace) -> bool:
         workload, root = _asked(args)
         found = check(workload, root)
     for problem in found.problems:
-        _say(problem)
+        say(problem)
     if not found.problems:
-        _say(f"{args.name}, fingerprint {found.fingerprint}")
+        say(f"{args.name}, fingerprint {found.fingerprint}")
         whose = {"published": "published", "ours": "expected of our split"}[workload.counted]
         for name, count in found.counts.items():
             expected = found.expected.get(name)
             beside = "" if expected is None else f"  {whose} {expected}{'' if expected == count else '  DIFFERS'}"
-            _say(f"  {name:14} {count:8}{beside}")
-        _say(f"  test rows whose inputs are in train too: {found.duplicates}")
+            say(f"  {name:14} {count:8}{beside}")
+        say(f"  test rows whose inputs are in train too: {found.duplicates}")
     return found.passed
 
 
@@ -73,8 +66,8 @@ def data_fetch(args: argparse.Namespace) -> bool:
         raise BadInput(
             f"data are fetched into a folder: got {args.root or 'none'}; name one with --root or TAILSWEEP_DATA"
         )
-    for path in fetch(named(args.name), Path(args.root), _progress):
-        _say(str(path))
+    for path in fetch(named(args.name), Path(args.root), progress):
+        say(str(path))
     return True
 
 
@@ -89,7 +82,7 @@ def data_preview(args: argparse.Namespace) -> bool:
     with preparing(Console(stderr=True)):
         workload, root = _asked(args)
         found = preview(workload, root, target)
-    _say("\n".join([*map(str, found), f"Written: {target}"]))
+    say("\n".join([*map(str, found), f"Written: {target}"]))
     return True
 
 
@@ -98,7 +91,7 @@ def data_make_fixture(args: argparse.Namespace) -> bool:
     from orchestrator.data import make_fixture, named
 
     make_fixture(named(args.name), args.dir)
-    _say(f"Written below {args.dir}; use it with TAILSWEEP_DATA={args.dir}")
+    say(f"Written below {args.dir}; use it with TAILSWEEP_DATA={args.dir}")
     return True
 
 

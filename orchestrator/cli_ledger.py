@@ -1,20 +1,13 @@
 """tailsweep ledger compact | copy | verify: parse, call one function each."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from orchestrator.cli_study import progress, say
+
 if TYPE_CHECKING:
     from orchestrator.ledger import Ledger
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
-def _progress(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 def _existing(storage: str) -> "Ledger":
@@ -33,7 +26,7 @@ def ledger_compact(args: argparse.Namespace) -> bool:
 
     ledger = _existing(args.storage)
     moved = sum(ledger.compact(phase) for phase in PHASES)
-    _say(f"{moved} records compacted in {ledger.store.locate('ledger/compact/')}")
+    say(f"{moved} records compacted in {ledger.store.locate('ledger/compact/')}")
     return True
 
 
@@ -43,8 +36,8 @@ def ledger_copy(args: argparse.Namespace) -> bool:
     from orchestrator.upkeep import copy
 
     source, target = _existing(args.source), Ledger(args.target)
-    written = copy(source, target, _progress)
-    _say(f"{written} objects copied to {target.store.locate('ledger/')}; tables are made by tailsweep report")
+    written = copy(source, target, progress)
+    say(f"{written} objects copied to {target.store.locate('ledger/')}; tables are made by tailsweep report")
     return True
 
 
@@ -54,10 +47,10 @@ def ledger_verify(args: argparse.Namespace) -> bool:
 
     found = verify(_existing(args.storage))
     for line in found.damage:
-        _say(f"damaged: {line}")
+        say(f"damaged: {line}")
     for line in found.notes:
-        _say(f"note: {line}")
-    _say(f"{found.records} records, {found.predictions} predictions, {len(found.damage)} damaged")
+        say(f"note: {line}")
+    say(f"{found.records} records, {found.predictions} predictions, {len(found.damage)} damaged")
     return not found.damage
 
 

@@ -19,6 +19,11 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def progress(text: str) -> None:
+    """Write a line to standard error: what goes on, beside what is asked for."""
+    sys.stderr.write(f"{text}\n")
+
+
 def add_study(command: argparse.ArgumentParser) -> None:
     """The study and what overrides it."""
     command.add_argument("study", nargs="?", default="quickstart", metavar="STUDY", help="a shipped name or a file")

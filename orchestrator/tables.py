@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from orchestrator.planner import CellPlan
 from orchestrator.records import Record
 from orchestrator.stats import Interval, Spread, paired_difference, spread
 from workloads import WORKLOADS
-from workloads.labels import REGIONS
+from workloads.labels import REGIONS, Floats
 from workloads.metrics import HIGHER_IS_BETTER
 from workloads.recipe import Recipe
 from workloads.seeds import seed_of
@@ -210,6 +211,13 @@ def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[D
     Empty where the objective alone is not part of the study.
     """
     by_recipe = {str(plan.cell.recipe): {r.number: r for r in _completed(plan)} for plan in plans}
+    images = images_of(data.test)
+
+    @cache
+    def of_base(recipe: str, number: int) -> Floats:
+        """Read once, however many recipes are compared with it."""
+        return _errors(ledger, by_recipe[recipe][number], WORKLOADS[plans[0].cell.workload].task)
+
     found: list[Difference] = []
     for plan in plans:
         base = str(Recipe(plan.cell.recipe.objective))
@@ -220,9 +228,8 @@ def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[D
         workload = WORKLOADS[plan.cell.workload]
         where = workload.regions(data, data.test)
         ours = np.stack([_errors(ledger, by_recipe[name][number], workload.task) for number in shared])
-        theirs = np.stack([_errors(ledger, by_recipe[base][number], workload.task) for number in shared])
+        theirs = np.stack([of_base(base, number) for number in shared])
         rng = np.random.default_rng(seed_of(plan.cell.name, "paired bootstrap"))
-        images = images_of(data.test)
         by_region = {"all": paired_difference(ours, theirs, rng, images)}
         for position, region in enumerate(REGIONS):
             rows = where == position
@@ -233,7 +240,7 @@ def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[D
     return found
 
 
-def _errors(ledger: Ledger, record: Record, task: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _errors(ledger: Ledger, record: Record, task: str) -> Floats:
     """Error of every test row: |ŷ − y|, or 100 where a class is missed, so that the mean is in percent."""
     table = ledger.predictions(record.trial_id)
     y, pred = (table[name].to_numpy().astype(np.float64) for name in ("y", "pred"))

@@ -10,17 +10,15 @@ import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import yaml
 
 from orchestrator.errors import ClusterFailed
-from orchestrator.submission import State, Submission, options
+from orchestrator.submission import State, Submission, Word, options
 from orchestrator.targets.aws_ray_config import AwsRayOptions, cluster, cluster_name
 from orchestrator.targets.inside import ENTRYPOINT, environment
 from orchestrator.targets.programs import answer, lines
-
-Word = Literal["waiting", "running", "ended", "failed", "stopped", "unknown"]
 
 HEAD: Final = "http://127.0.0.1:8265"
 GONE: Final = "not found!"

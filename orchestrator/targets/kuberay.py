@@ -3,16 +3,14 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import yaml
 
 from orchestrator.errors import BadInput
-from orchestrator.submission import State, Submission, options
+from orchestrator.submission import State, Submission, Word, options
 from orchestrator.targets.kuberay_manifest import KubeRayOptions, rayjob
 from orchestrator.targets.programs import answer, lines
-
-Word = Literal["waiting", "running", "ended", "failed", "stopped", "unknown"]
 
 REFUSALS: Final = (
     "ValidationError(",

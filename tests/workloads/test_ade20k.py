@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dense import Floating
 from training import fit
 from workloads import WORKLOADS
 from workloads.data import ade20k
@@ -18,13 +19,6 @@ from workloads.metrics import shot_metrics
 from workloads.workload import DataError, Maps
 
 CPU = torch.device("cpu")
-
-
-class Floating(torch.nn.Module):
-    """Bytes as numbers, in training and in evaluation."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.float() / 255.0
 
 
 WORKLOAD = replace(

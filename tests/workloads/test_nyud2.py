@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from dense import Floating, parts
 from training import fit
 from workloads import WORKLOADS
 from workloads.cache import Source
@@ -18,17 +19,10 @@ from workloads.data.nyud2 import GRID, MASK, WEIGHTS, load, load_with_weights
 from workloads.encoders.dense import ResNetMaps, small_maps
 from workloads.labels import REGIONS
 from workloads.metrics import shot_metrics
-from workloads.workload import Data, DataError, Maps
+from workloads.workload import DataError
 
 CPU = torch.device("cpu")
 SHAPE = (56, 76)
-
-
-class Floating(torch.nn.Module):
-    """Bytes as numbers in 0 … 1."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.float() / 255.0
 
 
 WORKLOAD = replace(
@@ -48,11 +42,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 def root(tmp_path: Path) -> Path:
     nyud2.fixture(tmp_path)
     return tmp_path
-
-
-def parts(data: Data) -> tuple[Maps, Maps, Maps]:
-    assert isinstance(data.train, Maps) and isinstance(data.val, Maps) and isinstance(data.test, Maps)
-    return data.train, data.val, data.test
 
 
 def test_scenes_are_held_out_whole_and_counts_are_of_all_training_pixels(root: Path) -> None:

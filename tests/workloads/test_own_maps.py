@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from dense import parts
 from training import fit
 from workloads.data.declared import Own, kind_of
 from workloads.data.yours import build
 from workloads.encoders.named import ENCODERS
 from workloads.labels import REGIONS
 from workloads.metrics import shot_metrics
-from workloads.workload import Data, DataError, Maps
+from workloads.workload import DataError
 
 pytestmark = pytest.mark.usefixtures("cache")
 CPU = torch.device("cpu")
@@ -49,11 +50,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "rooms.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-def parts(data: Data) -> tuple[Maps, Maps, Maps]:
-    assert isinstance(data.train, Maps) and isinstance(data.val, Maps) and isinstance(data.test, Maps)
-    return data.train, data.val, data.test
 
 
 def test_a_declaration_survives_its_way_to_a_worker(file: Path) -> None:
