@@ -1,7 +1,9 @@
 """What AWS Batch says of jobs, in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
+
+from orchestrator.submission import Word
 
 Job = dict[str, Any]
 
@@ -18,9 +20,7 @@ CODES: Final = {
 }
 
 
-def word(
-    work: Job, parts: Mapping[str, Job], report: Job | None
-) -> Literal["waiting", "running", "ended", "failed", "unknown"]:
+def word(work: Job, parts: Mapping[str, Job], report: Job | None) -> Word:
     """One word for a submission: its shards, then its report."""
     if work["status"] in ENDED:
         if report is None or report["status"] == "FAILED":
