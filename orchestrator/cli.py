@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestrator import cli_submit
 from orchestrator.cli_data import DATA_COMMANDS, add_actions
 from orchestrator.cli_ledger import LEDGER_COMMANDS, add_ledger_actions
-from orchestrator.cli_study import add_cluster, add_study, cluster_of, say, study_of
+from orchestrator.cli_lines import say
+from orchestrator.cli_study import add_cluster, add_study, cluster_of, study_of
 
 if TYPE_CHECKING:
     from orchestrator.api import Outcome

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.cli_study import progress, say
+from orchestrator.cli_lines import progress, say
 
 if TYPE_CHECKING:
     from workloads.workload import Workload

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.cli_study import progress, say
+from orchestrator.cli_lines import progress, say
 
 if TYPE_CHECKING:
     from orchestrator.ledger import Ledger

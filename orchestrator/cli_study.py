@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import BadInput
@@ -11,17 +10,6 @@ from orchestrator.errors import BadInput
 if TYPE_CHECKING:
     from clusters import Profile
     from orchestrator.spec import Study
-
-
-def say(text: str) -> None:
-    """Write a line to standard output at once: others may wait for it."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
-    sys.stdout.flush()
-
-
-def progress(text: str) -> None:
-    """Write a line to standard error: what goes on, beside what is asked for."""
-    sys.stderr.write(f"{text}\n")
 
 
 def add_study(command: argparse.ArgumentParser) -> None:

@@ -4,7 +4,8 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.cli_study import cluster_of, say, study_of
+from orchestrator.cli_lines import say
+from orchestrator.cli_study import cluster_of, study_of
 from orchestrator.errors import BadInput
 
 if TYPE_CHECKING:

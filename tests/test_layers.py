@@ -42,7 +42,7 @@ LAYERS = [
     {"orchestrator.plots", "orchestrator.headwatch"},
     {"orchestrator.engine", "orchestrator.targets"},
     {"orchestrator.outputs", "orchestrator.data", "orchestrator.preview"},
-    {"orchestrator.api"},
+    {"orchestrator.api", "orchestrator.cli_lines"},
     {
         "orchestrator.terminal",
         "orchestrator",
