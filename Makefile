@@ -77,7 +77,7 @@ lint: $(DEV) ## ruff and mypy
 	$(BIN)/mypy
 
 bench: $(DEV) ## measure the performance claims, as ratios in one run
-	$(BIN)/python -m orchestrator.bench $(ARGS)
+	$(BIN)/python -m bench.study $(ARGS)
 
 clean: ## remove .venv, caches and build files; results stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

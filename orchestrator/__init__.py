@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.api import report, sweep
-    from orchestrator.ledger import Ledger
-    from orchestrator.spec import Study
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.study.spec import Study
 
 __all__ = ["Ledger", "Study", "report", "sweep"]
 
@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
     """Import on first use: the command line must answer before torch is loaded."""
     from importlib import import_module
 
-    homes = {"Ledger": "ledger", "Study": "spec", "report": "api", "sweep": "api"}
+    homes = {"Ledger": "ledger.ledger", "Study": "study.spec", "report": "api", "sweep": "api"}
     if name not in homes:
         raise AttributeError(f"module 'orchestrator' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(f"orchestrator.{homes[name]}"), name)

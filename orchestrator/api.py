@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from clusters import Profile, profile
-from orchestrator.cells import difference, expand
+from clusters.profile import Profile, profile
+from orchestrator.engine.heartbeat import Heartbeat
+from orchestrator.engine.progress import Display, preparing
 from orchestrator.errors import BadInput, StorageFailed
-from orchestrator.heartbeat import Heartbeat
-from orchestrator.leases import TTL_S, Leases
-from orchestrator.ledger import Ledger
-from orchestrator.outputs import write_outputs
-from orchestrator.planner import Planner
-from orchestrator.progress import Display, preparing
-from orchestrator.shares import Shard, Share, Stealing
-from orchestrator.spec import OF_THE_NODE, PREFIX, Study
-from orchestrator.store import Store, local_folder, open_store, remote
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.outputs import write_outputs
+from orchestrator.storage.leases import TTL_S, Leases
+from orchestrator.storage.store import Store, local_folder, open_store, remote
+from orchestrator.study.cells import difference, expand
+from orchestrator.study.planner import Planner
+from orchestrator.study.sharding import Shard, Share, Stealing
+from orchestrator.study.spec import OF_THE_NODE, PREFIX, Study
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ def sweep(
     state = outcome(study, retry_failed, console=console)
     claim_name(study, state.ledger.store, replace)
     cluster.apply()
-    from orchestrator import engine  # Ray takes a second to import: bad input is answered before
+    from orchestrator.engine import tune  # Ray takes a second to import: bad input is answered before
 
     with _tracker(study, state, console):
         with Display(state.planner, console) as display:
-            engine.sweep(study, state.planner, state.ledger, cluster, display)
+            tune.sweep(study, state.planner, state.ledger, cluster, display)
         write_outputs(study, state.planner, state.ledger)
     tidy(state.ledger, console)
     return state
@@ -112,12 +112,12 @@ def sweep_shard(
     state = outcome(study, retry_failed, share, console)
     claim_name(study, store, replace)
     cluster.apply()
-    from orchestrator import engine
+    from orchestrator.engine import tune
 
     with Display(state.planner, console or Console()) as display:
         heartbeat = Heartbeat(display, state.planner, store, number, count)
         with leases.renewed() if steal else contextlib.nullcontext():
-            engine.sweep(study, state.planner, state.ledger, cluster, heartbeat)
+            tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
         heartbeat.beat(ended=True)
     return state
 

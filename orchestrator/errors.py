@@ -18,7 +18,7 @@ class ClusterFailed(Exception):
     """The cluster loses every worker that it starts: no trial's fault, so none is recorded. Exit code 3."""
 
 
-class Reclaimed(BaseException):
+class Preempted(BaseException):
     """The machine is taken away (SIGTERM): trials under way leave a checkpoint, and the same command continues.
 
     Not an error of anything that runs, so that nothing records it as one. Exit code 143.

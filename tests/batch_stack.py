@@ -1,4 +1,4 @@
-"""The stack of clusters/aws-batch, deployed on moto; jobs there succeed at once, without running."""
+"""The stack of clusters/aws_batch, deployed on moto; jobs there succeed at once, without running."""
 
 import json
 import urllib.request
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import boto3
 
-TEMPLATE = Path(__file__).parent.parent / "clusters" / "aws-batch" / "stack.yaml"
+TEMPLATE = Path(__file__).parent.parent / "clusters" / "aws_batch" / "stack.yaml"
 REGION = "us-east-1"
 
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator.cells import Cell, Trial
-from orchestrator.records import CurveRow, Record, ScoreRow, Status
-from orchestrator.spec import Study
+from orchestrator.ledger.records import CurveRow, Record, ScoreRow, Status
+from orchestrator.study.cells import Cell, Trial
+from orchestrator.study.spec import Study
 from workloads.recipe import Recipe
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,7 +26,7 @@ def study(**changes: Any) -> Study:
 
 def cell(recipe: str = "l1 + lds", **changes: Any) -> Cell:
     """A cell of `study`."""
-    from orchestrator.cells import expand
+    from orchestrator.study.cells import expand
 
     wanted = str(Recipe.parse(recipe))
     return next(c for c in expand(study(recipes={"also": [recipe]}, **changes)) if str(c.recipe) == wanted)

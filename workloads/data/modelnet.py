@@ -140,7 +140,7 @@ def load(largest: int, factor: float, root: Path | None) -> Data:
     digest = hashlib.sha256(b"".join(part.numpy().tobytes() for part in x)).hexdigest()[:16]
     parts = [Table(part, torch.from_numpy(known[index]).float()) for part, index in zip(x, at, strict=True)]
     names = [paths[row].name for row in rows[0]]
-    return Data(parts[0], parts[1], parts[2], Units(), f"{digest}-{PREPARATION}", told=names.__getitem__)
+    return Data(parts[0], parts[1], parts[2], Units(), f"{digest}-{PREPARATION}", describe=names.__getitem__)
 
 
 def fixture(root: Path) -> None:

@@ -156,7 +156,9 @@ def load(lists: Lists, size: int, root: Path | None) -> Data:
         return CachedSplit(images, torch.tensor([at[row.name] for row in listed]), y)
 
     fingerprint = f"{digest.hexdigest()[:16]}-{size}-{PREPARATION}"
-    return Data(part(train), part(val), part(rows[lists.test]), Units(), fingerprint, told=lambda row: train[row].name)
+    return Data(
+        part(train), part(val), part(rows[lists.test]), Units(), fingerprint, describe=lambda row: train[row].name
+    )
 
 
 def fixture(lists: Lists, root: Path) -> None:

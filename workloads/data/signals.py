@@ -408,7 +408,7 @@ def load(layout: Layout, origin: Origin, root: Path | None) -> Data:
     sd = float(train.y.std()) if len(train.y) > 1 else 1.0
     units = Units(float(train.y.median()), sd or 1.0)
     names = [row.record for row in rows if row.split == "train"]
-    return Data(train, val, test, units, f"{digest}-{length}-{PREPARATION}", told=names.__getitem__)
+    return Data(train, val, test, units, f"{digest}-{length}-{PREPARATION}", describe=names.__getitem__)
 
 
 def _fixture(layout: Layout, length: int, root: Path) -> None:

@@ -131,7 +131,7 @@ def load(bank: Treebank, largest: int, factor: float, root: Path | None) -> Data
     kept = picked(bank.train, train)
     a, b, c = _tables(kept, held_out, splits[bank.test])
     fingerprint = f"{digest.hexdigest()[:16]}-{PREPARATION}"
-    return Data(a, b, c, Units(), fingerprint, told=lambda row: " ".join(kept[row][0]))
+    return Data(a, b, c, Units(), fingerprint, describe=lambda row: " ".join(kept[row][0]))
 
 
 def _tables(*parts: Rows) -> list[Table]:

@@ -140,7 +140,7 @@ class Pairs:
         """Scores `[N]`, float32."""
         return torch.tensor(self.scores, dtype=torch.float32)
 
-    def told(self, row: int) -> str:
+    def describe(self, row: int) -> str:
         """Both sentences of a row."""
         return f"{self.first[row]} | {self.second[row]}"
 
@@ -289,7 +289,7 @@ def load_words(split: PairSplit, vectors: WordVectors, root: Path | None) -> Dat
 
     known = hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()[:8]
     fingerprint = f"{digest}-{known}-{PREPARATION}"
-    return Data(rows_of("train"), rows_of("dev"), rows_of("test"), UNITS, fingerprint, told=pairs["train"].told)
+    return Data(rows_of("train"), rows_of("dev"), rows_of("test"), UNITS, fingerprint, describe=pairs["train"].describe)
 
 
 def load_vectors(split: PairSplit, root: Path | None) -> Data:
@@ -299,7 +299,7 @@ def load_vectors(split: PairSplit, root: Path | None) -> Data:
     sizes = [2 * len(rows.scores) for rows in pairs.values()]
     made = torch.split(torch.from_numpy(minilm.embed(every)), sizes)
     train, dev, test = (Table(_paired(x), rows.y) for x, rows in zip(made, pairs.values(), strict=True))
-    return Data(train, dev, test, UNITS, f"{digest}-minilm-{PREPARATION}", told=pairs["train"].told)
+    return Data(train, dev, test, UNITS, f"{digest}-minilm-{PREPARATION}", describe=pairs["train"].describe)
 
 
 def _bilstm(hidden: int, data: Data) -> tuple[nn.Module, int]:

@@ -114,7 +114,7 @@ def load(root: Path | None) -> Data:
     train, val, test = map(rows_of, parts)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     units = Units(float(train.y.mean()), float(train.y.std()))
-    return Data(train, val, test, units, f"{digest}-{PREPARATION}", told=lambda row: words[parts[0][row]])
+    return Data(train, val, test, units, f"{digest}-{PREPARATION}", describe=lambda row: words[parts[0][row]])
 
 
 def _encoder(data: Data) -> tuple[nn.Module, int]:

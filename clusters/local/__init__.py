@@ -1,0 +1,1 @@
+"""This machine, with a Ray for the length of a sweep."""

@@ -1,0 +1,182 @@
+"""Where a study runs: profiles as data, and their one reader."""
+
+import contextlib
+import difflib
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+ADDRESS_TIMEOUT_S: Final = 1.0
+EXTENDS: Final = "extends"
+PROFILE: Final = "profile.yaml"
+"""In the folder of a kind of cluster."""
+
+
+class Profile(BaseModel):
+    """How a study reaches its machines.
+
+    `target` names the folder of `clusters/` whose target runs it and `options` are that target's own keys.
+    `study` sets keys of the study for this place: storage, resources, tracking; the study file's own values come
+    before it, the environment and the command line after. `shards` drivers share the cells, each with a Ray of its
+    own; with `steal` an idle one takes cells that nobody works on. `environment` goes along in plain; `secrets` map a
+    variable to a reference that the target resolves, so that no secret is written down.
+
+    For Ray: `address` is that of a running cluster (`host:port` or `auto`); without one, a Ray is started on the
+    driver's machine with the options of `ray.init` in `start`, and stopped at the end. `ship` sends this code and the
+    study's plugins to the workers, which then need the dependencies only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    target: str = "processes"
+    address: str | None = None
+    start: Mapping[str, Any] = {}
+    ship: bool = False
+    environment: Mapping[str, str] = {}
+    secrets: Mapping[str, str] = {}
+    study: Mapping[str, Any] = {}
+    shards: Annotated[int, Field(ge=1, le=10_000)] = 1
+    steal: bool = False
+    image: str | None = None
+    options: Mapping[str, Any] = {}
+
+    def apply(self) -> None:
+        """Set the environment in which Ray is to be imported.
+
+        A token that is at hand is used, as `ray start --head` does; Ray itself leaves it out at an explicit address.
+        """
+        os.environ.update(self.environment)
+        if self.address is not None and _token_at_hand():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+    def unreachable(self) -> str:
+        """What must hold for Ray to answer, and the way out."""
+        if self.address is None:
+            return "a Ray must start on this machine"
+        return (
+            f"the Ray cluster at {self.address} must answer. This machine must be a node of it (ray start "
+            f"--address={self.address} --num-cpus=0 --num-gpus=0 makes it one that trains nothing), and have its token "
+            "(RAY_AUTH_MODE=token with RAY_AUTH_TOKEN or ~/.ray/auth_token); or leave the address out to use this "
+            "machine alone"
+        )
+
+    def check(self) -> None:
+        """Raises ValueError at once when nothing listens at `host:port`, or this machine is no node of a cluster.
+
+        Ray itself would try for a minute.
+        """
+        if self.address is None or self.address == "auto":
+            return
+        host, _, port = self.address.rpartition(":")
+        if "://" in self.address or not host or not port.isdigit():
+            raise ValueError(
+                f"a Ray address is host:port or auto: got {self.address!r}; ray:// is not for Tune, use the port of "
+                "ray start (6379)"
+            )
+        try:
+            socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_S).close()
+        except OSError as err:
+            raise ValueError(
+                f"the Ray cluster at {self.address} must answer: {err}; start it (ray start --head), or leave the "
+                "address out to use this machine"
+            ) from None
+        if not _has_node():
+            raise ValueError(f"{self.unreachable()}: no Ray node runs here")
+
+
+def _has_node() -> bool:
+    """Whether a Ray node runs on this machine, as far as can be seen."""
+    if not Path("/proc").is_dir():
+        return True
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):  # processes end while they are looked at
+            if path.read_bytes() == b"raylet\n":
+                return True
+    return False
+
+
+def _token_at_hand() -> bool:
+    """Whether Ray would find a token: its two variables, or the file that `ray get-auth-token --generate` writes."""
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that come with the package."""
+    folders = resources.files("clusters").iterdir()
+    return sorted(item.name.replace("_", "-") for item in folders if (item / PROFILE).is_file())
+
+
+def profile(source: str, overrides: Iterable[str] = (), address: str | None = None) -> Profile:
+    """Read a profile: a shipped name, or a file, which may extend another one by `extends: NAME`.
+
+    `overrides` are `a.b=c`; `address` replaces the one that the profile holds. Raises ValueError that names the law,
+    the value and the way out.
+    """
+    tree = _tree(source, ())
+    for written in overrides:
+        path, equals, value = written.partition("=")
+        if not equals:
+            raise ValueError(f"a key of the profile is set by A.B=C: got {written!r}")
+        tree = _merged(tree, _nested(path.split("."), yaml.safe_load(value)))
+    if address:
+        tree["address"] = address
+    try:
+        return Profile.model_validate({"name": Path(source).stem, **tree})
+    except ValidationError as err:
+        first = err.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise ValueError(_unknown("key", where, set(Profile.model_fields) | {EXTENDS}, source)) from None
+        raise ValueError(f"profile {source}: {where}: {first['msg']}: got {first['input']!r}") from None
+
+
+def _tree(source: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    """A profile with those that it extends below it."""
+    if source in seen:
+        raise ValueError(f"a profile extends others, not itself: got {' -> '.join((*seen, source))}")
+    if Path(source).suffix in {".yaml", ".yml"}:
+        try:
+            text = Path(source).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as err:
+            raise ValueError(f"the cluster profile {source} must be a readable file: {err}") from None
+    elif source in profiles():
+        text = (resources.files("clusters") / source.replace("-", "_") / PROFILE).read_text("utf-8")
+    else:
+        raise ValueError(_unknown("cluster profile", source, profiles(), "clusters, or give a .yaml file"))
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as err:
+        raise ValueError(f"the cluster profile {source} must be YAML: {' '.join(str(err).split())}") from None
+    if not isinstance(tree, dict):
+        raise ValueError(f"the cluster profile {source} must hold a mapping: got {tree!r}")
+    below = tree.pop(EXTENDS, None)
+    return tree if below is None else _merged(_tree(str(below), (*seen, source)), tree)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are merged key by key; anything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _nested(path: list[str], value: Any) -> dict[str, Any]:
+    for part in reversed(path):
+        value = {part: value}
+    return dict(value)
+
+
+def _unknown(kind: str, name: str, known: Iterable[str], where: str) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown {kind} {name!r} in {where}; known: {', '.join(sorted(known))}{hint}"

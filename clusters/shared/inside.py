@@ -1,0 +1,44 @@
+"""What a job inside a cluster runs: commands one after the other, in a process of its own.
+
+A cluster's job takes its command through several shells, each of which would read a storage's address anew. So the
+command is this module, and the real ones come as JSON in the environment.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from orchestrator.errors import REPORTED
+
+COMMANDS: Final = "STUDY_COMMANDS"
+ENTRYPOINT: Final = "python -m clusters.shared.inside"
+
+
+def environment(commands: Sequence[Sequence[str]]) -> dict[str, str]:
+    """The variable that brings the commands along."""
+    return {COMMANDS: json.dumps([list(command) for command in commands])}
+
+
+def run(commands: Sequence[Sequence[str]]) -> int:
+    """Run commands until one leaves nothing to report; returns the first exit code that is not 0.
+
+    Ray tells all processes of a job to stop, and twice would be too often for a driver that saves: SIGTERM is not
+    passed on, and whoever it reached ends in its own time.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: None)  # unlike SIG_IGN, not what the commands begin with
+    first = 0
+    for command in commands:
+        code = subprocess.run(command, check=False).returncode
+        code = 128 - code if code < 0 else code
+        first = first or code
+        if code not in REPORTED:
+            break
+    return first
+
+
+if __name__ == "__main__":
+    sys.exit(run(json.loads(os.environ[COMMANDS])))

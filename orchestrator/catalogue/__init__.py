@@ -1,0 +1,1 @@
+"""What data sets there are: list, check, fetch, preview."""

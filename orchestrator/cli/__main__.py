@@ -1,0 +1,5 @@
+"""`python -m orchestrator.cli`, as `tailsweep`."""
+
+from orchestrator.cli.main import entry
+
+entry()

@@ -1,0 +1,289 @@
+"""The command line: parse, call one function each.
+
+Nothing heavy is imported before a command is known.
+"""
+
+import argparse
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.cli import submit as cli_submit
+from orchestrator.cli.console import say
+from orchestrator.cli.data import DATA_COMMANDS, add_actions
+from orchestrator.cli.ledger import LEDGER_COMMANDS, add_ledger_actions
+from orchestrator.cli.study import add_cluster, add_study, cluster_of, study_of
+
+if TYPE_CHECKING:
+    from orchestrator.api import Outcome
+
+COMPLETE, BAD_INPUT, SOME_FAILED, STORAGE_FAILED, INTERRUPTED, PREEMPTED = 0, 2, 3, 4, 130, 143
+HERE: Final = "processes"
+"""The target whose drivers run on this machine: `sweep` is such a driver itself."""
+CUT_OFF: Final = 141
+
+
+def _code(outcome: "Outcome") -> int:
+    return SOME_FAILED if outcome.failed else COMPLETE
+
+
+def plan(args: argparse.Namespace) -> int:
+    """Cells, trials and ranges."""
+    study = study_of(args)
+    from orchestrator.api import outcome
+    from orchestrator.report.outputs import ranges
+
+    state = outcome(study)
+    budget = state.planner.budget
+    if args.json:
+        cells = [
+            {
+                "cell": p.cell.name,
+                "workload": p.cell.workload,
+                "recipe": str(p.cell.recipe),
+                "fixed": dict(p.cell.fixed),
+                "search": [dict(zip(("name", "range", "first", "only"), axis, strict=True)) for axis in ranges(p.cell)],
+            }
+            for p in state.planner.plans
+        ]
+        say(
+            json.dumps(
+                {"study": study.study, "budget": budget, "trials": state.planner.total, "cells": cells}, indent=1
+            )
+        )
+        return COMPLETE
+    say(
+        f"{study.study}: {len(state.planner.plans)} cells × ({budget['tune']} tuning trials + {budget['evaluate']} "
+        f"seeds) = {state.planner.total} trials, selected by {study.tune.select_by}; storage {state.ledger.store.uri}"
+    )
+    shown: set[str] = set()
+    for p in state.planner.plans:
+        say(f"  {p.cell.name}: {', '.join(axis.name for axis in p.cell.axes) or 'nothing to search'}")
+    for p in state.planner.plans:
+        for name, limits, first, only in ranges(p.cell):
+            if name not in shown:
+                shown.add(name)
+                say(f"  {name:22} {limits:34} first {first}{f'  only if {only}' if only else ''}")
+    return COMPLETE
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Train what is missing, print and write the table; on another machine, submit and follow."""
+    from orchestrator.errors import BadInput
+    from orchestrator.storage.store import open_store
+    from orchestrator.study.sharding import parse
+
+    cluster = cluster_of(args, "ray" if args.address else "local")
+    shard = None if args.shard is None else parse(os.path.expandvars(args.shard))
+    study = study_of(args, cluster)
+    if cluster.target != HERE or args.dry_run or (shard is None and (args.shards or cluster.shards) > 1):
+        if shard is not None or args.failed_ok:
+            raise BadInput(
+                f"--shard and --failed-ok are for a driver on this machine, and a study is sent to {cluster.name} as a "
+                "whole: leave them out, or leave out --cluster, --shards and --dry-run"
+            )
+        return cli_submit.send(study, cluster, argparse.Namespace(**vars(args), follow=True))
+    if shard is not None and args.shards:
+        raise BadInput(f"--shard I/N says how many there are: got --shards {args.shards} as well; leave one out")
+    if args.steal and shard is None:
+        raise BadInput("--steal is for one of several drivers: it goes with --shard I/N, or with --shards N")
+    try:
+        cluster.check()
+    except ValueError as err:
+        raise BadInput(str(err)) from None
+    open_store(study.storage)
+
+    from rich.console import Console
+
+    from orchestrator import api
+
+    console = Console()
+    if shard is not None:
+        state = api.sweep_shard(study, *shard, args.steal, cluster, console, args.retry_failed, args.replace)
+        say(f"shard {shard[0]}/{shard[1]} is complete; tailsweep report {study.study} makes the tables when all are")
+        return COMPLETE if args.failed_ok else _code(state)
+    state = api.sweep(study, cluster, console, args.retry_failed, args.replace)
+    _print_tables(state, console)
+    return COMPLETE if args.failed_ok else _code(state)
+
+
+def _print_tables(outcome: "Outcome", console: Any) -> None:
+    from orchestrator.cli.terminal import show
+
+    show(outcome, console)
+
+
+def status(args: argparse.Namespace) -> int:
+    """How far a study is, and what failed; with a cluster, what that says of it."""
+    if args.cluster:
+        return cli_submit.status(args)
+    study = study_of(args)
+    from orchestrator.api import outcome
+
+    state = outcome(study)
+    planned = sum(state.planner.budget.values())
+    for p in state.planner.plans:
+        records = [*p.records("tune"), *p.records("evaluate")]
+        done = sum(record.status != "failed" for record in records)
+        chosen = f", best {study.tune.select_by} {p.selected.score(study.tune.select_by):.4g}" if p.selected else ""
+        reason = f", {p.missing()}" if p.missing() else ""
+        say(f"{p.cell.name}: {done}/{planned}{chosen}{reason}")
+    total = sum(len(p.records("tune")) + len(p.records("evaluate")) for p in state.planner.plans)
+    say(f"{total}/{state.planner.total} trials in the ledger, {state.failed} failed; storage {state.ledger.store.uri}")
+    return COMPLETE if not state.failed else SOME_FAILED
+
+
+def report(args: argparse.Namespace) -> int:
+    """Tables and page again, from the ledger."""
+    study = study_of(args)
+    from rich.console import Console
+
+    from orchestrator.api import outcome, tidy
+    from orchestrator.report.outputs import write_outputs
+
+    console = Console()
+    state = outcome(study)
+    write_outputs(study, state.planner, state.ledger)
+    tidy(state.ledger, console)  # shards leave that to whoever is last
+    if args.track and study.tracking.enabled:
+        track(args)
+    _print_tables(state, console)
+    return _code(state)
+
+
+def track(args: argparse.Namespace) -> int:
+    """Bring MLflow up to date with the ledger."""
+    study = study_of(args)
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.tracking.mlflow import follow, tracking_uri
+    from orchestrator.tracking.mlflow import track as project
+
+    sent = (follow if getattr(args, "follow", False) else project)(study, Ledger(study.storage))
+    say(f"{sent} trials sent to {tracking_uri(study)}")
+    return COMPLETE
+
+
+def data(args: argparse.Namespace) -> int:
+    """Data sets: list, check, fetch, preview, make-fixture."""
+    return COMPLETE if DATA_COMMANDS[args.action](args) else BAD_INPUT
+
+
+def ledger(args: argparse.Namespace) -> int:
+    """Ledgers: compact, copy, verify."""
+    return COMPLETE if LEDGER_COMMANDS[args.action](args) else STORAGE_FAILED
+
+
+COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "plan": plan,
+    "sweep": sweep,
+    "status": status,
+    "report": report,
+    "track": track,
+    "submit": cli_submit.submit,
+    "logs": cli_submit.logs,
+    "cancel": cli_submit.cancel,
+    "data": data,
+    "ledger": ledger,
+}
+ACTIONS: Final = {"data": add_actions, "ledger": add_ledger_actions}
+"""Commands of several actions, which take arguments of their own."""
+
+
+def _running(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--address", metavar="HOST:PORT", help="a running Ray cluster, or auto")
+    command.add_argument(
+        "--failed-ok", action="store_true", help="exit with 0 when trials failed: the report says which"
+    )
+    command.add_argument("--shard", metavar="I/N", help="train every N-th cell from the I-th on; I may be a $VARIABLE")
+
+
+def _sharing(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--replace", action="store_true", help="give a study's name to another definition")
+    command.add_argument("--retry-failed", action="store_true", help="train failed trials again")
+    command.add_argument("--steal", action="store_true", help="then take cells of other shards that nobody works on")
+    command.add_argument("--shards", type=int, metavar="N", help="number of drivers that share the cells")
+    command.add_argument("--dry-run", action="store_true", help="print exactly what would be sent, and send nothing")
+
+
+def _flag(name: str, text: str) -> Callable[[argparse.ArgumentParser], None]:
+    def add(command: argparse.ArgumentParser) -> None:
+        command.add_argument(name, action="store_true", help=text)
+
+    return add
+
+
+ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]]] = {
+    "plan": (_flag("--json", "machine-readable"),),
+    "sweep": (add_cluster, _running, _sharing),
+    "status": (add_cluster,),
+    "report": (_flag("--track", "bring MLflow up to date as well"),),
+    "track": (_flag("--follow", "until standard input ends"),),
+    "submit": (add_cluster, _sharing, _flag("--follow", "wait for the end and print the tables")),
+    "logs": (add_cluster, _flag("--follow", "until it ends")),
+    "cancel": (add_cluster,),
+}
+"""What a command takes beside the study."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="tailsweep",
+        description="Hyperparameter studies for learning from imbalanced targets.",
+        epilog="exit codes: 0 complete; 2 bad input; 3 some trials failed; 4 the storage failed; 130 interrupted, "
+        "143 told to stop: the same command continues",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, function in COMMANDS.items():
+        doc = (function.__doc__ or "").strip()
+        command = commands.add_parser(name, help=doc[0].lower() + doc[1:].rstrip("."), description=doc)
+        if name in ACTIONS:
+            ACTIONS[name](command)
+            continue
+        add_study(command)
+        for add in ARGUMENTS.get(name, ()):
+            add(command)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    gc.set_threshold(100_000, 50, 50)  # imports make a million objects that live on: fewer looks through them
+    args = parser().parse_args(argv)
+    from orchestrator.errors import BadInput, ClusterFailed, Preempted, StorageFailed
+
+    try:
+        return COMMANDS[args.command](args)
+    except BadInput as err:
+        sys.stderr.write(f"tailsweep: {err}\n")
+        return BAD_INPUT
+    except StorageFailed as err:
+        sys.stderr.write(f"tailsweep: the storage failed: {err}\n")
+        return STORAGE_FAILED
+    except ClusterFailed as err:
+        sys.stderr.write(f"tailsweep: the cluster failed: {err}\n")
+        return SOME_FAILED
+    except Preempted:
+        sys.stderr.write("tailsweep: told to stop, and saved; the same command continues\n")
+        return PREEMPTED
+    except KeyboardInterrupt:
+        sys.stderr.write("tailsweep: interrupted; the same command continues\n")
+        return INTERRUPTED
+
+
+def entry() -> None:
+    """The console script: leaves without tearing down libraries that take half a second to forget themselves."""
+    try:
+        code = main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:  # `tailsweep plan | head`; as a signal it would kill a sweep whose S3 drops a connection
+        code = CUT_OFF
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,1 @@
+"""Running trials: Ray Tune over the planner, and what observes it."""

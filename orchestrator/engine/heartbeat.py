@@ -1,0 +1,116 @@
+"""How far a driver is, kept in the storage: whoever looks needs neither the driver nor the data.
+
+<study>/shards/<number>-of-<count>.json
+"""
+
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Final
+
+from orchestrator.engine.observer import Observer
+from orchestrator.ledger.records import Record, now
+from orchestrator.storage.store import Store
+from orchestrator.study.cells import Trial
+from orchestrator.study.planner import Planner, UnderWay
+
+EVERY_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What a driver says of itself: trials of its cells, and when and where it said so."""
+
+    shard: int
+    shards: int
+    done: int
+    failed: int
+    running: int
+    total: int
+    ended: bool
+    host: str
+    at: datetime
+    epochs: int = 0
+    of_epochs: int = 0
+    """Of the trials that are running: those that they have, and all."""
+
+    def __str__(self) -> str:
+        failed = f", {self.failed} failed" if self.failed else ""
+        state = "ended" if self.ended else str(UnderWay(self.running, self.epochs, self.of_epochs))
+        return f"shard {self.shard}/{self.shards} on {self.host}: {self.done}/{self.total} trials{failed}, {state}"
+
+    @property
+    def age(self) -> str:
+        """When it said so."""
+        return f"{max(0, round((now() - self.at).total_seconds()))} s ago"
+
+
+class Heartbeat:
+    """An observer that keeps a driver's beat in the storage and passes everything on."""
+
+    def __init__(self, inner: Observer, planner: Planner, store: Store, shard: int, shards: int) -> None:
+        self._inner, self._planner, self._store = inner, planner, store
+        self._shard, self._shards = shard, shards
+        self._next = 0.0
+
+    def began(self, trial: Trial) -> None:
+        """Passed on."""
+        self._inner.began(trial)
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        """Passed on."""
+        self._inner.finished(trial, record)
+
+    def lost(self, trial: Trial, reason: str) -> None:
+        """Passed on."""
+        self._inner.lost(trial, reason)
+
+    def tick(self) -> None:
+        """A beat now and then."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + EVERY_S
+            self.beat()
+        self._inner.tick()
+
+    def beat(self, ended: bool = False) -> None:
+        """Write the beat."""
+        plans = self._planner.mine
+        records = [record for plan in plans for phase in ("tune", "evaluate") for record in plan.records(phase)]
+        running = self._planner.under_way
+        beat = Beat(
+            shard=self._shard,
+            shards=self._shards,
+            done=len(records),
+            failed=sum(record.status == "failed" for record in records),
+            running=running.trials,
+            total=self._planner.total,
+            ended=ended,
+            host=platform.node(),
+            at=now(),
+            epochs=running.epochs,
+            of_epochs=running.of,
+        )
+        key = f"{_folder(self._planner.study.study)}{self._shard:05d}-of-{self._shards:05d}.json"
+        self._store.put(key, json.dumps(asdict(beat), default=str).encode())
+
+
+def beats(store: Store, study: str) -> list[Beat]:
+    """The last beat of every driver of a study, by shard."""
+    found = []
+    for key in store.keys(_folder(study)):
+        tree = json.loads(store.get(key) or b"{}")
+        if tree:
+            found.append(Beat(**{**tree, "at": datetime.fromisoformat(tree["at"])}))
+    return found
+
+
+def forget(store: Store, study: str) -> None:
+    """Remove the beats of earlier drivers."""
+    for key in store.keys(_folder(study)):
+        store.delete(key)
+
+
+def _folder(study: str) -> str:
+    return f"{study}/shards/"

@@ -1,0 +1,22 @@
+"""Who watches a sweep: the display, and a shard's heartbeat."""
+
+from typing import Protocol
+
+from orchestrator.ledger.records import Record
+from orchestrator.study.cells import Trial
+
+
+class Observer(Protocol):
+    """Who is told what happens: the display. Its errors never stop a sweep."""
+
+    def began(self, trial: Trial) -> None:
+        """A trial was given to a worker."""
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        """A trial is in the ledger."""
+
+    def lost(self, trial: Trial, reason: str) -> None:
+        """A trial's worker was lost; the trial is given out again."""
+
+    def tick(self) -> None:
+        """Time passed."""

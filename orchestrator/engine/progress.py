@@ -1,0 +1,153 @@
+"""What a sweep shows: a live table on a terminal, plain lines without one."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from orchestrator.ledger.records import Record
+from orchestrator.study.cells import Trial
+from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.space import direction
+from workloads.cache import telling
+from workloads.labels import REGIONS
+
+LINE_EVERY_S = 5.0
+
+
+@contextlib.contextmanager
+def preparing(console: Console) -> Iterator[None]:
+    """Show how far data are decoded into the cache while this lasts: a bar on a terminal, plain lines without one.
+
+    Nothing is shown where the cache is there already.
+    """
+    what = "decoding into the cache, once for this node"
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bars = Progress(*columns, console=console, transient=True)
+    last_line = time.monotonic()
+
+    def show(done: int, of: int) -> None:
+        nonlocal last_line
+        if console.is_terminal:
+            bars.start()
+            if bars.finished:  # none yet, or the last data set's
+                bars.add_task(what, total=of)
+            bars.update(bars.task_ids[-1], completed=done)
+        elif time.monotonic() - last_line >= LINE_EVERY_S:
+            last_line = time.monotonic()
+            console.print(f"{what}: {done}/{of}", highlight=False, markup=False, soft_wrap=True)
+
+    try:
+        with telling(show):
+            yield
+    finally:
+        if bars.task_ids:  # stopping what never started prints an empty line
+            bars.stop()
+
+
+class Display:
+    """Trials done, running and failed per cell, best validation per region, elapsed and remaining time."""
+
+    def __init__(self, planner: Planner, console: Console) -> None:
+        self._planner, self._console = planner, console
+        self._start = self._last_line = time.monotonic()
+        self._resumed = self._count("done")
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
+
+    def __enter__(self) -> "Display":
+        if self._resumed:
+            self._say(f"{self._resumed} of {self._planner.total} trials are in the ledger already")
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+        self._say(self._summary())
+
+    def began(self, trial: Trial) -> None:
+        """Nothing to say: the table shows it."""
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        """Failures are said at once."""
+        if record.status == "failed":
+            error = (record.error or "unknown").splitlines()[0]
+            self._say(f"failed: {trial.cell.name} {trial.phase} {trial.number}: {error}")
+
+    def lost(self, trial: Trial, reason: str) -> None:
+        """Said at once, too: it costs time, and may cost more."""
+        self._say(f"worker lost, trying again: {trial.cell.name} {trial.phase} {trial.number}: {reason}")
+
+    def tick(self) -> None:
+        """A plain line now and then where there is no terminal."""
+        if not self._console.is_terminal and time.monotonic() - self._last_line >= LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            self._say(self._summary())
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _count(self, what: str) -> int:
+        return sum(_counts(plan)[what] for plan in self._planner.mine)
+
+    def _summary(self) -> str:
+        done, total, running = self._count("done"), self._planner.total, self._planner.under_way
+        elapsed = time.monotonic() - self._start
+        begun = running.trials * running.epochs / running.of if running.of else 0.0
+        new = done - self._resumed + begun
+        left = f", about {_clock(elapsed / new * (total - done - begun))} left" if new and done < total else ""
+        failed = self._count("failed")
+        return f"{done}/{total} trials done, {running}, {failed} failed, {_clock(elapsed)} elapsed{left}"
+
+    def _table(self) -> Table:
+        rule = self._planner.study.tune.select_by
+        metric = rule.split("/")[1]
+        table = Table(caption=self._summary(), caption_justify="left", box=None, pad_edge=False)
+        table.add_column("cell", no_wrap=True, overflow="ellipsis")
+        shown = [r for r in ("all", *REGIONS) if any(_best(p, metric, r) is not None for p in self._planner.mine)]
+        for title in ("done", "running", "failed", *(f"val {metric} {region}" for region in shown)):
+            table.add_column(title, justify="right")
+        for plan in self._visible():
+            counts = _counts(plan)
+            best = (_best(plan, metric, region) for region in shown)
+            table.add_row(
+                plan.cell.name,
+                f"{counts['done']}/{sum(self._planner.budget.values())}",
+                str(counts["running"] or ""),
+                str(counts["failed"] or ""),
+                *("" if value is None else f"{value:.2f}" for value in best),
+            )
+        return table
+
+    def _visible(self) -> Sequence[CellPlan]:
+        """All cells when they fit, else those at work and then the rest, as many as fit."""
+        room = max(3, self._console.height - 5)
+        plans = self._planner.mine
+        return plans if len(plans) <= room else sorted(plans, key=lambda plan: not plan.running)[:room]
+
+
+def _counts(plan: CellPlan) -> dict[str, int]:
+    records = [*plan.records("tune"), *plan.records("evaluate")]
+    return {
+        "done": len(records),
+        "running": len(plan.running),
+        "failed": sum(record.status == "failed" for record in records),
+    }
+
+
+def _best(plan: CellPlan, metric: str, region: str) -> float | None:
+    name = f"val/{metric}/{region}"
+    values = [value for record in plan.records("tune") if (value := record.score(name)) is not None]
+    pick = min if direction(name) == "minimize" else max
+    return pick(values) if values else None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,255 @@
+"""One trial as a generator of epochs: the only file here that trains."""
+
+import io
+import os
+import platform
+import time
+import traceback
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from orchestrator.errors import Preempted, StorageFailed
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import CurveRow, Phase, Record, ScoreRow, Settings, now
+from orchestrator.storage.data_roots import local_root, needed, prepared_in
+from orchestrator.storage.store import open_store, remote
+from orchestrator.study.cells import Trial, data_root, declare, declared_data, places
+from orchestrator.study.spec import Study
+from workloads import WORKLOADS
+from workloads.loop import Epoch, Fit
+from workloads.metrics import Score, shot_metrics
+from workloads.plugins import load_plugins
+from workloads.recipe import Recipe
+from workloads.workload import Data, DataError
+
+LOG_CHARS: Final = 4000
+PACKAGES: Final = ("tailsweep", "torch", "numpy", "ray", "optuna", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial as it travels to a worker: plain values only, so that no code is unpickled from a storage or a queue."""
+
+    trial_id: str
+    study: str
+    phase: Phase
+    workload: str
+    data: str
+    recipe: str
+    settings: Settings
+    seed: int
+    number: int
+    attempt: int
+    epochs: int
+    storage: str
+    data_root: str | None
+    cpus: float
+    gpus: float
+    checkpoint_every_s: float
+    plugins: tuple[str, ...] = ()
+    own: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, trial: Trial, attempt: int, study: Study, storage: str) -> "Job":
+        """The job of a trial in a study."""
+        return cls(
+            trial_id=trial.id,
+            study=study.study,
+            phase=trial.phase,
+            workload=trial.cell.workload,
+            data=trial.cell.data,
+            recipe=str(trial.cell.recipe),
+            settings=dict(trial.settings),
+            seed=trial.seed,
+            number=trial.number,
+            attempt=attempt,
+            epochs=trial.epochs,
+            storage=storage,
+            data_root=data_root(study),
+            cpus=study.resources.cpus,
+            gpus=study.resources.gpus,
+            checkpoint_every_s=study.checkpoint_every_s,
+            plugins=study.plugins,
+            own=declared_data(study).get(trial.cell.workload),
+        )
+
+    @property
+    def checkpoint(self) -> str:
+        """Key of the checkpoint in the storage."""
+        return f"checkpoints/{self.trial_id}.pt"
+
+    def record(self, started: datetime, curve: tuple[CurveRow, ...] = (), **outcome: Any) -> Record:
+        """The record of this job's outcome."""
+        return Record(
+            trial_id=self.trial_id,
+            study=self.study,
+            workload=self.workload,
+            data=self.data,
+            recipe=self.recipe,
+            settings=self.settings,
+            seed=self.seed,
+            number=self.number,
+            attempt=self.attempt,
+            epochs=self.epochs,
+            epochs_run=len(curve),
+            curve=curve,
+            started=started,
+            finished=now(),
+            host=platform.node(),
+            versions={name: version(name) for name in PACKAGES},
+            **outcome,
+        )
+
+
+def run(job: Job) -> Generator[CurveRow, None, None]:
+    """Train a job, epoch by epoch, from its checkpoint if there is one, and commit its record at the end.
+
+    Yields the row of every epoch, those that the checkpoint holds included.
+
+    A machine that is taken away throws Preempted into it: the checkpoint is written at once, and the generator ends.
+
+    An error of the training itself (a loss that is not finite, out of memory) becomes a failed record, since the same
+    trial would fail again; errors of the machine (a disk, data that are not there) are raised, to be tried again.
+    """
+    ledger = _ledger(job.storage)
+    checkpoint = job.checkpoint
+    started, clock = now(), time.monotonic()
+    rows: list[CurveRow] = []
+    noted: dict[str, None] = {}
+    device = _device(job)
+    try:
+        load_plugins(job.plugins)
+        if job.own is not None:
+            declare(job.own, data_here(job.data_root, places(job.own)))
+        root = data_here(job.data_root, needed(WORKLOADS[job.workload]))
+        with prepared_in(job.storage, job.data_root, WORKLOADS[job.workload]):
+            data = _data(job.workload, root)
+        if data.fingerprint != job.data:
+            raise RuntimeError(f"the data changed: the study began on {job.data}, this worker read {data.fingerprint}")
+        fit = Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+        saved = ledger.store.get(checkpoint)
+        spent = 0.0
+        if saved is not None:
+            state = torch.load(io.BytesIO(saved), map_location=device, weights_only=True)
+            fit.load_state_dict(state["fit"])
+            spent = state["wall_s"]
+
+        def save() -> None:
+            ledger.store.put(checkpoint, _saved({"fit": fit.state_dict(), "wall_s": spent + time.monotonic() - clock}))
+
+        for epoch in fit.curve:
+            rows.append(_row(epoch))
+            yield rows[-1]
+        last_save = time.monotonic()
+        for epoch in _noting(iter(fit), noted):
+            rows.append(_row(epoch))
+            try:
+                yield rows[-1]
+            except Preempted:
+                save()
+                return
+            if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
+                save()
+                last_save = time.monotonic()
+        outcome: dict[str, Any] = {
+            "status": "completed",
+            "kept_epoch": fit.kept().epoch,
+            "val": _scores(fit.kept().val),
+        }
+        if job.phase == "evaluate":
+            outcome["test"] = _test(job, ledger, fit, data)
+        outcome["wall_s"] = spent + time.monotonic() - clock
+        outcome["log"] = "\n".join(noted)[-LOG_CHARS:] or None
+    except (StorageFailed, DataError, OSError):
+        raise
+    except Exception as err:
+        outcome = {
+            "status": "failed",
+            "error": f"{type(err).__name__}: {err}",
+            "log": traceback.format_exc()[-LOG_CHARS:],
+            "wall_s": time.monotonic() - clock,
+        }
+    ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
+    ledger.store.delete(checkpoint)
+
+
+def data_here(root: str | None, names: Iterable[str] = ()) -> Path | None:
+    """Where data sets lie on this node: the driver's place for them, or the node's own TAILSWEEP_DATA."""
+    own = os.environ.get("TAILSWEEP_DATA")
+    if root is None or remote(root) or Path(root).is_dir() or not own:
+        return local_root(root, names, check=False)
+    return local_root(own, names, check=False)
+
+
+def _noting(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
+    """The epochs, with the warnings of training kept: a worker's standard error is read by nobody."""
+    while True:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            epoch = next(epochs, None)
+        noted.update(dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught))
+        if epoch is None:
+            return
+        yield epoch
+
+
+def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[ScoreRow, ...]:
+    """Score the kept epoch on test and keep the predictions, before the record says that they are there."""
+    workload = WORKLOADS[job.workload]
+    y, pred = data.test.y.numpy(), fit.predict(data.test)
+    ledger.commit_predictions(job.trial_id, y, pred)
+    where = workload.regions(data, data.test)
+    return _scores(shot_metrics(pred, y, where, fit.metrics))
+
+
+@lru_cache(maxsize=2)
+def _ledger(storage: str) -> Ledger:
+    """Opened once per worker process; the driver has checked that it can be written."""
+    return Ledger(open_store(storage, check=False))
+
+
+@lru_cache(maxsize=2)
+def _data(workload: str, root: Path | None) -> Data:
+    """Loaded once per worker process: actors are reused from trial to trial."""
+    return WORKLOADS[workload].load(root)
+
+
+def _device(job: Job) -> torch.device:
+    """The device that the trial was given; its share of a GPU's memory is enforced here, since Ray does not."""
+    torch.set_num_threads(max(1, int(job.cpus)))
+    if job.gpus > 0 and torch.cuda.is_available():
+        if job.gpus < 1:
+            torch.cuda.set_per_process_memory_fraction(job.gpus)
+        return torch.device("cuda", 0)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch.device("cpu")
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
+
+
+def _saved(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _scores(scores: Mapping[str, Mapping[str, Score]]) -> tuple[ScoreRow, ...]:
+    return tuple(
+        ScoreRow(metric, region, score.value, score.count)
+        for region, metrics in scores.items()
+        for metric, score in metrics.items()
+    )
+
+
+def _row(epoch: Epoch) -> CurveRow:
+    return CurveRow(epoch.epoch, epoch.stage, epoch.loss, _scores(epoch.val))

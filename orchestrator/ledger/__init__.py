@@ -1,0 +1,1 @@
+"""What was measured: one immutable record per trial, committed once."""

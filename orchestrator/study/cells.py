@@ -1,0 +1,305 @@
+"""A study as cells, and a cell's trials: readable names, settings, seeds derived from names, content-addressed ids."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import BadInput
+from orchestrator.ledger.records import Phase, Settings, canonical
+from orchestrator.storage.data_roots import local_root, needed, prepared_in
+from orchestrator.storage.store import remote
+from orchestrator.study.spec import Interval, Study
+from workloads import WORKLOADS
+from workloads.data.custom import rows as yours
+from workloads.data.custom.schema import kind_of
+from workloads.hparams import Choice, Field, Range, UnknownName, Value
+from workloads.labels import REGIONS
+from workloads.loop import Training, settle
+from workloads.metrics import METRICS
+from workloads.plugins import load_plugins
+from workloads.published import first_settings
+from workloads.recipe import PARTS, Recipe, combine
+from workloads.seeds import seed_of
+from workloads.workload import Data, DataError, Workload
+
+_DECLARED: dict[str, tuple[Mapping[str, Any], Path | None]] = {}
+
+IDENTITY = 1
+"""Version of what goes into a trial id."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One searched hyperparameter `part.name`: its range, the value tried first, and the condition as full names."""
+
+    name: str
+    range: Range
+    first: Value
+    only: Mapping[str, tuple[Value, ...]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Workload × recipe: what gets an equal budget, and a row of a table.
+
+    `fixed` holds the settings that every trial shares, `axes` what is searched, `data` the workload's fingerprint.
+    """
+
+    workload: str
+    recipe: Recipe
+    fixed: Settings
+    axes: tuple[Axis, ...]
+    data: str
+
+    @property
+    def name(self) -> str:
+        """`nhanes-sbp/l1 + lds`: unique in a study."""
+        return f"{self.workload}/{self.recipe}"
+
+    def trial(self, phase: Phase, number: int, settings: Settings) -> "Trial":
+        """The number-th trial of a phase.
+
+        Its seed depends on workload, phase and number, not on the recipe: recipes are compared on the same initial
+        weights and batch orders.
+        """
+        seed = seed_of(self.workload, phase, number)
+        return Trial(self, phase, number, settle(self.recipe, self.fixed, settings), seed)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run. `settings` are the active ones that differ from declared defaults."""
+
+    cell: Cell
+    phase: Phase
+    number: int
+    settings: Settings
+    seed: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that the trial has."""
+        return int(self.settings.get("train.epochs", Training().epochs))
+
+    @property
+    def id(self) -> str:
+        """A hash of everything that its numbers depend on, and of nothing else: no path, device, host or study name."""
+        identity = {
+            "identity": IDENTITY,
+            "workload": [self.cell.workload, WORKLOADS[self.cell.workload].version],
+            "data": self.cell.data,
+            "recipe": str(self.cell.recipe),
+            "versions": self.cell.recipe.versions(),
+            "settings": dict(self.settings),
+            "seed": self.seed,
+            "phase": self.phase,
+        }
+        return hashlib.blake2b(canonical(identity).encode(), digest_size=10).hexdigest()
+
+
+def data_root(study: Study) -> str | None:
+    """Where the study's data sets are looked for: absolute, since workers have another current folder."""
+    if study.data and not remote(study.data):
+        return str(local_root(study.data))
+    return study.data or None
+
+
+def declared_data(study: Study) -> dict[str, dict[str, Any]]:
+    """Data sets that the study declares, by name, with absolute paths; raises DataError for a file that is missing.
+
+    Below a root in S3 paths stay as they are written: every node has a copy of its own.
+    """
+    if study.data and remote(study.data):
+        return {own.name: own.model_dump() for own in study.custom}
+    return {own.name: yours.located(own, local_root(study.data)).model_dump() for own in study.custom}
+
+
+def places(own: Mapping[str, Any]) -> list[str]:
+    """Files and folders that a declared data set names."""
+    return list(kind_of(own).model_validate(own).local.values())
+
+
+def declare(own: Mapping[str, Any], root: Path | None) -> None:
+    """Enter a data set that a study declares into the registry, with paths below the root; a worker does so as well.
+
+    Raises ValueError when a shipped workload has its name, DataError when its file cannot be read.
+    """
+    name = str(own["name"])
+    if name in WORKLOADS and name not in _DECLARED:
+        raise ValueError(f"the name {name!r} is taken by a shipped workload; choose another")
+    if _DECLARED.get(name) != (own, root):
+        WORKLOADS[name] = yours.build(yours.located(kind_of(own).model_validate(own), root), root)
+        _DECLARED[name] = (own, root)
+
+
+@lru_cache(maxsize=4)
+def load_data(workload: Workload, root: str | None, storage: str) -> Data:
+    """Load a workload, once for checks, figures and tables; raises BadInput that names the file and the line."""
+    try:
+        with prepared_in(storage, root, workload):
+            return workload.load(local_root(root, needed(workload)))
+    except DataError as err:
+        raise BadInput(f"workload {workload.name}: {err}") from None
+
+
+def expand(study: Study) -> list[Cell]:
+    """The cells of a study, in the order of its tables.
+
+    Checks everything that a trial would stumble over, the data included; raises BadInput.
+    """
+    cells = sketch(study)
+    fingerprints = {}
+    for name in study.names:
+        data = load_data(WORKLOADS[name], data_root(study), study.storage)
+        _check_region(WORKLOADS[name], data, study.tune.select_by)
+        fingerprints[name] = data.fingerprint
+    return [replace(cell, data=fingerprints[cell.workload]) for cell in cells]
+
+
+def sketch(study: Study) -> list[Cell]:
+    """The cells without their data's fingerprints: what can be checked where the data are not; raises BadInput."""
+    try:
+        load_plugins(study.plugins)
+        recipes = _recipes(study)
+        _check_rule(study.tune.select_by)
+        _check_space(study, recipes)
+        for own in declared_data(study).values():
+            declare(own, local_root(study.data, places(own)))
+        for name in study.names:
+            if name not in WORKLOADS:
+                raise UnknownName("workload", name, WORKLOADS, "workloads")
+        return [_cell(study, WORKLOADS[name], recipe, "") for name in study.names for recipe in recipes]
+    except (ValueError, DataError) as err:
+        raise BadInput(str(err)) from None
+
+
+def _check_rule(rule: str) -> None:
+    try:
+        Training.declared()["monitor"].range.check(rule)
+    except ValueError:
+        raise ValueError(
+            f"tune.select_by is val/METRIC/REGION, with a metric of {', '.join(METRICS)} and a region of "
+            f"{', '.join(('all', *REGIONS))}: got {rule!r}"
+        ) from None
+
+
+def _check_region(workload: Workload, data: Data, rule: str) -> None:
+    region = rule.split("/")[2]
+    where = workload.regions(data, data.val)
+    if region != "all" and not (where == REGIONS.index(region)).any():
+        raise BadInput(f"tune.select_by needs validation rows: got {rule!r}, and {workload.name} has none in {region}")
+
+
+def _recipes(study: Study) -> list[Recipe]:
+    written = study.recipes
+    recipes = combine(written.objectives, written.combine, written.plans)
+    recipes += [Recipe.parse(text) for text in written.also]
+    if not recipes:
+        raise ValueError("recipes must name at least one: got none; add objectives or also")
+    return list(dict.fromkeys(recipes))
+
+
+def _check_space(study: Study, recipes: list[Recipe]) -> None:
+    used = {part for recipe in recipes for part in recipe.parts} | {"train"}
+    for name in study.space:
+        part, _, hparam = name.partition(".")
+        if part != "train" and part not in PARTS:
+            raise UnknownName("part", part, {*PARTS, "train"}, f"space '{name}'")
+        if part not in used:
+            raise ValueError(f"space names parts of its recipes: got '{name}', and no recipe has {part}; remove it")
+        if hparam not in declared(part):
+            raise UnknownName("hyperparameter", hparam, declared(part), f"space '{name}'")
+    for name, value in study.train.items():
+        if isinstance(value, Mapping):
+            if name not in study.names:
+                raise ValueError(
+                    f"train sets hyperparameters, or has workloads of the study: got {name!r}; "
+                    f"workloads: {', '.join(study.names)}"
+                )
+            for hparam in value:
+                _known_training(hparam, f"train.{name}")
+        else:
+            _known_training(name, "train")
+
+
+def _known_training(name: str, where: str) -> None:
+    if name not in Training.declared():
+        raise UnknownName("hyperparameter", name, Training.declared(), where)
+
+
+def declared(part: str) -> dict[str, Field]:
+    """Hyperparameters of a part, or of the loop (`train`)."""
+    return Training.declared() if part == "train" else PARTS[part].Hparams.declared()
+
+
+def _cell(study: Study, workload: Workload, recipe: Recipe, data: str) -> Cell:
+    for part in recipe.parts:
+        if workload.task not in PARTS[part].tasks:
+            raise ValueError(
+                f"{part} is for {' and '.join(PARTS[part].tasks)}: got '{recipe}' on {workload.name}, "
+                f"a {workload.task} workload"
+            )
+        if workload.dense and not PARTS[part].dense:
+            raise ValueError(
+                f"{part} compares whole rows, and cannot act where every pixel has a label: got '{recipe}' on "
+                f"{workload.name}; leave {part} out, or make it a study of its own on other workloads"
+            )
+    fixed: dict[str, Value] = {**workload.settings, "train.monitor": study.tune.select_by}
+    for name, value in study.train.items():
+        if isinstance(value, Mapping):
+            if name == workload.name:
+                fixed |= {f"train.{hparam}": inner for hparam, inner in value.items()}
+        else:
+            fixed[f"train.{name}"] = value
+    paper = first_settings(workload.name, recipe)
+    axes: list[Axis] = []
+    for part in (*recipe.parts, "train"):
+        for field in declared(part).values():
+            name = f"{part}.{field.name}"
+            written = study.space.get(name)
+            default = paper.get(name, fixed.get(name, field.default))
+            if isinstance(written, Interval | tuple):
+                axes.append(_axis(name, field, _narrowed(name, field, written), default, part))
+            elif written is not None:
+                fixed[name] = written
+            elif field.range.tune:
+                axes.append(_axis(name, field, field.range, default, part))
+    settle(recipe, fixed)  # refuses fixed values outside their ranges
+    return Cell(workload.name, recipe, fixed, tuple(axes), data)
+
+
+def _narrowed(name: str, field: Field, written: Interval | tuple[Value, ...]) -> Range:
+    try:
+        if isinstance(written, tuple):
+            return Choice(*(field.range.check(value) for value in written))
+        if isinstance(field.range, Choice):
+            raise ValueError(f"is one of {field.range}: got a range; list values instead")
+        return field.range.narrow(written.low, written.high, written.log)
+    except ValueError as err:
+        raise ValueError(f"space: {name} {err}") from None
+
+
+def _axis(name: str, field: Field, limits: Range, default: Value, part: str) -> Axis:
+    """The first trial takes the paper's or the workload's setting, or the nearest value of a narrowed range."""
+    first = default
+    if isinstance(limits, Choice):
+        first = default if default in limits.options else limits.options[0]
+    elif not isinstance(default, bool | str):
+        first = min(max(default, limits.low), limits.high)
+    only = {f"{part}.{sibling}": allowed for sibling, allowed in field.only.siblings.items()}
+    return Axis(name, limits, first, only)
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys in which two study definitions differ, with both values, in words."""
+    lines: list[str] = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            lines += difference(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key}: {a!r} there, {b!r} here")
+    return lines

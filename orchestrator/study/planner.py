@@ -1,0 +1,216 @@
+"""Which trial is next: equal budgets, phases, and replay of the ledger. Knows nothing of Ray.
+
+A planner is a pure function of the study and the ledger: asked again after any interruption, it gives what is missing.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from optuna.trial import TrialState
+
+from orchestrator.ledger.records import Phase, Record, Settings
+from orchestrator.study.cells import Cell, Trial
+from orchestrator.study.selection import select_best
+from orchestrator.study.sharding import Share, Whole
+from orchestrator.study.space import Observation, suggest
+from orchestrator.study.spec import Study
+from workloads.hparams import Value
+
+Find = Callable[[str, Phase], Record | None]
+"""Looks a trial id up in the ledger."""
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """How many trials are being trained, and how many of their epochs they have."""
+
+    trials: int
+    epochs: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.trials} running" + (f" ({self.epochs}/{self.of} epochs)" if self.trials else "")
+
+
+@dataclass
+class CellPlan:
+    """The trials of one cell and what became of them, by number."""
+
+    cell: Cell
+    trials: dict[Phase, list[Trial]] = field(default_factory=lambda: {"tune": [], "evaluate": []})
+    outcomes: dict[Phase, dict[int, Record]] = field(default_factory=lambda: {"tune": {}, "evaluate": {}})
+    running: dict[tuple[Phase, int], int] = field(default_factory=dict)
+    """Trials under way, with the epochs that they have so far."""
+    suggested: list[dict[str, Value]] = field(default_factory=list)
+    """Active settings of every tuning trial, defaults included."""
+    selected: Record | None = None
+    charged: int = 0
+    """Epochs that were given out, the unit of a fair budget."""
+
+    def records(self, phase: Phase) -> list[Record]:
+        """Outcomes in the order of their numbers."""
+        return [self.outcomes[phase][number] for number in sorted(self.outcomes[phase])]
+
+    def failures(self) -> list[Record]:
+        """Trials that failed, tuning before evaluation."""
+        return [r for phase in ("tune", "evaluate") for r in self.records(phase) if r.status == "failed"]
+
+    def missing(self) -> str:
+        """Why there is no result, or fewer seeds than planned: empty when nothing is missing."""
+        failed = self.failures()
+        if not failed:
+            return ""
+        return f"{len(failed)} failed: {(failed[-1].error or 'unknown').splitlines()[0]}"
+
+
+class Planner:
+    """Gives out trials and takes their records, for all cells of a study.
+
+    `retry_failed` treats committed failures as missing; `share` says which cells are this driver's.
+    """
+
+    def __init__(
+        self, study: Study, cells: Sequence[Cell], find: Find, retry_failed: bool = False, share: Share | None = None
+    ) -> None:
+        self.study = study
+        self.plans = [CellPlan(cell) for cell in cells]
+        self._by_name = {plan.cell.name: plan for plan in self.plans}
+        self._find = find
+        self._retry = retry_failed
+        self._share = share or Whole()
+        for plan in self.plans:
+            self._advance(plan)
+
+    @property
+    def budget(self) -> dict[Phase, int]:
+        """Trials of a cell, by phase."""
+        return {"tune": self.study.tune.trials, "evaluate": self.study.evaluate.seeds}
+
+    @property
+    def total(self) -> int:
+        """Trials of this driver's cells."""
+        return len(self.mine) * sum(self.budget.values())
+
+    def next(self) -> Trial | None:
+        """The next trial to train, from the cell of this driver that was given the least so far.
+
+        None when all wait for results, or for other drivers.
+        """
+        while (plan := self._chosen()) is not None:
+            trial = next(self._waiting(plan))
+            record = self._committed(trial)  # another driver on this storage may have been faster
+            if record is None:
+                plan.running[trial.phase, trial.number] = 0
+                plan.charged += trial.epochs
+                return trial
+            self.finish(trial, record)
+        return None
+
+    @property
+    def mine(self) -> list[CellPlan]:
+        """The cells that must be complete before this driver is done."""
+        names = set(self._share.of([plan.cell.name for plan in self.plans]))
+        return [plan for plan in self.plans if plan.cell.name in names]
+
+    @property
+    def under_way(self) -> UnderWay:
+        """How far the trials under way are."""
+        running = [
+            (epochs, plan.trials[phase][number].epochs)
+            for plan in self.mine
+            for (phase, number), epochs in plan.running.items()
+        ]
+        return UnderWay(len(running), sum(epochs for epochs, _ in running), sum(of for _, of in running))
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing of this driver's cells is left to give out and nothing is under way."""
+        return not any(plan.running or any(self._waiting(plan)) for plan in self.mine)
+
+    def _chosen(self) -> CellPlan | None:
+        """Of the cells with a trial to give out, the one that the share names; the least served are offered first."""
+        ready = sorted((plan for plan in self.plans if any(self._waiting(plan))), key=lambda plan: plan.charged)
+        name = self._share.choose([plan.cell.name for plan in ready])
+        return next((plan for plan in ready if plan.cell.name == name), None)
+
+    def finish(self, trial: Trial, record: Record) -> None:
+        """Take the record of a trial; the epochs that a stopped one did not use go back to its cell."""
+        plan = self._plan(trial)
+        if plan.running.pop((trial.phase, trial.number), None) is not None:
+            plan.charged -= trial.epochs - record.epochs_run
+        plan.outcomes[trial.phase][trial.number] = record
+        self._advance(plan)
+        if not plan.running and not any(self._waiting(plan)):
+            self._share.leave(plan.cell.name)
+
+    def give_back(self, trial: Trial) -> None:
+        """Take back a trial whose worker was lost: it is given out again."""
+        plan = self._plan(trial)
+        plan.running.pop((trial.phase, trial.number), None)
+        plan.charged -= trial.epochs
+
+    def reached(self, trial: Trial, epochs: int) -> None:
+        """Note how many epochs a trial under way has, for those who watch."""
+        self._plan(trial).running[trial.phase, trial.number] = epochs
+
+    def _plan(self, trial: Trial) -> CellPlan:
+        return self._by_name[trial.cell.name]
+
+    def _waiting(self, plan: CellPlan) -> Iterator[Trial]:
+        for phase, trials in plan.trials.items():
+            for trial in trials:
+                if trial.number not in plan.outcomes[phase] and (phase, trial.number) not in plan.running:
+                    yield trial
+
+    def _committed(self, trial: Trial) -> Record | None:
+        record = self._find(trial.id, trial.phase)
+        return None if record is not None and record.status == "failed" and self._retry else record
+
+    def _add(self, plan: CellPlan, trial: Trial) -> None:
+        plan.trials[trial.phase].append(trial)
+        record = self._committed(trial)
+        if record is not None:
+            plan.outcomes[trial.phase][trial.number] = record
+            plan.charged += record.epochs_run
+
+    def _advance(self, plan: CellPlan) -> None:
+        """Suggest as far as the results allow, then select and plan the evaluation."""
+        tune, lag = self.study.tune, self.study.tune.parallel - 1
+        outcomes = plan.outcomes["tune"]
+        while len(plan.trials["tune"]) < tune.trials:
+            number = len(plan.trials["tune"])
+            known = max(0, number - lag)
+            if any(earlier not in outcomes for earlier in range(known)):
+                return
+            history = [
+                self._observation(settings, outcomes[earlier] if earlier < known else None)
+                for earlier, settings in enumerate(plan.suggested)
+            ]
+            settings = suggest(plan.cell, tune.sampler, tune.select_by, number, history)
+            plan.suggested.append(settings)
+            self._add(plan, plan.cell.trial("tune", number, settings))
+        if len(outcomes) < tune.trials or plan.trials["evaluate"]:
+            return
+        plan.selected = select_best(plan.records("tune"), tune.select_by)
+        if plan.selected is not None:
+            for number in range(self.study.evaluate.seeds):
+                self._add(plan, plan.cell.trial("evaluate", number, plan.suggested[plan.selected.number]))
+
+    def _observation(self, settings: Settings, record: Record | None) -> Observation:
+        """What a sampler learns of a trial: stopped ones as pruned with their curve, those under way as running."""
+        if record is None:
+            return Observation(settings, TrialState.RUNNING)
+        rule = self.study.tune.select_by
+        value = record.score(rule)
+        if record.status == "completed" and value is not None:
+            return Observation(settings, TrialState.COMPLETE, value)
+        _, metric, region = rule.split("/")
+        curve = tuple(
+            (row.epoch, score.value)
+            for row in record.curve
+            for score in row.val
+            if (score.metric, score.region) == (metric, region) and score.value is not None
+        )
+        if record.status == "stopped":
+            return Observation(settings, TrialState.PRUNED, None, curve)
+        return Observation(settings, TrialState.FAIL)

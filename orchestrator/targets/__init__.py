@@ -1,1 +1,0 @@
-"""Who runs submissions: one file per target; orchestrator.submission lists them."""

@@ -1,0 +1,1 @@
+"""Projections of the ledger into tracking servers, one file each; nothing reads them back."""

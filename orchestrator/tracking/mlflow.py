@@ -1,0 +1,225 @@
+"""The ledger as MLflow runs: a projection, made in a process of its own, complete after any interruption.
+
+Experiment = study, parent run = cell with its aggregates, child run = trial. Runs are found again by their tags; a
+run that was cut off before its last tag is deleted and made anew, so that nothing is logged twice.
+"""
+
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import Phase, Record
+from orchestrator.report.stats import spread
+from orchestrator.storage.store import local_folder
+from orchestrator.study.cells import expand
+from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.spec import Study
+
+# A server that is away must cost seconds, not MLflow's default of minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+from mlflow.entities import Metric, Param, Run, RunTag
+
+BATCH: Final = 1000
+"""Metrics in one call: the server's own limit."""
+POLL_S: Final = 5.0
+KIND, NAME, DONE, PARENT = "tailsweep.kind", "tailsweep.name", "tailsweep.done", "mlflow.parentRunId"
+STATUS: Final = {"completed": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+OUTPUTS: Final = ("table.md", "table.csv", "table.tex", "report.html")
+
+
+def tracking_uri(study: Study) -> str:
+    """Where the study is tracked: its setting, else `mlflow.db` in its storage folder, or in `results` beside S3."""
+    return study.tracking.uri or f"sqlite:///{local_folder(study.storage)}/mlflow.db"
+
+
+class Projection:
+    """One study in one tracking server."""
+
+    def __init__(self, study: Study, ledger: Ledger) -> None:
+        uri = tracking_uri(study)
+        if study.tracking.uri is None:
+            local_folder(study.storage).mkdir(parents=True, exist_ok=True)
+        self._study, self._ledger = study, ledger
+        self.client = mlflow.MlflowClient(uri)
+        experiment = self.client.get_experiment_by_name(study.study)
+        if experiment is None:
+            folder = local_folder(study.storage) / "mlartifacts"
+            self.experiment = self.client.create_experiment(
+                study.study, artifact_location=folder.as_uri() if uri.startswith("sqlite:") else None
+            )
+        else:
+            self.experiment = experiment.experiment_id
+        self._runs = {(run.data.tags.get(KIND), run.data.tags.get(NAME)): run for run in self._existing()}
+
+    def _existing(self) -> Iterator[Run]:
+        token: str | None = None
+        while token != "":
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
+            yield from page
+            token = page.token or ""
+
+    def update(self, plans: Iterable[CellPlan]) -> int:
+        """Send what the server does not have yet; returns the number of trials sent."""
+        sent = 0
+        for plan in plans:
+            phases: tuple[Phase, ...] = ("tune", "evaluate")
+            records = [(phase, record) for phase in phases for record in plan.records(phase)]
+            if not records:
+                continue
+            parent = self._parent(plan)
+            for phase, record in records:
+                name = f"{record.trial_id}.{record.attempt}"
+                run = self._runs.get(("trial", name))
+                if run is not None and DONE in run.data.tags:
+                    continue
+                if run is not None:
+                    self.client.delete_run(run.info.run_id)
+                self._runs["trial", name] = self._send(phase, record, name, parent.info.run_id)
+                sent += 1
+            self._aggregate(plan, parent)
+        return sent
+
+    def _parent(self, plan: CellPlan) -> Run:
+        key = ("cell", plan.cell.name)
+        if key not in self._runs:
+            tags = {KIND: "cell", NAME: plan.cell.name, "workload": plan.cell.workload, "recipe": str(plan.cell.recipe)}
+            self._runs[key] = self.client.create_run(self.experiment, tags=tags, run_name=plan.cell.name)
+            self.client.set_terminated(self._runs[key].info.run_id)
+        return self._runs[key]
+
+    def _send(self, phase: Phase, record: Record, name: str, parent: str) -> Run:
+        tags = {
+            KIND: "trial",
+            NAME: name,
+            PARENT: parent,
+            "phase": phase,
+            "workload": record.workload,
+            "recipe": record.recipe,
+            "status": record.status,
+            "device": record.device,
+            "host": record.host,
+        }
+        if record.error:
+            tags["error"] = record.error[:500]
+        run = self.client.create_run(
+            self.experiment,
+            start_time=_ms(record.started),
+            tags=tags,
+            run_name=f"{record.recipe} {phase} {record.number}",
+        )
+        run_id, stamp = run.info.run_id, _ms(record.finished)
+        settings = {**record.settings, "seed": record.seed, "epochs": record.epochs}
+        params = [Param(key, str(value)) for key, value in settings.items()]
+        for start in range(0, len(params), 100):
+            self.client.log_batch(run_id, params=params[start : start + 100])
+        metrics = list(_metrics(record, stamp))
+        for start in range(0, len(metrics), BATCH):
+            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+        self.client.set_terminated(run_id, STATUS[record.status], end_time=stamp)
+        self.client.set_tag(run_id, DONE, "1")
+        run.data.tags[DONE] = "1"
+        return run
+
+    def _aggregate(self, plan: CellPlan, parent: Run) -> None:
+        """Mean and sd of the test scores on the cell's run, anew when a seed has come."""
+        records = [record for record in plan.records("evaluate") if record.status == "completed"]
+        mark = ",".join(record.trial_id for record in records)
+        if not records or parent.data.tags.get(DONE) == mark:
+            return
+        stamp = max(_ms(record.finished) for record in records)
+        metrics = [Metric("seeds", len(records), stamp, len(records))]
+        for metric, region in {(s.metric, s.region): None for r in records for s in r.test or ()}:
+            values = [v for r in records if (v := r.score(f"test/{metric}/{region}")) is not None]
+            if values:
+                s = spread(values)
+                for what, value in (("mean", s.mean), ("sd", s.sd)):
+                    if value is not None:
+                        metrics.append(Metric(f"test/{metric}/{region}/{what}", value, stamp, len(records)))
+        tags = [RunTag(DONE, mark)]
+        if plan.selected is not None:
+            tags.append(RunTag("selected", plan.selected.trial_id))
+        self.client.log_batch(parent.info.run_id, metrics=metrics, tags=tags)
+        parent.data.tags[DONE] = mark
+
+    def upload(self) -> None:
+        """Attach the study's tables and page to a run of its own."""
+        key = ("study", self._study.study)
+        contents = {name: self._ledger.store.get(f"{self._study.study}/{name}") for name in OUTPUTS}
+        if key not in self._runs:
+            tags = {KIND: "study", NAME: self._study.study}
+            self._runs[key] = self.client.create_run(self.experiment, tags=tags, run_name="tables and report")
+            self.client.set_terminated(self._runs[key].info.run_id)
+        for name, data in contents.items():
+            if data is not None:
+                self.client.log_text(self._runs[key].info.run_id, data.decode(), name)
+
+
+def _ms(when: Any) -> int:
+    return int(when.timestamp() * 1000)
+
+
+def _metrics(record: Record, stamp: int) -> Iterator[Metric]:
+    """The learning curve by epoch, then the final scores, all with recorded times: sent twice they would be equal."""
+    for row in record.curve:
+        if math.isfinite(row.loss):
+            yield Metric("train/loss", row.loss, stamp, row.epoch)
+        for score in row.val:
+            if score.value is not None:
+                yield Metric(f"epoch/val/{score.metric}/{score.region}", score.value, stamp, row.epoch)
+    for split, scores in (("val", record.val), ("test", record.test or ())):
+        for score in scores:
+            if score.value is not None:
+                yield Metric(f"{split}/{score.metric}/{score.region}", score.value, stamp, record.kept_epoch or 0)
+    yield Metric("wall_s", record.wall_s, stamp, 0)
+
+
+def track(study: Study, ledger: Ledger) -> int:
+    """Bring the tracking server up to date with the ledger; returns the number of trials sent."""
+    projection = Projection(study, ledger)
+    sent = projection.update(Planner(study, expand(study), ledger.find).plans)
+    projection.upload()
+    return sent
+
+
+def follow(study: Study, ledger: Ledger) -> int:
+    """Track while a sweep runs, until standard input ends: at the end of the sweep, or with its death.
+
+    A server that is away is asked again; only the last attempt's error is raised.
+    """
+    ended = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    cells = expand(study)
+    known: dict[tuple[str, Phase], Record] = {}
+
+    def find(trial_id: str, phase: Phase) -> Record | None:
+        if (trial_id, phase) not in known:
+            record = ledger.find(trial_id, phase)
+            if record is None:
+                return None
+            known[trial_id, phase] = record
+        return known[trial_id, phase]
+
+    projection: Projection | None = None
+    sent = 0
+    while not ended.wait(POLL_S):
+        try:
+            projection = projection or Projection(study, ledger)
+            sent += projection.update(Planner(study, cells, find).plans)
+        except Exception:
+            projection = None
+            time.sleep(POLL_S)
+    return sent + track(study, ledger)

@@ -1,0 +1,1 @@
+"""What `make bench` measures, and the reference implementations that it and the tests compare with."""

@@ -1,0 +1,5 @@
+"""`PYTHONPATH=tests python -m bench`: all measurements of `make bench`."""
+
+from bench.study import main
+
+main()

@@ -1,0 +1,293 @@
+"""Speed of the parts against plain loops, side by side in one run: `python -m bench.methods`.
+
+One core; medians of interleaved repeats, so that a busy machine slows both sides. Ages are drawn like those of
+AgeDB-DIR: about 64 distinct ones in a batch of 256.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bench import reference
+from workloads.hparams import Value
+from workloads.labels import LabelGrid, kernel_window
+from workloads.methods.distloss import label_quantiles
+from workloads.methods.fds import FDS
+from workloads.methods.lds import lds_weights
+from workloads.methods.ranksim import ranksim_loss
+from workloads.model import Model
+from workloads.recipe import Recipe
+from workloads.seam import Batch, TrainLabels
+from workloads.workload import Units
+
+AGES = LabelGrid(0, 121, 121)
+SCORES = LabelGrid(0, 5, 50)
+FULL = "l1 + lds + fds + ranksim + distloss"
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured: seconds of ours and of the rival, and the bounds that hold for ours and for the ratio."""
+
+    what: str
+    ours_s: float
+    rival: str
+    rival_s: float
+    at_most_s: float | None = None
+    at_least_ratio: float | None = None
+    at_most_share: float | None = None
+    """Bound on ours as a share of the rival."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether all bounds are kept."""
+        return (
+            (self.at_most_s is None or self.ours_s <= self.at_most_s)
+            and (self.at_least_ratio is None or self.rival_s / self.ours_s >= self.at_least_ratio)
+            and (self.at_most_share is None or self.ours_s / self.rival_s <= self.at_most_share)
+        )
+
+    def __str__(self) -> str:
+        bounds = [
+            "" if self.at_most_s is None else f"≤ {self.at_most_s * 1e3:g} ms",
+            "" if self.at_least_ratio is None else f"≥ {self.at_least_ratio:g}×",
+            "" if self.at_most_share is None else f"≤ {self.at_most_share:.1%} of it",
+        ]
+        ratio = self.rival_s / self.ours_s
+        compared = f"{ratio:.1f}×" if self.at_most_share is None else f"{self.ours_s / self.rival_s:.2%}"
+        return (
+            f"{self.what}: {self.ours_s * 1e3:.2f} ms; {self.rival} {self.rival_s * 1e3:.2f} ms; {compared}"
+            f" (hold {', '.join(b for b in bounds if b)}: {'yes' if self.holds else 'NO'})"
+        )
+
+
+def seconds(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median wall time of each call, taken in turns; a first round is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def ages(n: int, generator: torch.Generator) -> Tensor:
+    """Labels `[n]` like the ages of AgeDB-DIR."""
+    return (torch.randn(n, generator=generator) * 15.8 + 45).round().clamp(1, 101)
+
+
+def seen_features(n: int, dim: int) -> Tensor:
+    """The features `[n, D]` of the epochs before the one that is timed."""
+    return torch.randn(n, dim, generator=torch.Generator().manual_seed(1))
+
+
+def model_of(
+    recipe: str, encoder: nn.Module, dim: int, labels: Tensor, settings: Mapping[str, Value] | None = None
+) -> Model:
+    """A model whose methods have seen one epoch of features."""
+    model = Model(encoder, dim, Recipe.parse(recipe), settings or {}, Units(45.0, 15.8))
+    model.fit(TrainLabels(labels, AGES, dim, 256))
+    model.seed(dict.fromkeys(("objective", "plan", *Recipe.parse(recipe).methods), 0), CPU)
+    model.effective.fill_(True)  # what is timed is a step of a later epoch, when nothing is watched any more
+    features = seen_features(len(labels), dim)
+    for epoch in range(2):
+        model.end_epoch(epoch, 0, lambda train_mode=False: (features, labels))
+    return model
+
+
+def batch_of(x: Tensor, labels: Tensor, epoch: int = 2) -> Batch:
+    """The first rows of the training set as a batch."""
+    y = labels[: len(x)]
+    return Batch(x, y, torch.from_numpy(AGES.bin(y.numpy())), torch.arange(len(x)), epoch, 0)
+
+
+def steps(rows: int = 256, dim: int = 2048) -> Iterator[Measurement]:
+    """A step of the full recipe on given features, and its two dear parts, against loops."""
+    generator = torch.Generator().manual_seed(0)
+    labels = ages(4096, generator)
+    y = labels[:rows]
+    z = torch.randn(rows, dim, generator=generator, requires_grad=True)
+    model = model_of(FULL, nn.Identity(), dim, labels)
+    given = batch_of(z, labels)
+    window = kernel_window("gaussian", 5, 2.0, "sum").tolist()
+    loop_fds = reference.OfficialFDS(0, 120, dim, window, dtype=torch.float32)
+    for epoch in range(2):
+        loop_fds.end_epoch(seen_features(len(labels), dim), labels, epoch)
+    weights = lds_weights(labels, AGES, "sqrt_inv", "gaussian").tolist()
+    pseudo = label_quantiles(labels, rows, 0.5, 0.0, 121.0).tolist()
+    picks = iter(lambda: int(torch.randint(1 << 30, (1,), generator=generator)), -1)
+
+    def ours() -> None:
+        model.loss(given).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+
+    def loop_ranksim() -> Tensor:
+        kept = reference.one_per_label(y, lambda n: next(picks) % n)
+        return reference.ranksim_loss(z[kept], y[kept], 2.0)
+
+    def loops() -> None:
+        h = loop_fds.smooth(z, y, 2)
+        pred = model.output(h)[:, 0]
+        loss = ((pred - y).abs() * torch.tensor([weights[i] for i in range(rows)])).mean()
+        loss = loss + 100.0 * loop_ranksim()
+        loss = loss + reference.dist_loss(pred, pseudo, lambda target, value: (value - target).abs())
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    took = seconds({"ours": ours, "loops": loops}, 30)
+    yield Measurement(f"step of {FULL}, B={rows}, D={dim}, head only", took["ours"], "loops", took["loops"], 10e-3, 8.0)
+
+    fds = model.methods["fds"]
+    assert isinstance(fds, FDS)
+    detached = z.detach()
+    took = seconds(
+        {"ours": lambda: fds.calibrate(detached, given), "loops": lambda: loop_fds.smooth(detached, y, 2)}, 50
+    )
+    yield Measurement(f"FDS calibrate, B={rows}, D={dim}", took["ours"], "loops", took["loops"], 1.5e-3)
+
+    stream = torch.Generator().manual_seed(0)
+    took = seconds(
+        {
+            "ours": lambda: ranksim_loss(z, y, 2.0, stream).backward(),  # type: ignore[no-untyped-call]
+            "loops": lambda: loop_ranksim().backward(),  # type: ignore[no-untyped-call]
+        },
+        30,
+    )
+    yield Measurement(f"RankSim with gradient, B={rows}, D={dim}", took["ours"], "loops", took["loops"], 4e-3)
+
+
+def bins() -> Iterator[Measurement]:
+    """Bins of 5,249 scores, against a search for every label."""
+    generator = torch.Generator().manual_seed(0)
+    scores = (5 * torch.rand(5249, generator=generator)).numpy()
+
+    def loops() -> None:
+        for score in scores:
+            _ = next((b for b in range(SCORES.bins) if SCORES.edges[b + 1] > score), SCORES.bins - 1)
+
+    took = seconds({"ours": lambda: SCORES.bin(scores), "loops": loops}, 5)
+    yield Measurement("bins of 5,249 STS-B scores", took["ours"], "loops", took["loops"], 0.5e-3)
+
+
+class Bottleneck(nn.Module):
+    """A residual block of ResNet-50."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        outputs = 4 * width
+        self.path = nn.Sequential(
+            nn.Conv2d(inputs, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        same = inputs == outputs and stride == 1
+        self.skip = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activations `[B, 4·width, …]`."""
+        return torch.relu(self.path(x) + self.skip(x))
+
+
+def resnet50() -> nn.Sequential:
+    """ResNet-50 up to its 2,048 pooled features."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+    ]
+    inputs = 64
+    for width, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for block in range(blocks):
+            layers.append(Bottleneck(inputs, width, stride if block == 0 else 1))
+            inputs = 4 * width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def images(rows: int = 64, side: int = 64, dim: int = 2048) -> Iterator[Measurement]:
+    """What the methods add to a step of ResNet-50, and streaming statistics against a second pass."""
+    generator = torch.Generator().manual_seed(0)
+    labels = ages(4096, generator)
+    given = batch_of(torch.randn(rows, 3, side, side, generator=generator), labels)
+    encoder = resnet50()
+    models = {
+        "l1": model_of("l1", encoder, dim, labels),
+        "full": model_of(FULL, encoder, dim, labels),
+    }
+
+    def step(name: str) -> Callable[[], None]:
+        return lambda: models[name].loss(given).backward()  # type: ignore[no-untyped-call]
+
+    def forward() -> None:
+        with torch.no_grad():
+            encoder(given.x)
+
+    took = seconds({"l1": step("l1"), "full": step("full"), "forward": forward}, 7)
+    # The difference of two long times is noise; what the methods add is timed on given features instead.
+    z = torch.randn(rows, dim, generator=generator, requires_grad=True)
+    heads = {name: model_of(recipe, nn.Identity(), dim, labels) for name, recipe in (("l1", "l1"), ("full", FULL))}
+    streaming = model_of("l1 + fds", nn.Identity(), dim, labels, {"fds.statistics": "streaming"})
+    passing = model_of("l1 + fds", nn.Identity(), dim, labels)
+    on_z = batch_of(z, labels)
+    parts = seconds(
+        {
+            name: lambda model=model: model.loss(on_z).backward()  # type: ignore[misc]
+            for name, model in {**heads, "streaming": streaming, "pass": passing}.items()
+        },
+        50,
+    )
+    what = f"ResNet-50, {side} px, B={rows}"
+    yield Measurement(
+        f"{what}: lds + fds + ranksim + distloss add",
+        parts["full"] - parts["l1"],
+        f"the step with l1 alone (whole steps: {took['full'] / took['l1']:.3f} of it),",
+        took["l1"],
+        at_most_share=0.05,
+    )
+    yield Measurement(
+        f"{what}: streaming FDS statistics add",
+        max(parts["streaming"] - parts["pass"], 1e-9),
+        f"the step (a second pass adds {took['forward'] / took['l1']:.0%}),",
+        took["l1"],
+        at_most_share=0.02,
+    )
+
+
+def measure() -> Iterator[Measurement]:
+    """Every measurement, one core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for group in (steps, bins, images):
+            yield from group()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def main() -> int:
+    """Print every measurement; 1 when a bound is broken."""
+    broken = 0
+    for measurement in measure():
+        sys.stdout.write(f"{measurement}\n")
+        sys.stdout.flush()
+        broken |= not measurement.holds
+    return int(broken)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

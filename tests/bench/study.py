@@ -1,0 +1,364 @@
+"""The performance claims, measured side by side in one run: `make bench`.
+
+Absolute times belong to the machine; the ratios are the claims.
+"""
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pyarrow as pa
+import torch
+from ray import tune
+from rich.console import Console
+
+from bench import data as bench_data
+from bench import methods as parts
+from clusters.profile import profile
+from orchestrator.engine.tune import connect, sweep
+from orchestrator.ledger.ledger import SEGMENT, Ledger
+from orchestrator.ledger.records import CurveRow, Record, ScoreRow, now
+from orchestrator.ledger.segments import concat
+from orchestrator.study.cells import Trial, expand
+from orchestrator.study.planner import Planner
+from orchestrator.study.spec import Study
+from orchestrator.tracking.mlflow import Projection
+
+TRIALS = 60
+RECORDS = 2000
+MANY_RECORDS = 100_000
+S3_RECORDS = 10_000
+QUICK_IMAGES = 32
+
+
+def _study(storage: str, **changes: Any) -> Study:
+    tree: dict[str, Any] = {
+        "study": "bench",
+        "workloads": ["nhanes-sbp"],
+        "recipes": {"also": ["l1", "mse"]},
+        "tune": {"trials": TRIALS // 2 - 1, "parallel": 4, "sampler": "random"},
+        "evaluate": {"seeds": 1},
+        "train": {"epochs": 1},
+        "storage": storage,
+    }
+    return Study.of({**tree, **changes})
+
+
+class _Silent:
+    """An observer that notes when trials end."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[float, float]] = []
+
+    def began(self, trial: Trial) -> None:
+        """Nothing."""
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        """Note the time and the training time."""
+        self.ends.append((time.monotonic(), record.wall_s))
+
+    def lost(self, trial: Trial, reason: str) -> None:
+        """Nothing."""
+
+    def tick(self) -> None:
+        """Nothing."""
+
+
+class _Nothing(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
+    """The floor: a class trainable that does nothing, on warm actors."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def step(self) -> dict[str, Any]:
+        """One result."""
+        return {"ended": time.monotonic(), "done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Ready."""
+        return True
+
+
+class _Ends(tune.Callback):  # type: ignore[misc]
+    """Times at which Tune saw trials end."""
+
+    times: list[float] = []  # noqa: RUF012  # shared on purpose: Tune works on a copy
+
+    def on_trial_complete(self, **info: Any) -> None:
+        """Note the time."""
+        self.times.append(time.monotonic())
+
+
+def engine() -> list[tuple[str, str]]:
+    """Time from one trial to the next beyond its training, one at a time: ours against a trainable that does nothing.
+
+    At once, a trial's own time would hold what the driver does for others on the same cores.
+    """
+    observer = _Silent()
+    profile("local").apply()
+    with tempfile.TemporaryDirectory() as storage, connect(profile("local")):
+        tune.Tuner(
+            tune.with_resources(_Nothing, {"cpu": 1}),
+            tune_config=tune.TuneConfig(num_samples=TRIALS, max_concurrent_trials=1, reuse_actors=True),
+            run_config=tune.RunConfig(
+                storage_path=storage,
+                verbose=0,
+                callbacks=[_Ends()],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+        floor = median(_gaps(_Ends.times))
+    with tempfile.TemporaryDirectory() as storage:
+        study = _study(storage, resources={"cpus": 1, "concurrent": 1})
+        ledger = Ledger(storage)
+        sweep(study, Planner(study, expand(study), ledger.find), ledger, profile("local"), observer)
+    ends, walls = zip(*observer.ends, strict=True)
+    ours = median(_gaps(list(ends))) - median(walls)
+    return [
+        ("engine, per trial on warm actors", f"{1000 * ours:.0f} ms beyond training"),
+        ("  a Tune class trainable that does nothing", f"{1000 * floor:.0f} ms; ratio {ours / floor:.2f}"),
+    ]
+
+
+def _gaps(times: list[float]) -> list[float]:
+    """Differences of neighbours, without the first third: actors are warm then."""
+    later = sorted(times)[len(times) // 3 :]
+    return [b - a for a, b in pairwise(later)]
+
+
+def _record(trial: Trial, number: int) -> Record:
+    scores = tuple(
+        ScoreRow(m, r, 1.0 + number, 10) for m in ("mae", "gm") for r in ("all", "many", "medium", "few", "zero")
+    )
+    return Record(
+        trial_id=f"{number:020x}",
+        study="bench",
+        workload=trial.cell.workload,
+        data=trial.cell.data,
+        recipe=str(trial.cell.recipe),
+        settings=trial.settings,
+        seed=trial.seed,
+        number=number,
+        status="completed",
+        epochs=30,
+        epochs_run=30,
+        kept_epoch=29,
+        val=scores,
+        test=scores,
+        curve=tuple(CurveRow(e, 0, 1.0, scores) for e in range(30)),
+        started=now(),
+        finished=now(),
+    )
+
+
+def ledger() -> list[tuple[str, str]]:
+    """Committing and reading records, against writing and reading plain files of the same size."""
+    with tempfile.TemporaryDirectory() as storage:
+        trial = expand(_study(storage))[0].trial("evaluate", 0, {})
+        book = Ledger(storage)
+        commit = _time(lambda: [book.commit(_record(trial, n), "evaluate") for n in range(RECORDS)])
+        read = _time(lambda: book.read("evaluate"))
+        size = len(book.store.get(book.store.keys("ledger/evaluate/")[0]) or b"")
+        plain = Path(storage) / "plain"
+        plain.mkdir()
+        payload = os.urandom(size)
+        write = _time(lambda: [(plain / str(n)).write_bytes(payload) for n in range(RECORDS)])
+        load = _time(lambda: [(plain / str(n)).read_bytes() for n in range(RECORDS)])
+    return [
+        ("ledger, commit of a record (synced to disk)", f"{1000 * commit / RECORDS:.2f} ms; {size} bytes"),
+        ("  a plain file of the same size, not synced", f"{1000 * write / RECORDS:.2f} ms; ratio {commit / write:.0f}"),
+        ("ledger, read of a record", f"{1000 * read / RECORDS:.2f} ms"),
+        ("  a plain file of the same size", f"{1000 * load / RECORDS:.2f} ms; ratio {read / load:.0f}"),
+    ]
+
+
+READER = """
+import re, sys, time
+from pathlib import Path
+import pyarrow as pa
+import pyarrow.compute as pc
+from orchestrator.ledger.ledger import Ledger
+ledger, start = Ledger(sys.argv[1]), time.perf_counter()
+table = ledger.read("evaluate", ["recipe", "settings", "seed", "val", "test"])
+test = table["test"].combine_chunks()
+recipe = table["recipe"].combine_chunks().dictionary_encode().take(pc.list_parent_indices(test))
+scores = test.flatten()
+rows = pa.table({"recipe": recipe, **{n: scores.field(i) for i, n in enumerate(("metric", "region", "value"))}})
+made = rows.group_by(["recipe", "metric", "region"]).aggregate([("value", "mean"), ("value", "stddev")])
+assert len(made) == 10 and len(table) == int(sys.argv[2])
+seconds = time.perf_counter() - start
+# Not getrusage: there a process starts with the peak of the one that made it.
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+print(seconds, int(peak[1]) / 1e6)
+"""
+
+
+def _noisy(record: Record) -> Record:
+    """A record whose numbers do not compress."""
+    draw = random.Random(record.trial_id).random
+
+    def scores(rows: tuple[ScoreRow, ...]) -> tuple[ScoreRow, ...]:
+        return tuple(replace(row, value=draw()) for row in rows)
+
+    curve = tuple(replace(row, loss=draw(), val=scores(row.val)) for row in record.curve)
+    return replace(record, val=scores(record.val), test=scores(record.test or ()), curve=curve)
+
+
+def ledger_at_scale() -> list[tuple[str, str]]:
+    """Reading and tabulating a compacted ledger in a process of its own, and looking its trials up."""
+    with tempfile.TemporaryDirectory() as storage:
+        _fill(Ledger(storage), MANY_RECORDS)
+        size = sum(path.stat().st_size for path in Path(storage).rglob("*.parquet"))
+        seconds, gigabytes = _read_apart(storage, MANY_RECORDS)
+        fresh = Ledger(storage)
+        index = _time(lambda: fresh.find("none", "evaluate"))
+        found = _time(lambda: [fresh.find(f"{number:020x}", "evaluate") for number in range(RECORDS)]) / RECORDS
+    return [
+        (f"ledger, read and tabulate {MANY_RECORDS} records", f"{seconds:.1f} s of 5; {gigabytes:.2f} GB of 1"),
+        ("  on disk, compacted", f"{size / 1e6:.0f} MB"),
+        ("  the index, once per process", f"{index:.2f} s"),
+        ("  then a record with its learning curve", f"{1000 * found:.2f} ms"),
+    ]
+
+
+def ledger_in_s3() -> list[tuple[str, str]]:
+    """The same from an S3 server on this machine, in a process of its own."""
+    port = _free_port()
+    server = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "bench")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "bench")
+    with subprocess.Popen(server, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not _bucket(f"http://127.0.0.1:{port}/bench"):
+                time.sleep(0.1)
+            storage = f"s3://bench/ledger?endpoint_url=http://127.0.0.1:{port}"
+            _fill(Ledger(storage), S3_RECORDS)
+            seconds, _ = _read_apart(storage, S3_RECORDS)
+        finally:
+            process.kill()
+    return [(f"ledger in S3, read and tabulate {S3_RECORDS} compacted records", f"{seconds:.1f} s of 60")]
+
+
+def _fill(book: Ledger, records: int) -> None:
+    """Segments of made-up records of 30 epochs."""
+    trial = expand(_study(book.store.uri))[0].trial("evaluate", 0, {})
+    some = concat("evaluate", [_noisy(_record(trial, n)).to_arrow("evaluate") for n in range(RECORDS)])
+    each = min(SEGMENT, records)
+    for first in range(0, records, each):
+        ids = pa.array([f"{number:020x}" for number in range(first, first + each)])
+        part = pa.concat_tables([some] * (each // RECORDS))
+        book.segments("evaluate").append(part.set_column(0, part.schema.field(0), ids))
+        book.segments("evaluate").refresh()
+
+
+def _read_apart(storage: str, records: int) -> tuple[float, float]:
+    """Seconds and gigabytes of reading and tabulating a ledger in a fresh process."""
+    command = [sys.executable, "-c", READER, storage, str(records)]
+    seconds, gigabytes = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    return seconds, gigabytes
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _bucket(address: str) -> bool:
+    """Make a bucket; False while the server does not answer yet."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(address, method="PUT"), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def tracking() -> list[tuple[str, str]]:
+    """Metrics into MLflow on SQLite by our projection, against one call per metric."""
+    with tempfile.TemporaryDirectory() as storage:
+        study = _study(storage)
+        planner = Planner(study, expand(study)[:1], lambda trial_id, phase: None)
+        trials: list[Trial] = []
+        while len(trials) < 20 and (trial := planner.next()) is not None:
+            trials.append(trial)
+            planner.finish(trial, replace(_record(trial, trial.number), trial_id=trial.id))
+        projection = Projection(study, Ledger(storage))
+        sent = _time(lambda: projection.update(planner.plans))
+        metrics = len(trials) * (30 * 11 + 20 + 1)
+        client: Any = projection.client
+        run = client.create_run(projection.experiment).info.run_id
+        single = _time(lambda: [client.log_metric(run, "m", float(n), step=n) for n in range(100)]) / 100
+    rate = metrics / sent
+    return [
+        ("MLflow projection on SQLite, off the driver", f"{rate:.0f} metrics/s, runs included"),
+        ("  one log_metric call after the other", f"{1 / single:.0f} metrics/s; ratio {rate * single:.1f}"),
+    ]
+
+
+def command_line() -> list[tuple[str, str]]:
+    """`tailsweep --help` against starting Python, and against importing torch."""
+
+    def start(*args: str) -> float:
+        return median(_time(lambda: subprocess.run([sys.executable, *args], capture_output=True)) for _ in range(5))
+
+    ours, bare = start("-m", "orchestrator.cli", "--help"), start("-c", "pass")
+    torch = start("-c", "import torch")
+    return [
+        ("tailsweep --help", f"{1000 * ours:.0f} ms"),
+        ("  python -c pass", f"{1000 * bare:.0f} ms; ratio {ours / bare:.1f}"),
+        ("  python -c 'import torch'", f"{1000 * torch:.0f} ms; ratio {ours / torch:.2f}"),
+    ]
+
+
+def images() -> list[tuple[str, str]]:
+    """Images read from the cache against decoded afresh; `python -m bench.data` measures more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        (found,) = bench_data.reading(Path(folder), QUICK_IMAGES)
+    torch.set_num_threads(before)
+    return [
+        ("images of 224 px from the cache", f"{QUICK_IMAGES / found.ours_s:,.0f} images/s"),
+        (
+            "  decoded afresh, JPEG of 400 px",
+            f"{QUICK_IMAGES / found.rival_s:,.0f} images/s; ratio {found.rival_s / found.ours_s:.0f}",
+        ),
+    ]
+
+
+def _time(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and print; `--json` for programs."""
+    console = Console()
+    found: dict[str, list[tuple[str, str]]] = {}
+    for measure in (command_line, ledger, ledger_at_scale, ledger_in_s3, tracking, images, engine):
+        found[measure.__name__] = measure()
+        if "--json" not in sys.argv:
+            for name, value in found[measure.__name__]:
+                console.print(f"{name:46} {value}", highlight=False, markup=False)
+    if "--json" in sys.argv:
+        console.print_json(json.dumps(found))
+        return
+    parts.main()
+
+
+if __name__ == "__main__":
+    main()

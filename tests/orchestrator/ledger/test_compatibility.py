@@ -1,0 +1,53 @@
+"""A ledger that commit 80772a4 wrote, before the packages had rooms: read, resumed and reported to the same bytes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli.main import main
+from orchestrator.ledger.ledger import Ledger
+from running import tailsweep
+
+BEFORE = Path(__file__).parents[2] / "fixtures" / "before_rooms"
+TABLES = ("table.md", "table.csv", "table.tex")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the study, its data and its storage: the current folder."""
+    copied = Path(shutil.copytree(BEFORE, tmp_path / "study"))
+    monkeypatch.chdir(copied)
+    return copied
+
+
+def same_tables(folder: Path) -> None:
+    for name in TABLES:
+        assert (folder / "storage" / "before" / name).read_bytes() == (
+            BEFORE / "storage" / "before" / name
+        ).read_bytes()
+
+
+def test_it_is_whole_and_holds_every_planned_trial(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "study.yaml", "--storage", "storage"]) == 0
+    assert "8/8 trials in the ledger, 0 failed" in capsys.readouterr().out
+    ledger = Ledger("storage")
+    assert (len(ledger.read("tune")), len(ledger.read("evaluate"))) == (4, 4)
+
+
+def test_its_report_is_the_same_to_the_byte(folder: Path) -> None:
+    for name in TABLES:
+        (folder / "storage" / "before" / name).unlink()
+    assert main(["report", "study.yaml", "--storage", "storage"]) == 0
+    same_tables(folder)
+
+
+def test_a_sweep_trains_what_is_missing_under_the_same_ids(folder: Path) -> None:
+    records = folder / "storage" / "ledger"
+    lost = [sorted((records / phase).glob("*.parquet"))[0] for phase in ("tune", "evaluate")]
+    for path in lost:
+        path.unlink()
+    tailsweep("sweep", "study.yaml", "--storage", "storage")
+    assert all(path.is_file() for path in lost)
+    assert len([*records.glob("*/*.parquet")]) == 12
+    same_tables(folder)

@@ -1,0 +1,164 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builders import cell, study
+from orchestrator.errors import BadInput
+from orchestrator.study.cells import difference, expand
+from workloads import WORKLOADS
+
+
+def test_cells_are_every_workload_with_every_recipe_in_table_order() -> None:
+    made = study(recipes={"objectives": ["l1"], "combine": ["fds", "lds"], "also": ["sqinv + l1", "l1"]})
+    assert [c.name for c in expand(made)] == [
+        "nhanes-sbp/l1",
+        "nhanes-sbp/l1 + fds",
+        "nhanes-sbp/l1 + lds",
+        "nhanes-sbp/l1 + lds + fds",
+        "nhanes-sbp/l1 + sqinv",
+    ]
+
+
+def test_the_id_of_a_trial_depends_on_what_its_numbers_depend_on() -> None:
+    base = cell().trial("tune", 0, {"lds.width": 7})
+    assert base.id == cell().trial("tune", 0, {"lds.width": 7}).id
+    others = [
+        cell().trial("tune", 1, {"lds.width": 7}),
+        cell().trial("evaluate", 0, {"lds.width": 7}),
+        cell().trial("tune", 0, {"lds.width": 9}),
+        cell("mse + lds").trial("tune", 0, {"lds.width": 7}),
+        cell(train={"epochs": 3}).trial("tune", 0, {"lds.width": 7}),
+        replace(base, cell=replace(base.cell, data="other data")),
+    ]
+    assert len({base.id, *(other.id for other in others)}) == len(others) + 1
+
+
+def test_the_id_of_a_trial_ignores_where_and_under_which_name_it_runs() -> None:
+    there = cell(study="other", storage="/there", resources={"cpus": 2, "gpus": 0.5}, tune={"trials": 9})
+    assert cell().trial("tune", 0, {}).id == there.trial("tune", 0, {}).id
+
+
+def test_a_setting_that_equals_its_default_or_does_not_act_leaves_the_id() -> None:
+    plain = cell().trial("tune", 0, {})
+    assert plain.id == cell().trial("tune", 0, {"lds.width": 5}).id
+    triang = cell().trial("tune", 0, {"lds.kernel": "triang"})
+    assert triang.id == cell().trial("tune", 0, {"lds.kernel": "triang", "lds.sigma": 1.0}).id
+
+
+def test_recipes_share_their_seeds_and_phases_do_not() -> None:
+    assert cell().trial("evaluate", 1, {}).seed == cell("l1").trial("evaluate", 1, {}).seed
+    seeds = {cell().trial(phase, number, {}).seed for phase in ("tune", "evaluate") for number in range(5)}
+    assert len(seeds) == 10
+
+
+def test_a_tuned_value_that_equals_a_default_wins_over_the_workload() -> None:
+    made = cell(space={"train.lr": [0.001, 0.01]}, train={"nhanes-sbp": {"lr": 0.01}})
+    assert "train.lr" not in made.trial("tune", 0, {"train.lr": 0.001}).settings
+    assert made.trial("tune", 0, {}).settings["train.lr"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workloads": ["nhanes-spb"]}, "no workload 'nhanes-spb'.*did you mean 'nhanes-sbp'"),
+        ({"recipes": {"objectives": ["l1"], "combine": ["lsd"]}}, "no method 'lsd'.*did you mean 'lds'"),
+        ({"recipes": {"objectives": ["l2"]}}, "no objective 'l2'"),
+        ({"recipes": {"also": ["l1 + mse"]}}, "exactly one objective: got 2"),
+        ({"recipes": {"also": ["lds"]}}, "exactly one objective: got 0"),
+        ({"recipes": {"also": ["l1 + sqinv + lds"]}}, "sqinv and lds contradict each other"),
+        ({"recipes": {"also": ["l1 + lds + lds"]}}, "names a method once"),
+        ({"recipes": {"also": ["l1 + once + rrt"]}}, "at most one plan"),
+        ({"recipes": {}}, "recipes must name at least one"),
+        ({"space": {"lds.sigma": {"low": 0.1, "high": 2}}}, r"lds.sigma must lie in \[0.5, 4\]: got 0.1"),
+        ({"space": {"lds.sigma": {"low": 3, "high": 2}}}, "low must not exceed high"),
+        ({"space": {"lds.width": 4}}, "lds.width must be .*got 4"),
+        ({"space": {"lds.kernel": ["gaussian", "box"]}}, "lds.kernel must be one of .*got 'box'"),
+        ({"space": {"lds.kernel": {"low": 1, "high": 2}}}, "list values instead"),
+        ({"space": {"lds.wdth": 5}}, "no hyperparameter 'wdth'.*did you mean 'width'"),
+        ({"space": {"fds.width": 5}}, "no recipe has fds"),
+        ({"space": {"lsd.width": 5}}, "no part 'lsd'.*did you mean 'lds'"),
+        ({"train": {"epochs": 0}}, "train.epochs must lie in .*got 0"),
+        ({"train": {"epoch": 1}}, "no hyperparameter 'epoch'.*did you mean 'epochs'"),
+        ({"train": {"agedb": {"epochs": 1}}}, "workloads of the study: got 'agedb'"),
+        ({"tune": {"select_by": "test/mae/all"}}, "tune.select_by is val/METRIC/REGION.*got 'test/mae/all'"),
+        ({"tune": {"select_by": "val/mae/zero"}}, "nhanes-sbp has none in zero"),
+        ({"data": "/nowhere", "recipes": {"also": ["cross_entropy"]}}, "cross_entropy is for classification"),
+    ],
+)
+def test_a_study_that_cannot_run_is_refused_before_it_runs(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        expand(study(**changes))
+
+
+def test_a_difference_between_studies_names_the_key_and_both_values() -> None:
+    lines = difference(study().definition(), study(train={"epochs": 9}).definition())
+    assert lines == ["train.epochs: 2 there, 9 here"]
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry of workloads that a test may enter something into."""
+    monkeypatch.setattr("orchestrator.study.cells.WORKLOADS", dict(WORKLOADS))
+    monkeypatch.setattr("orchestrator.study.cells._DECLARED", {})
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) -> None:
+    rows = ["x,y", *(f"{n % 7},{n % 10}" for n in range(300))]
+    (tmp_path / "mine.csv").write_text("\n".join(rows))
+    own = {"name": "mine", "type": "table", "file": "mine.csv", "target": "y", "bin_width": 1}
+    made = study(workloads=["nhanes-sbp", own], data=str(tmp_path), train={"epochs": 2, "mine": {"lr": 0.01}})
+    cells = expand(made)
+    assert [c.name for c in cells] == ["nhanes-sbp/l1", "nhanes-sbp/l1 + lds", "mine/l1", "mine/l1 + lds"]
+    assert cells[2].trial("tune", 0, {}).settings["train.lr"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"name": "nhanes-sbp"}, "'nhanes-sbp' is taken by a shipped workload"),
+        ({"name": "mine"}, "mine.csv is missing"),
+        (
+            {"name": "mine", "type": "tables"},
+            "type of a data set must be one of table, arrays, images, maps: got 'tables'",
+        ),
+        ({"name": "mine", "size": 64}, "workload mine: unknown key 'size' in data of type table"),
+        (
+            {"name": "mine", "encoder": "resnet18"},
+            "workload mine: no encoder 'resnet18' in type table; known: mlp",
+        ),
+        (
+            {"name": "mine", "type": "images", "encoder": "resnet19"},
+            "no encoder 'resnet19' in type images; known: cnn, resnet18, resnet32, resnet50 .did you mean 'resnet18'",
+        ),
+        (
+            {"name": "mine", "type": "images", "encoder": "resnet18", "hidden": [8]},
+            "hidden sets the layers of cnn: got it with resnet18, which has its own",
+        ),
+        (
+            {"name": "mine", "type": "images", "weights": "w.pt"},
+            "weights are read by resnet18, resnet50: got them with the default, cnn",
+        ),
+        ({"name": "mine", "type": "images", "augment": ["turn"]}, "no augmentation 'turn'; known: crop, flip"),
+        ({"name": "mine", "bin_width": -1}, "workload mine: bin_width: .*greater than 0: got -1"),
+        (
+            {"name": "mine", "bin_widht": 1},
+            "workload mine: unknown key 'bin_widht' in data of type table; .*did you mean 'bin_width'",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("registry")
+def test_a_wrong_declaration_is_refused(tmp_path: Path, own: dict[str, object], message: str) -> None:
+    if own["name"] == "nhanes-sbp":
+        (tmp_path / "mine.csv").write_text("x,y\n1,2\n")
+    base = {"type": "table", "file": "mine.csv", "target": "y", "bin_width": 1}
+    with pytest.raises(BadInput, match=message):
+        expand(study(workloads=[{**base, **own}], data=str(tmp_path)))
+
+
+@pytest.mark.parametrize("method", ["ranksim", "ot", "smoter", "smogn"])
+def test_a_method_of_whole_rows_is_refused_where_labels_are_maps(method: str) -> None:
+    made = study(workloads=["stereo-depth"], recipes={"objectives": ["l1"], "combine": [], "also": [f"l1 + {method}"]})
+    with pytest.raises(BadInput, match=f"{method} compares whole rows, .* got 'l1 \\+ {method}' on stereo-depth"):
+        expand(made)

@@ -1,0 +1,132 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from builders import study
+from orchestrator.errors import BadInput
+from orchestrator.study.spec import Study, Tune, shipped
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+SMALL = "study: s\nworkloads: [nhanes-sbp]\nrecipes: {objectives: [l1]}\n"
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_study_loads_and_is_named_like_its_file(name: str) -> None:
+    assert Study.load(name, environ={}).study == name
+
+
+def test_an_override_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, SMALL + "tune: {trials: 1}\n")
+    environ = {"TAILSWEEP_TUNE__TRIALS": "2", "TAILSWEEP_EVALUATE__SEEDS": "7", "TAILSWEEP_STORAGE": "there"}
+    made = Study.load(path, ["tune.trials=3"], environ)
+    assert (made.tune.trials, made.evaluate.seeds, made.storage) == (3, 7, "there")
+
+
+def test_keys_of_the_space_keep_their_dots(tmp_path: Path) -> None:
+    made = Study.load(
+        write(tmp_path, SMALL),
+        ["space.lds.width=7", "train.nhanes-sbp.lr=0.01"],
+        {"TAILSWEEP_SPACE__LDS__SIGMA": "1.5"},
+    )
+    assert dict(made.space) == {"lds.width": 7, "lds.sigma": 1.5}
+    assert made.train == {"nhanes-sbp": {"lr": 0.01}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["tune.trails=3"], "unknown key 'trails' in tune; known: trials, .*did you mean 'trials'"),
+        (["tunes.trials=3"], "unknown key 'tunes' in a study; .*did you mean 'tune'"),
+        (["tune.trials=0"], "tune.trials: .*greater than or equal to 1: got 0"),
+        (["tune.trials=two"], "tune.trials: .*: got 'two'"),
+        (["tune.trials=2.5"], "tune.trials: .*: got 2.5"),
+        (["evaluate.seeds=0"], "evaluate.seeds: .*: got 0"),
+        (["tune.sampler=tpo"], "tune.sampler: .*'tpe' or 'random': got 'tpo'"),
+        (["study=Not A Name"], "study: .*: got 'Not A Name'"),
+        (["resources.gpus=-1"], "resources.gpus: .*: got -1"),
+        (["space.lds.width=[]"], "space.lds.width"),
+        (["tune"], "--set takes key=value: got 'tune'"),
+        (["tune.trials.more=1", "tune.trials=1"], "trials"),
+        (["workloads=[]"], "workloads"),
+    ],
+)
+def test_a_wrong_setting_is_answered_with_the_law_and_the_value(
+    tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        Study.load(write(tmp_path, SMALL + "tune: {trials: 1}\n"), overrides, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("study: [", "must be YAML"),
+        ("- a\n- b\n", "must hold a mapping"),
+        ("study: s\nworkloads: [w]\n", "the key 'recipes' is required in a study"),
+        ("!!python/object/apply:os.system ['true']", "must be YAML"),
+    ],
+)
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        Study.load(write(tmp_path, text), environ={})
+
+
+def test_an_unknown_study_is_answered_with_the_shipped_ones() -> None:
+    with pytest.raises(BadInput, match=r"shipped: .*did you mean 'quickstart'"):
+        Study.load("quickstrat", environ={})
+
+
+def test_a_misspelt_variable_of_ours_is_not_ignored(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="TAILSWEEP_TUEN__TRIALS: unknown key 'tuen'"):
+        Study.load(write(tmp_path, SMALL), environ={"TAILSWEEP_TUEN__TRIALS": "2"})
+
+
+def test_a_variable_of_the_node_is_no_part_of_a_study(tmp_path: Path) -> None:
+    path = write(tmp_path, SMALL)
+    assert Study.load(path, environ={"TAILSWEEP_CACHE": "/scratch"}) == Study.load(path, environ={})
+
+
+def test_budgets_and_places_are_not_part_of_the_definition() -> None:
+    changed = study(evaluate={"seeds": 9}, storage="there", tune={"trials": 50, "parallel": 2}, resources={"cpus": 2})
+    assert study().definition() == changed.definition()
+    assert study().definition() != study(train={"epochs": 3}).definition()
+
+
+def test_the_samplers_and_schedulers_of_the_file_are_those_that_exist() -> None:
+    from orchestrator.engine.early_stopping import SCHEDULERS
+    from orchestrator.study.space import SAMPLERS
+
+    assert set(get_args(Tune.model_fields["sampler"].annotation)) == SAMPLERS.keys()
+    assert set(get_args(Tune.model_fields["scheduler"].annotation)) == SCHEDULERS.keys()
+
+
+def test_a_declared_data_set_survives_being_written_and_read() -> None:
+    own = {
+        "name": "mine",
+        "type": "images",
+        "file": "a.csv",
+        "target": "y",
+        "bin_width": 1,
+        "augment": ["flip", "crop"],
+    }
+    made = study(workloads=["nhanes-sbp", own])
+    again = Study.of(json.loads(made.model_dump_json()))
+    assert again == made
+    assert again.definition() == made.definition()
+    assert made.names == ("nhanes-sbp", "mine")
+
+
+def test_a_study_of_known_names_is_read_without_torch() -> None:
+    load = "from orchestrator.study.spec import Study; Study.load('quickstart')"
+    code = f"import sys; {load}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

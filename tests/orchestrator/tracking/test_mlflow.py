@@ -1,0 +1,89 @@
+"""The projection into a real MLflow on SQLite."""
+
+from collections import Counter
+
+import mlflow
+import pytest
+
+from builders import record, study
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.study.cells import expand
+from orchestrator.study.planner import Planner
+from orchestrator.study.spec import Study
+from orchestrator.tracking.mlflow import DONE, KIND, NAME, Projection, tracking_uri
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return study(storage=str(tmp_path_factory.mktemp("storage")))
+
+
+@pytest.fixture(scope="module")
+def planner(made: Study) -> Planner:
+    """A finished study, with one failed seed."""
+    memory = {}
+    planner = Planner(made, expand(made), lambda trial_id, phase: None)
+    while (trial := planner.next()) is not None:
+        failed = trial.phase == "evaluate" and trial.number == 1
+        outcome = record(trial, 4.0 + trial.number, "failed" if failed else "completed")
+        memory[trial.id] = outcome
+        planner.finish(trial, outcome)
+    return planner
+
+
+def runs(made: Study) -> list[mlflow.entities.Run]:
+    client = mlflow.MlflowClient(tracking_uri(made))
+    experiment = client.get_experiment_by_name(made.study)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def test_a_study_becomes_runs_of_cells_and_trials_and_nothing_is_sent_twice(made: Study, planner: Planner) -> None:
+    ledger = Ledger(made.storage)
+    assert Projection(made, ledger).update(planner.plans) == 10
+    assert Projection(made, ledger).update(planner.plans) == 0
+    found = runs(made)
+    assert Counter(run.data.tags[KIND] for run in found) == {"trial": 10, "cell": 2}
+    parents = {run.info.run_id: run for run in found if run.data.tags[KIND] == "cell"}
+    for run in found:
+        if run.data.tags[KIND] == "trial":
+            parent = parents[run.data.tags["mlflow.parentRunId"]]
+            assert parent.data.tags["recipe"] == run.data.tags["recipe"]
+
+
+def test_a_trial_carries_its_settings_scores_and_curve(made: Study, planner: Planner) -> None:
+    trial = planner.plans[1].records("evaluate")[0]
+    Projection(made, Ledger(made.storage)).update(planner.plans)
+    (run,) = [run for run in runs(made) if run.data.tags[NAME] == f"{trial.trial_id}.0"]
+    assert run.data.metrics["test/mae/all"] == 4.0
+    assert run.data.metrics["val/mae/few"] == 8.0
+    assert run.data.params["seed"] == str(trial.seed)
+    assert run.info.status == "FINISHED"
+    history = mlflow.MlflowClient(tracking_uri(made)).get_metric_history(run.info.run_id, "epoch/val/mae/all")
+    assert [(m.step, m.value) for m in history] == [(0, 4.0), (1, 4.0)]
+    assert history[0].timestamp == int(trial.finished.timestamp() * 1000)
+
+
+def test_a_cell_carries_aggregates_and_a_failed_trial_its_error(made: Study, planner: Planner) -> None:
+    Projection(made, Ledger(made.storage)).update(planner.plans)
+    found = runs(made)
+    (cell,) = [run for run in found if run.data.tags[NAME] == "nhanes-sbp/l1"]
+    assert cell.data.metrics["seeds"] == 1
+    assert cell.data.metrics["test/mae/all/mean"] == 4.0
+    failed = [run for run in found if run.data.tags.get("status") == "failed"]
+    assert len(failed) == 2
+    assert {run.info.status for run in failed} == {"FAILED"}
+    assert {run.data.tags["error"] for run in failed} == {"Diverged: the training loss became nan"}
+
+
+def test_a_run_that_was_cut_off_is_made_anew(made: Study, planner: Planner) -> None:
+    Projection(made, Ledger(made.storage)).update(planner.plans)
+    client = mlflow.MlflowClient(tracking_uri(made))
+    victim = next(run for run in runs(made) if run.data.tags[KIND] == "trial")
+    client.delete_tag(victim.info.run_id, DONE)
+    assert Projection(made, Ledger(made.storage)).update(planner.plans) == 1
+    again = [run for run in runs(made) if run.data.tags[NAME] == victim.data.tags[NAME]]
+    assert [run.info.run_id for run in again] != [victim.info.run_id]
+    assert len(again) == 1

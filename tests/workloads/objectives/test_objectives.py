@@ -1,0 +1,117 @@
+"""Objectives: values against the written formula, one sample at a time."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from bench import reference
+from published import agedb
+from workloads.labels import LabelGrid
+from workloads.objectives import OBJECTIVES
+from workloads.objectives.bmse import gaussian_mixture
+from workloads.objectives.pointwise import focal, huber
+from workloads.seam import Batch, Step, TrainLabels
+
+GRID = LabelGrid(0, 12, 12)
+
+
+def pairs(n=50):
+    generator = torch.Generator().manual_seed(0)
+    return 20 * torch.rand(2, n, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize(("beta", "gamma"), [(0.2, 1.0), (20.0, 1.0), (0.5, 2.5)])
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+def test_focal_equals_the_formula(power, beta, gamma, activation):
+    pred, target = pairs()
+    golden = [
+        reference.focal(p, t, power, beta, gamma, activation)
+        for p, t in zip(pred.tolist(), target.tolist(), strict=True)
+    ]
+    assert_close(focal(pred, target, power, beta, gamma, activation).tolist(), golden, rtol=1e-9, atol=0)
+
+
+def test_focal_grows_as_published():
+    errors = torch.tensor([1.0, 5.0, 10.0, 20.0])
+    assert_close(focal(errors, torch.zeros(4)) / errors, torch.tensor([0.0997, 0.462, 0.762, 0.964]), atol=5e-4, rtol=0)
+
+
+@pytest.mark.parametrize("beta", [0.3, 1.0, 7.0])
+def test_huber_equals_the_formula(beta):
+    pred, target = pairs()
+    golden = [reference.huber(p, t, beta) for p, t in zip(pred.tolist(), target.tolist(), strict=True)]
+    assert_close(huber(pred, target, beta).tolist(), golden, rtol=1e-9, atol=0)
+
+
+def make(name, y, grid=GRID, **hparams):
+    objective = OBJECTIVES[name](OBJECTIVES[name].Hparams.of(hparams, name)).double()
+    objective.fit(TrainLabels(y.float(), grid, 4, 32))
+    return objective.double()
+
+
+def step(objective, out, y, grid=GRID):
+    batch = Batch(y, y, torch.from_numpy(grid.bin(y.numpy())), torch.arange(len(y)), 0, 0)
+    return Step(batch, out, out, out, objective.decode(out), lambda x: x)
+
+
+@pytest.mark.parametrize("noise", [1.0, 4.0])
+@pytest.mark.parametrize("variant", ["bmc", "bni", "gai"])
+def test_balanced_mse_equals_the_densities(variant, noise):
+    pred, y = pairs(20) * 0.55
+    objective = make("bmse", y, variant=variant, noise=noise, components=3)
+    if variant == "bmc":
+        # The batch's labels, each counted once: the published softmax leaves out the share 1/B.
+        centres = [(1.0, label, 0.0) for label in y.tolist()]
+    elif variant == "bni":
+        centres = [(n / len(y), b + 0.5, 0.0) for b, n in enumerate(GRID.counts(y.float().numpy())) if n]
+    else:
+        centres = list(zip(*(v.tolist() for v in gaussian_mixture(y.float().double().numpy(), 3)), strict=True))
+    golden = reference.balanced_mse(pred.tolist(), y.tolist(), centres, noise)
+    assert_close(objective(step(objective, pred[:, None], y)).tolist(), golden, rtol=1e-5, atol=1e-5)
+
+
+def test_balanced_mse_learns_its_noise_unless_told_not_to():
+    y = pairs()[0] * 0.55
+    for learn in (True, False):
+        objective = make("bmse", y, learn=learn)
+        assert [name for name, _ in objective.named_parameters()] == ["log_noise"] * learn
+        objective(step(objective, torch.zeros(len(y), 1, dtype=torch.float64), y)).mean()
+
+
+def test_a_mixture_finds_two_heaps():
+    generator = np.random.default_rng(0)
+    values = np.concatenate([generator.normal(0, 1, 3000), generator.normal(20, 2, 1000)])
+    share, mean, var = gaussian_mixture(values, 2)
+    assert_close(share, np.array([0.75, 0.25]), atol=0.01, rtol=0)
+    assert_close(mean, np.array([0.0, 20.0]), atol=0.2, rtol=0)
+    assert_close(var, np.array([1.0, 4.0]), atol=0.3, rtol=0)
+
+
+def test_a_mixture_of_ages_has_their_mean():
+    ages = agedb("train").double().numpy()
+    share, mean, _ = gaussian_mixture(ages, 8)
+    assert_close(float(share @ mean), float(ages.mean()), rtol=1e-6, atol=0)
+
+
+def test_arb_with_global_counts_is_balanced_softmax_and_with_the_batchs_own_leaves_absent_classes_out():
+    labels = torch.tensor([0.0] * 6 + [1.0] * 3 + [2.0])
+    grid = LabelGrid(0, 3, 3)
+    out = torch.tensor([[1.0, -2.0, 0.5], [0.0, 1.0, 40.0]], dtype=torch.float64)
+    y = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    for counts, n in (("global", (6, 3, 1)), ("batch", (1, 1, 0))):
+        objective = make("arb", labels, grid, counts=counts)
+        golden = []
+        for z, label in zip(out.clamp(-30, 30).tolist(), (0, 1), strict=True):
+            total = sum(count / n[label] * math.exp(value) for count, value in zip(n, z, strict=True))
+            golden.append(-math.log(math.exp(z[label]) / total))
+        assert_close(objective(step(objective, out, y, grid)).tolist(), golden, rtol=1e-6, atol=1e-9)
+
+
+def test_a_class_is_predicted_as_the_label_of_the_largest_output():
+    objective = make("cross_entropy", torch.arange(3.0), LabelGrid(0, 3, 3))
+    assert objective.outputs == 3
+    assert objective.decode(torch.tensor([[0.0, 0.0, 1.0], [2.0, 0.0, 1.0]])).tolist() == [2.0, 0.0]
