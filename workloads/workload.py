@@ -84,8 +84,8 @@ class Units:
 class Data:
     """What a workload loads: the splits, how labels are scaled for the head, and a checksum of the source.
 
-    `weights` is a file that the encoder starts from, where the workload has one; the checksum covers it. `describe(row)`
-    says for people what a training row is: a sentence, the name of a file.
+    `weights` is a file that the encoder starts from, where the workload has one; the checksum covers it.
+    `describe(row)` says for people what a training row is: a sentence, the name of a file.
     """
 
     train: Split
