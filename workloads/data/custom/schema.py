@@ -94,7 +94,8 @@ class CustomData(BaseModel):
             if name not in (*OLDEST, *self.places) and tree[name] != field.default
         }
         keys = [*((name, tree[name]) for name in OLDEST), *sorted(newer.items())]
-        return f"CustomData({', '.join(f'{name}={value!r}' for name, value in keys)})"
+        # "Own" is what the class was called when the first trials got their ids.
+        return f"Own({', '.join(f'{name}={value!r}' for name, value in keys)})"
 
 
 OLDEST: Final = (
