@@ -21,7 +21,7 @@ FLOORS = [
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
 INSIDE = [
-    {"workloads.hparams", "workloads.labels", "workloads.losses", "workloads.seeds"},
+    {"workloads.hparams", "workloads.labels", "workloads.losses", "workloads.messages", "workloads.seeds"},
     {"workloads.metrics", "workloads.seam"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache"},

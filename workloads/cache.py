@@ -20,6 +20,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from workloads.messages import reason
 from workloads.workload import DataError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -57,8 +58,8 @@ class Source:
 class Transform:
     """How the bytes of a file become a row.
 
-    `decode(content, source)` returns numbers of `shape` and `dtype`, or raises ValueError saying what is wrong; it is
-    called from many threads. `name` stands for it in the key of the cache: change it whenever the rows change.
+    `decode(content, source)` returns numbers of `shape` and `dtype`, or raises an exception that says what is wrong;
+    it is called from many threads. `name` stands for it in the key of the cache: change it whenever the rows change.
     """
 
     name: str
@@ -127,7 +128,13 @@ def once(path: Path, read: Callable[[Path], T | None], write: Callable[[BinaryIO
 
     `read` returns None for a file that is missing or damaged: it is then written anew. The file has a temporary name
     until it is whole and on the disk, so one that is half written is never read; if `write` raises, nothing is kept.
+    Raises DataError where the folder cannot be made or written.
     """
+    with writing(path.parent):
+        return _once(path, read, write)
+
+
+def _once(path: Path, read: Callable[[Path], T | None], write: Callable[[BinaryIO], None]) -> T:
     if (found := read(path)) is not None:
         return found
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,6 +162,21 @@ def once(path: Path, read: Callable[[Path], T | None], write: Callable[[BinaryIO
     found = read(path)
     assert found is not None, f"{path} cannot be read after it was written"
     return found
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What goes wrong with a folder of the cache while this lasts is raised as DataError, with the way out."""
+    try:
+        yield
+    except OSError as err:
+        place = folder if err.filename is None else Path(os.fsdecode(err.filename))
+        if not place.is_relative_to(folder) and place not in folder.parents:
+            raise  # of a file that is read, not of the cache
+        raise DataError(
+            f"{folder}: the folder of prepared data cannot be made or written ({reason(err)}): set TAILSWEEP_CACHE to "
+            "a folder on this machine that can be"
+        ) from None
 
 
 class Rows:
@@ -212,8 +234,14 @@ def _view(column: pa.FixedSizeBinaryArray, width: int) -> Bytes:
 
 
 def default_folder() -> Path:
-    """`$TAILSWEEP_CACHE`, else `~/.cache/tailsweep`; should be on a disk of the node. May be deleted at any time."""
-    return Path(os.environ.get("TAILSWEEP_CACHE") or Path.home() / ".cache" / "tailsweep").expanduser()
+    """`$TAILSWEEP_CACHE`, else `~/.cache/tailsweep`; should be on a disk of the node. May be deleted at any time.
+
+    Raises DataError where there is no home.
+    """
+    try:
+        return Path(os.environ.get("TAILSWEEP_CACHE") or Path.home() / ".cache" / "tailsweep").expanduser()
+    except RuntimeError as err:
+        raise DataError(f"prepared data have no folder ({reason(err)}): set TAILSWEEP_CACHE to one") from None
 
 
 def decoded(sources: Sequence[Source], transform: Transform, folder: Path | None = None) -> Rows:
@@ -285,8 +313,10 @@ def _decode(source: Source, transform: Transform) -> tuple[npt.NDArray[Any] | No
         digest = hashlib.sha256(content)
         for path in source.beside:
             digest.update(path.read_bytes())
-    except (OSError, ValueError) as err:
-        return None, source.said(f"does not decode: {err}"), b""
+    except DataError:
+        raise
+    except Exception as err:  # a broken file raises whatever its bytes happen to say
+        return None, source.said(f"does not decode: {reason(err)}"), b""
     return row, "", digest.digest()
 
 

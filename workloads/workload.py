@@ -85,7 +85,8 @@ class Data:
     """What a workload loads: the splits, how labels are scaled for the head, and a checksum of the source.
 
     `weights` is a file that the encoder starts from, where the workload has one; the checksum covers it.
-    `describe(row)` says for people what a training row is: a sentence, the name of a file.
+    `describe(row)` says for people what a training row is: a sentence, the name of a file. `notes` tell them what was
+    made of the files that they may not expect, such as a column that was left out.
     """
 
     train: Split
@@ -95,6 +96,7 @@ class Data:
     fingerprint: str
     weights: Path | None = None
     describe: Callable[[int], str] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

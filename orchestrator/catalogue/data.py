@@ -76,13 +76,14 @@ def listing(root: str | None) -> list[Listing]:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found of a data set: rows by split and region beside the expected numbers, and problems in words."""
+    """What was found of a data set: rows by split and region beside the expected ones, problems and notes in words."""
 
     counts: dict[str, int]
     expected: dict[str, int]
     fingerprint: str
     duplicates: int
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -108,7 +109,8 @@ def check(workload: Workload, root: Path | None) -> Check:
         counts[name] = rows_in(split)
         counts |= {f"{name}/{region}": int((where == place).sum()) for place, region in enumerate(REGIONS)}
     trained = Counter(_digests(data.train))
-    return Check(counts, dict(workload.counts), data.fingerprint, sum(d in trained for d in _digests(data.test)), ())
+    twice = sum(d in trained for d in _digests(data.test))
+    return Check(counts, dict(workload.counts), data.fingerprint, twice, (), data.notes)
 
 
 def _digests(split: Split) -> Iterator[bytes]:

@@ -53,6 +53,8 @@ def data_check(args: argparse.Namespace) -> bool:
             beside = "" if expected is None else f"  {whose} {expected}{'' if expected == count else '  DIFFERS'}"
             say(f"  {name:14} {count:8}{beside}")
         say(f"  test rows whose inputs are in train too: {found.duplicates}")
+        for note in found.notes:
+            say(f"  note: {note}")
     return found.passed
 
 

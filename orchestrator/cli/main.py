@@ -19,6 +19,7 @@ from orchestrator.cli.study import add_cluster, add_study, cluster_of, study_of
 
 if TYPE_CHECKING:
     from orchestrator.api import Outcome
+    from orchestrator.study.spec import Study
 
 COMPLETE, BAD_INPUT, SOME_FAILED, STORAGE_FAILED, INTERRUPTED, PREEMPTED = 0, 2, 3, 4, 130, 143
 HERE: Final = "processes"
@@ -67,7 +68,15 @@ def plan(args: argparse.Namespace) -> int:
             if name not in shown:
                 shown.add(name)
                 say(f"  {name:22} {limits:34} first {first}{f'  only if {only}' if only else ''}")
+    _say_notes(study)
     return COMPLETE
+
+
+def _say_notes(study: "Study") -> None:
+    from orchestrator.study.cells import notes
+
+    for note in notes(study):
+        say(f"note: {note}")
 
 
 def sweep(args: argparse.Namespace) -> int:
@@ -106,6 +115,7 @@ def sweep(args: argparse.Namespace) -> int:
         say(f"shard {shard[0]}/{shard[1]} is complete; tailsweep report {study.study} makes the tables when all are")
         return COMPLETE if args.failed_ok else _code(state)
     state = api.sweep(study, cluster, console, args.retry_failed, args.replace)
+    _say_notes(study)
     _print_tables(state, console)
     return COMPLETE if args.failed_ok else _code(state)
 

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from orchestrator.errors import BadInput, StorageFailed
 from orchestrator.storage.store import remote
-from workloads.cache import default_folder, sharing, tell
+from workloads.cache import default_folder, sharing, tell, writing
 from workloads.workload import DataError, Workload
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Prepared:
 def _copy(root: str, names: tuple[str, ...], check: bool) -> Path:
     store = _opened(root, check)
     folder = default_folder() / "s3" / hashlib.sha256(root.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         with FileLock(folder.with_name(f"{folder.name}-{name.replace('/', '-')}.lock")):
             _update(store, name, folder)

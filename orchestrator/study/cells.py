@@ -159,6 +159,12 @@ def expand(study: Study) -> list[Cell]:
     return [replace(cell, data=fingerprints[cell.workload]) for cell in cells]
 
 
+def notes(study: Study) -> list[str]:
+    """What was made of the data of a study that people may not expect, in words; after `expand`, which loads them."""
+    found = {name: load_data(WORKLOADS[name], data_root(study), study.storage).notes for name in study.names}
+    return [f"{name}: {note}" for name, told in found.items() for note in told]
+
+
 def sketch(study: Study) -> list[Cell]:
     """The cells without their data's fingerprints: what can be checked where the data are not; raises BadInput."""
     try:

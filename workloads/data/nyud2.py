@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from workloads.cache import Bytes, CachedSplit, Rows, Source, Transform, decoded
-from workloads.data.images import framed, opened
+from workloads.data.images import framed, opened, rgb
 from workloads.data.pixels import Reader, balanced, choose, count_pixels, marked, proportional, spaced
 from workloads.encoders.dense import mirror_and_light, resnet50_maps
 from workloads.encoders.images import resnet50, save_weights
@@ -85,7 +85,7 @@ class Pair:
 
 def _photograph(content: bytes, source: Source, shape: tuple[int, int]) -> Bytes:
     with opened(content) as image:
-        pixels = framed(image.convert("RGB"), shape, Image.Resampling.BILINEAR)
+        pixels = framed(rgb(image), shape, Image.Resampling.BILINEAR)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workloads.cache import default_folder
+from workloads.cache import default_folder, writing
 from workloads.labels import Ints, LabelGrid
 from workloads.seeds import seed_of
 
@@ -41,9 +41,10 @@ def count_pixels(maps: Reader, rows: Tensor, grid: LabelGrid, key: str = "") -> 
         counts += grid.counts(y.numpy())
     if key:
         temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(temporary, counts)
-        temporary.replace(path)
+        with writing(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(temporary, counts)
+            temporary.replace(path)
     return counts
 
 

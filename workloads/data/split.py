@@ -34,16 +34,17 @@ def grouped_split(bins: Ints, groups: npt.ArrayLike, cap: int, name: str) -> tup
     """
     ids, owner = np.unique(np.asarray(groups), return_inverse=True)
     size = int(bins.max()) + 1
-    quota = np.minimum(np.bincount(bins, minlength=size) // 3, cap)
-    per_group = np.zeros((len(ids), size), dtype=np.int64)
-    np.add.at(per_group, (owner, bins), 1)
+    room = {held: np.minimum(np.bincount(bins, minlength=size) // 3, cap) for held in (1, 2)}
+    # Bins that a group has rows in, and how many: a table of all groups × bins would outgrow the memory.
+    pairs, rows = np.unique(owner.astype(np.int64) * size + bins, return_counts=True)
+    starts = np.searchsorted(pairs, np.arange(len(ids) + 1) * size)
     place = np.zeros(len(ids), dtype=np.int64)  # 0 train, 1 val, 2 test
-    room = {1: quota.copy(), 2: quota.copy()}
     for group in np.random.default_rng(seed_of(name, "groups")).permutation(len(ids)):
-        rows = per_group[group]
-        fits = [held for held in (1, 2) if (rows <= room[held]).all()]
+        own = slice(starts[group], starts[group + 1])
+        at = pairs[own] % size
+        fits = [held for held in (1, 2) if (rows[own] <= room[held][at]).all()]
         if fits:
             held = max(fits, key=lambda h: int(room[h].sum()))
             place[group] = held
-            room[held] -= rows
+            room[held][at] -= rows[own]
     return tuple(np.flatnonzero(place[owner] == split) for split in (0, 1, 2))  # type: ignore[return-value]  # three

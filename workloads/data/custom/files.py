@@ -6,19 +6,20 @@ import torch
 from torch import Tensor
 
 from workloads.cache import Rows, Source, Transform, decoded
-from workloads.data.custom.columns import SHOWN, Cells
+from workloads.data.custom.columns import SHOWN, Column
 from workloads.data.custom.schema import CustomPictures
 from workloads.encoders import hub
+from workloads.messages import brief
 from workloads.workload import DataError
 
 
-def names_below(column: str, values: Cells, path: Path) -> list[str]:
+def names_below(column: Column) -> list[str]:
     """Names of files below a folder, one a row; raises DataError with those that lead elsewhere."""
-    names = ["" if value is None else str(value) for value in values]
+    names = [name or "" for name in column.texts()]
     wrong = [row for row, name in enumerate(names) if _leaves(name)]
     if wrong:
-        law = f"{column} must name a file below the folder"
-        raise DataError(*(f"{path}: row {row + 1}: {law}: got {names[row]!r}" for row in wrong[:SHOWN]))
+        law = f"{column.name} must name a file below the folder"
+        raise DataError(*(f"{column.path}: row {row + 1}: {law}: got {brief(names[row])}" for row in wrong[:SHOWN]))
     return names
 
 

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from workloads.cache import CachedSplit, Source, Transform
-from workloads.data.custom.columns import SPLITS, Cells, read_columns, split_and_group, written_split
+from workloads.data.custom.arrays import read_npy
+from workloads.data.custom.bins import bins_between
+from workloads.data.custom.columns import SPLITS, Column, group_of, read_columns, split_of, written_split
 from workloads.data.custom.files import decoded_files, names_below, weights_of
+from workloads.data.custom.notes import Notes
 from workloads.data.custom.schema import CustomMaps
-from workloads.data.images import opened, resized
+from workloads.data.images import opened, resized, turn_of
 from workloads.data.pixels import Reader, balanced, choose, count_pixels, proportional, spaced
 from workloads.encoders.dense import AUGMENTATIONS
 from workloads.labels import Ints, LabelGrid, Shares
@@ -27,21 +30,24 @@ HELD: Final = 10
 SAMPLE_IMAGES: Final = 600
 SAMPLE_PIXELS: Final = 1 << 18
 """What methods see of training at once: pixels of evenly spaced images."""
-PREPARATION: Final = 1
+PREPARATION: Final = 2
 """Raise it when the preparation below changes, so that old trials are not taken for new ones."""
 
 
 def _values(content: bytes, source: Source) -> npt.NDArray[np.float64]:
-    """The numbers of a file `[H, W]`: an NPY array, or an image of one channel."""
-    if source.path.suffix == ".npy":
-        found = np.load(io.BytesIO(content), allow_pickle=False)
+    """The numbers of a file `[H, W]`, upright: an NPY array, or an image of one channel."""
+    if source.path.suffix.lower() == ".npy":
+        found = read_npy(io.BytesIO(content))
     else:
         with opened(content) as image:
             if len(image.getbands()) != 1 or image.mode == "P":
                 raise ValueError(f"a map of labels has one channel of numbers: got mode {image.mode}")
-            found = np.asarray(image)
-    if found.ndim != 2 or not np.issubdtype(found.dtype, np.number):
-        raise ValueError(f"a map of labels is numbers [H, W]: got {found.dtype} {list(found.shape)}")
+            turn = turn_of(image)
+            found = np.asarray(image if turn is None else image.transpose(turn))
+    if found.ndim != 2 or found.dtype.kind not in "iuf":
+        raise ValueError(f"a map of labels is real numbers [H, W]: got {found.dtype} {list(found.shape)}")
+    if found.size == 0:
+        raise ValueError(f"a map of labels has pixels: got {list(found.shape)}")
     values: npt.NDArray[np.float64] = found.astype(np.float64)
     return values
 
@@ -50,7 +56,8 @@ def _labels(content: bytes, source: Source, own: CustomMaps) -> npt.NDArray[np.f
     """Labels `[h, w]` of the nearest pixels, NaN where there is none."""
     found = _values(content, source)
     found[~np.isfinite(found) | (found == own.blank)] = np.nan
-    found *= own.scale
+    with np.errstate(over="ignore"):
+        found *= own.scale
     if np.isnan(found).all():
         raise ValueError("no pixel has a label")
     lowest, highest = np.nanmin(found), np.nanmax(found)
@@ -64,16 +71,17 @@ def _labels(content: bytes, source: Source, own: CustomMaps) -> npt.NDArray[np.f
     return labels
 
 
-def _split(own: CustomMaps, columns: dict[str, Cells], names: list[str], path: Path) -> list[Ints]:
+def _split(own: CustomMaps, columns: dict[str, Column], names: list[str], path: Path, notes: Notes) -> list[Ints]:
     """Rows of train, val and test: as a column says, or by the seeds of the names of groups or images."""
-    split, group = split_and_group(own, columns)
+    split, group = split_of(own, columns), group_of(own, columns, notes)
     if split is not None:
         return written_split(own, split, group, path)
-    owner = np.array(names) if group is None else group
-    order = sorted(set(owner.tolist()), key=lambda name: seed_of(own.name, name))
+    owner = names if group is None else group.tolist()
+    order = sorted(set(owner), key=lambda name: seed_of(own.name, name))
     each = max(1, len(order) // HELD)
-    held = np.isin(owner, order[:each]), np.isin(owner, order[each : 2 * each])
-    return [np.flatnonzero(~(held[0] | held[1])), np.flatnonzero(held[0]), np.flatnonzero(held[1])]
+    place = dict.fromkeys(order[:each], 1) | dict.fromkeys(order[each : 2 * each], 2)
+    part = np.array([place.get(name, 0) for name in owner])
+    return [np.flatnonzero(part == number) for number in range(3)]
 
 
 def load(own: CustomMaps, root: Path | None = None) -> Data:
@@ -82,9 +90,9 @@ def load(own: CustomMaps, root: Path | None = None) -> Data:
     `own` has absolute paths.
     """
     path = Path(own.file)
-    columns = read_columns(own, path, (own.column, own.target))
-    names = {name: names_below(name, columns[name], path) for name in (own.column, own.target)}
-    parts = _split(own, columns, names[own.column], path)
+    columns, notes = read_columns(own, path)
+    names = {name: names_below(columns[name]) for name in (own.column, own.target)}
+    parts = _split(own, columns, names[own.column], path, notes)
     if empty := [name for name, rows in zip(SPLITS, parts, strict=True) if len(rows) == 0]:
         raise DataError(*(f"{path}: the {name} split is empty; it takes three images or groups" for name in empty))
     side = own.map_side
@@ -92,7 +100,7 @@ def load(own: CustomMaps, root: Path | None = None) -> Data:
     problems: list[str] = []
     found = []
     for column, transform in (
-        (own.column, resized(own.size)),
+        (own.column, resized(own.size, upright=True)),
         (own.target, Transform(kind, (side, side), partial(_labels, own=own), "float32")),
     ):
         try:
@@ -123,14 +131,14 @@ def load(own: CustomMaps, root: Path | None = None) -> Data:
     train, val, test = (part(name, index) for name, index in zip(SPLITS, parts, strict=True))
     units = Units(float(train.y.mean()), float(train.y.std()) or 1.0)
     told = [names[own.column][row] for row in parts[0]]
-    data = Data(train, val, test, units, fingerprint, weights, told.__getitem__)
+    data = Data(train, val, test, units, fingerprint, weights, told.__getitem__, tuple(notes.words))
     if weights is not None:
         _encoder(own, data)  # weights that do not fit are told before any training
     return data
 
 
 def _grid(own: CustomMaps) -> LabelGrid:
-    return LabelGrid(own.low, own.high, max(1, round((own.high - own.low) / own.bin_width)))
+    return LabelGrid(own.low, own.high, bins_between(own.low, own.high, own.bin_width))
 
 
 def _encoder(own: CustomMaps, data: Data) -> tuple[nn.Module, int]:

@@ -1,111 +1,96 @@
 """A data set of your own: a table, arrays or images and a target, declared in the study file, without code."""
 
 import hashlib
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from workloads.cache import CachedSplit
 from workloads.data.custom import maps as your_maps
-from workloads.data.custom.columns import (
-    SHOWN,
-    SPLITS,
-    Cells,
-    read_columns,
-    split_and_group,
-    written_split,
-)
+from workloads.data.custom.arrays import read_npz, real
+from workloads.data.custom.columns import SPLITS, Texts, column_of, group_of, read_columns, split_of, written_split
 from workloads.data.custom.files import decoded_files, names_below, weights_of
+from workloads.data.custom.grid import grid_of
+from workloads.data.custom.inputs import Fitted, flat, shaped
+from workloads.data.custom.notes import Notes
 from workloads.data.custom.schema import CustomArrays, CustomData, CustomImages, CustomMaps, CustomTable
-from workloads.data.features import standardise
 from workloads.data.images import resized, squared
 from workloads.data.split import balanced_split, grouped_split
 from workloads.encoders.images import augmented
-from workloads.labels import Floats, Ints, LabelGrid, Shots
-from workloads.workload import Data, DataError, Origin, Split, Table, Units, Workload
+from workloads.labels import Floats, Ints, Shots
+from workloads.messages import brief
+from workloads.workload import Data, DataError, Origin, Units, Workload
 
-WORDS: Final = 50
-"""Most distinct words of a text column; one with more is an identifier or free text, and says so."""
 CROPPED: Final = 14
 """Images are moved by up to this part of their size: 16 of 224 pixels, as published for faces."""
 PREPARATION: Final = 1
-
-Part: TypeAlias = Callable[[Ints], Split]
-"""The split of some rows."""
+"""Raise it when the preparation below changes, so that old trials are not taken for new ones."""
+ANEW: Final = 2
+"""The preparation of files that the first one read wrongly, and of images, which it did not turn upright."""
 
 
 @dataclass(frozen=True)
 class _Raw:
     """A file as read: labels, what tells the splits, and `inputs(train)`, fitted on those rows.
 
-    `inputs` gives the split of any rows, and a checksum of what is read besides the file; `names` are those of rows.
+    `names` are those of rows; `notes` what is worth a word to the person who asked.
     """
 
     y: Floats
-    split: Cells | None
-    group: Cells | None
-    inputs: Callable[[Ints], tuple[Part, str]]
+    split: Texts | None
+    group: Texts | None
+    inputs: Callable[[Ints], Fitted]
+    notes: Notes
     names: Sequence[str] = ()
 
 
 def _table(own: CustomTable, path: Path) -> _Raw:
-    columns = read_columns(own, path)
-    kept = {name: values for name, values in columns.items() if name not in own.columns}
-    y = _labels(path, own.target, columns[own.target])
-    return _Raw(y, *split_and_group(own, columns), partial(_flat, kept, y, path))
-
-
-def _flat(columns: Mapping[str, Cells], y: Floats, path: Path, train: Ints) -> tuple[Part, str]:
-    """Columns as rows of numbers, scaled on the training rows."""
-    numeric = _numeric(columns, path)
-    if all(np.nanstd(values[train]) == 0 for values in numeric.values()):
-        raise DataError(
-            f"{path}: no column of inputs varies on the training rows; it has {', '.join(numeric) or 'none'}"
-        )
-    return _part(standardise(numeric, train), y), ""
-
-
-def _part(x: Cells, y: Floats) -> Part:
-    inputs, labels = torch.from_numpy(x).float(), torch.from_numpy(y.astype(np.float32))
-
-    def part(rows: Ints) -> Table:
-        picked = torch.from_numpy(rows)
-        return Table(inputs[picked], labels[picked])
-
-    return part
+    columns, notes = read_columns(own, path)
+    y = columns[own.target].labels()
+    made: list[tuple[str, Floats]] = []
+    words: set[str] = set()
+    problems: list[str] = []
+    for name in (name for name in columns if name not in own.columns):
+        try:
+            found = columns[name].inputs(notes)
+        except DataError as err:
+            problems += err.problems
+            continue
+        made += found
+        words |= {word for word, _ in found if word != name}
+    if problems:
+        raise DataError(*problems)
+    group = group_of(own, columns, notes)
+    return _Raw(y, split_of(own, columns), group, partial(flat, made, words, y, path, notes), notes)
 
 
 def _arrays(own: CustomArrays, path: Path) -> _Raw:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError) as err:
-        raise DataError(f"{path}: must be an NPZ of plain arrays: {err}") from None
-    if missing := [name for name in own.columns if name not in arrays]:
-        raise DataError(*(f"{path}: array {name!r} is missing; the file has {', '.join(arrays)}" for name in missing))
-    lengths = {name: len(arrays[name]) for name in own.columns}
+    arrays = read_npz(path, own.columns)
+    x = real(path, own.inputs, arrays[own.inputs])
+    columns = {name: column_of(path, name, arrays[name]) for name in own.columns if name != own.inputs}
+    lengths = {own.inputs: len(x)} | {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{path}: arrays must have one row each: got {lengths}")
-    x = arrays[own.inputs]
-    if not np.issubdtype(x.dtype, np.number):
-        raise DataError(f"{path}: array {own.inputs!r} must hold numbers: got {x.dtype}")
-    y = _labels(path, own.target, arrays[own.target])
+    y = columns[own.target].labels()
     if own.named.axes == 0:
-        flat = x.reshape(len(x), -1)
-        made = partial(_flat, {str(number): flat[:, number] for number in range(flat.shape[1])}, y, path)
+        rows = x.reshape(len(x), -1)
+        cells = ((f"{own.inputs}[{at}]", rows[:, at].astype(np.float64)) for at in range(rows.shape[1]))
+        made = partial(flat, cells, ())
     else:
-        made = partial(_shaped, _with_channels(own, path, x), y, path)
-    return _Raw(y, *split_and_group(own, arrays), made)
+        made = partial(shaped, _with_channels(own, path, x))
+    notes = Notes()
+    group = group_of(own, columns, notes)
+    return _Raw(y, split_of(own, columns), group, partial(made, y, path, notes), notes)
 
 
-def _with_channels(own: CustomArrays, path: Path, x: Cells) -> Cells:
+def _with_channels(own: CustomArrays, path: Path, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Inputs `[N, C, …]`; one channel where the array has none."""
     axes = own.named.axes + 1
     if x.ndim not in (axes, axes - 1):
@@ -114,25 +99,17 @@ def _with_channels(own: CustomArrays, path: Path, x: Cells) -> Cells:
     return x if x.ndim == axes else x[:, None]
 
 
-def _shaped(x: Cells, y: Floats, path: Path, train: Ints) -> tuple[Part, str]:
-    """Inputs `[N, C, …]` in their shape, every channel scaled to mean 0 and sd 1 of the training rows; gaps are 0."""
-    over = (0, *range(2, x.ndim))
-    seen = x[train].astype(np.float64)
-    mean, sd = np.nanmean(seen, axis=over, keepdims=True), np.nanstd(seen, axis=over, keepdims=True)
-    if not (sd > 0).any():
-        raise DataError(f"{path}: no channel of inputs varies on the training rows; there are {x.shape[1]}")
-    return _part(np.nan_to_num((x - mean) / np.where(sd > 0, sd, 1.0)), y), ""
-
-
 def _images(own: CustomImages, path: Path) -> _Raw:
-    columns = read_columns(own, path, (own.column,))
-    y = _labels(path, own.target, columns[own.target])
-    names = names_below(own.column, columns[own.column], path)
-    return _Raw(y, *split_and_group(own, columns), lambda train: _decoded(own, names, y), names)
+    columns, notes = read_columns(own, path)
+    y = columns[own.target].labels()
+    names = names_below(columns[own.column])
+    notes.anew = True
+    group = group_of(own, columns, notes)
+    return _Raw(y, split_of(own, columns), group, lambda train: _decoded(own, names, y), notes, names)
 
 
-def _decoded(own: CustomImages, names: list[str], y: Floats) -> tuple[Part, str]:
-    rows, place = decoded_files(own, names, TRANSFORMS[own.transform](own.size))
+def _decoded(own: CustomImages, names: list[str], y: Floats) -> Fitted:
+    rows, place = decoded_files(own, names, TRANSFORMS[own.transform](own.size, upright=True))
     labels = torch.from_numpy(y.astype(np.float32))
 
     def part(index: Ints) -> CachedSplit:
@@ -149,20 +126,6 @@ READERS: Final[dict[str, Callable[[Any, Path], _Raw]]] = {"table": _table, "arra
 """Kinds of files by the `type` of the declaration."""
 
 
-def _labels(path: Path, target: str, values: Cells) -> Floats:
-    """Labels `[N]`; raises DataError with every row whose label is not a number."""
-    try:
-        labels = np.asarray(values, dtype=np.float64)
-    except (ValueError, TypeError):
-        raise DataError(f"{path}: column {target!r} must hold numbers") from None
-    if labels.ndim != 1:
-        raise DataError(f"{path}: {target!r} must hold one number for each row: got shape {labels.shape}")
-    wrong = np.flatnonzero(~np.isfinite(labels))
-    if len(wrong):
-        raise DataError(*(f"{path}: row {row + 1}: {target} is {labels[row]}" for row in wrong[:SHOWN]))
-    return labels
-
-
 def located(own: CustomData, root: Path | None) -> CustomData:
     """The declaration with absolute paths: of each as written, or below the data root; raises DataError.
 
@@ -171,12 +134,17 @@ def located(own: CustomData, root: Path | None) -> CustomData:
     found: dict[str, str] = {}
     problems: list[str] = []
     for key, written in own.local.items():
-        candidates = [Path(written).expanduser(), *([root / written] if root is not None else [])]
+        candidates = [_home(Path(written)), *([root / written] if root is not None else [])]
         is_there = Path.is_dir if key == "folder" else Path.is_file
-        place = next((path for path in candidates if is_there(path)), None)
+        place = next((path for path in candidates if _there(is_there, path)), None)
         if place is None:
+            if any(_there(Path.exists, path) for path in candidates):
+                kind = "folder" if key == "folder" else "file"
+                problems.append(f"{brief(written)[1:-1]} is there, but is no {kind}; name a {kind}")
+                continue
             problems.append(
-                f"{written} is missing; give its path from here, or from the data root (data: or TAILSWEEP_DATA)"
+                f"{brief(written)[1:-1]} is missing; give its path from here, or from the data root (data: or "
+                "TAILSWEEP_DATA)"
             )
         else:
             found[key] = str(place.resolve())
@@ -185,18 +153,18 @@ def located(own: CustomData, root: Path | None) -> CustomData:
     return own.model_copy(update=found)
 
 
-def _grid(own: CustomData, y: Floats, path: Path) -> LabelGrid:
-    low = math.floor(y.min() / own.bin_width) * own.bin_width if own.low is None else own.low
-    high = math.ceil((y.max() - low) / own.bin_width + 1e-9) * own.bin_width + low if own.high is None else own.high
-    wrong = np.flatnonzero((y < low) | (y > high))
-    if len(wrong):
-        raise DataError(
-            *(
-                f"{path}: row {row + 1}: {own.target} = {y[row]:g} lies outside {low:g} … {high:g}"
-                for row in wrong[:SHOWN]
-            )
-        )
-    return LabelGrid(low, high, max(1, round((high - low) / own.bin_width)))
+def _home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # the home of nobody
+        return path
+
+
+def _there(is_there: Callable[[Path], bool], path: Path) -> bool:
+    try:
+        return is_there(path)
+    except (OSError, ValueError):  # a name that is too long, or a folder that may not be looked into
+        return False
 
 
 def _split(own: CustomData, raw: _Raw, bins: Ints, path: Path) -> list[Ints]:
@@ -207,30 +175,12 @@ def _split(own: CustomData, raw: _Raw, bins: Ints, path: Path) -> list[Ints]:
     return written_split(own, raw.split, raw.group, path)
 
 
-def _numeric(columns: Mapping[str, Cells], path: Path) -> dict[str, Floats]:
-    """Columns of numbers; a column of words becomes one of zeros and ones for every word."""
-    made: dict[str, Floats] = {}
-    for name, values in columns.items():
-        if np.issubdtype(values.dtype, np.number):
-            made[name] = values.astype(np.float64)
-            continue
-        text = np.array(["" if value is None else str(value) for value in values])
-        words = [word for word in np.unique(text) if word]
-        if len(words) > WORDS:
-            raise DataError(
-                f"{path}: column {name!r} has {len(words)} distinct words, at most {WORDS} make columns; list it under "
-                "drop, or turn it into numbers"
-            )
-        made |= {f"{name}={word}": (text == word).astype(np.float64) for word in words}
-    return made
-
-
 def load(own: CustomData, root: Path | None) -> Data:
     """Read, check, split and scale; scaling is fitted on the training rows."""
     own = located(own, root)
     path = Path(own.file)
     raw = READERS[own.type](own, path)
-    grid = _grid(own, raw.y, path)
+    grid = grid_of(own, raw.y, path)
     train, val, test = _split(own, raw, grid.bin(raw.y), path)
     empty = [name for name, rows in zip(SPLITS, (train, val, test), strict=True) if len(rows) == 0]
     if empty:
@@ -238,7 +188,8 @@ def load(own: CustomData, root: Path | None) -> Data:
             *(f"{path}: the {name} split is empty; a bin needs three rows to be held out" for name in empty)
         )
     part, read = raw.inputs(train)
-    digest = hashlib.sha256(path.read_bytes())
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
     digest.update(own.identity().encode())
     digest.update(read.encode())
     weights = weights_of(own) if isinstance(own, CustomImages) else None
@@ -249,9 +200,10 @@ def load(own: CustomData, root: Path | None) -> Data:
         part(val),
         part(test),
         Units(float(np.median(raw.y[train])), float(raw.y[train].std()) or 1.0),
-        f"{digest.hexdigest()[:16]}-{PREPARATION}",
+        f"{digest.hexdigest()[:16]}-{ANEW if raw.notes.anew else PREPARATION}",
         weights,
         describe=(lambda row: raw.names[train[row]]) if raw.names else None,
+        notes=tuple(raw.notes.words),
     )
     if weights is not None:
         _encoder(own, data)  # weights that do not fit are told before any training
@@ -283,7 +235,7 @@ def build(own: CustomData, root: Path | None) -> Workload:
         title=own.title or own.target,
         unit=own.unit,
         origin=Origin(source=path.name, licence="yours"),
-        grid=_grid(own, READERS[own.type](own, path).y, path),
+        grid=grid_of(own, READERS[own.type](own, path).y, path),
         shots=Shots(own.many, own.few),
         load=lambda given: load(own, given),
         encoder=partial(_encoder, own),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from workloads.data.custom.bins import bins_between
 from workloads.encoders import hub
 from workloads.encoders.images import AUGMENTATIONS
 from workloads.encoders.named import ENCODERS, Named
@@ -74,6 +75,10 @@ class CustomData(BaseModel):
         known = ENCODERS[self.type]
         if self.encoder is not None and self.encoder not in known:
             raise UnknownName("encoder", self.encoder, known, f"type {self.type}")
+        if self.low is not None and self.high is not None:
+            if self.low >= self.high:
+                raise ValueError(f"low < high must hold: got {self.low:g} and {self.high:g}")
+            bins_between(self.low, self.high, self.bin_width)
         if self.hidden is not None and not self.named.hidden:
             layered = ", ".join(name for name, encoder in known.items() if encoder.hidden)
             raise ValueError(f"hidden sets the layers of {layered}: got it with {self.encoder}, which has its own")
@@ -195,8 +200,6 @@ class CustomMaps(CustomPictures):
 
     @model_validator(mode="after")
     def _maps_fit(self) -> "CustomMaps":
-        if self.low >= self.high:
-            raise ValueError(f"low < high must hold: got {self.low:g} and {self.high:g}")
         if self.few_share > self.many_share:
             raise ValueError(f"few_share <= many_share must hold: got {self.few_share:g} and {self.many_share:g}")
         fields = type(self).model_fields

@@ -140,7 +140,7 @@ def test_every_bad_label_is_in_one_report(tmp_path: Path) -> None:
 
 def test_a_declaration_keeps_the_identity_that_it_had_before_there_were_more_keys() -> None:
     assert own(Path("a.csv"), drop=["z"], title="t", encoder="mlp", hidden=[128, 64]).identity() == (
-        "CustomData(name='mine', type='table', file='', target='y', bin_width=1.0, low=None, high=None, inputs='x', "
+        "Own(name='mine', type='table', file='', target='y', bin_width=1.0, low=None, high=None, inputs='x', "
         "split=None, group=None, drop=('z',), cap=10, many=100, few=20, hidden=(128, 64), title='', unit='')"
     )
     assert own(Path("a.npz"), type="arrays", encoder="lstm").identity().endswith("unit='', encoder='lstm')")
