@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workloads.data.custom.rows import build
 from workloads.data.custom.schema import CustomData, kind_of
-from workloads.workload import Data, DataError, Split
+from workloads.workload import Data, DataError, Split, rows_in
 
 ROWS = 60
 PARTS = ("train", "train", "val", "test")
@@ -49,7 +49,7 @@ def loaded(declared: CustomData) -> Data:
 
 def inputs(split: Split) -> Tensor:
     """All inputs of a part."""
-    return split.inputs(torch.arange(len(split.y)), torch.device("cpu"))
+    return split.inputs(torch.arange(rows_in(split)), torch.device("cpu"))
 
 
 def told(declared: CustomData) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Rows are decoded once, by one process, and a cache that is not whole is never read."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -9,12 +10,25 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import BinaryIO
 
 import pytest
 import torch
 
 import cached
-from workloads.cache import ROWS_PER_BATCH, CachedSplit, Source, Transform, decoded, default_folder, telling
+from workloads.cache import (
+    ROWS_PER_BATCH,
+    Bytes,
+    CachedSplit,
+    Source,
+    Transform,
+    decoded,
+    default_folder,
+    once,
+    telling,
+)
+from workloads.data.pixels import count_pixels
+from workloads.labels import LabelGrid
 from workloads.workload import DataError
 
 SMALL = Transform("t", (2, 3), cached.filled)
@@ -198,3 +212,46 @@ def test_a_source_that_cannot_be_read_is_a_problem_of_the_data(tmp_path: Path):
     source = Source(tmp_path, "folder", "list.csv:2")
     with pytest.raises(DataError, match=r"list\.csv:2: .* does not decode"):
         decoded([source], SMALL, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("place", ["/proc/nope", "/dev/null/x", "file"])
+def test_a_folder_that_cannot_be_made_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    folder = tmp_path / place
+    if place == "file":
+        folder.write_text("no folder")
+    monkeypatch.setenv("TAILSWEEP_CACHE", str(folder))
+    grid = LabelGrid(0.0, 1.0, 1)
+    for ask in (
+        lambda: decoded(cached.write_sources(tmp_path / "sources", 2), Transform("t", (2, 3), cached.filled)),
+        lambda: count_pixels(lambda rows, device: torch.zeros(len(rows), 2, 2), torch.arange(2), grid, "key"),
+    ):
+        with pytest.raises(DataError, match=r"cannot be made or written .*: set TAILSWEEP_CACHE to a folder") as caught:
+            ask()
+        assert str(folder) in str(caught.value)
+
+
+def test_without_a_home_the_folder_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILSWEEP_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(DataError, match=r"prepared data have no folder .* set TAILSWEEP_CACHE to one"):
+        default_folder()
+
+
+def test_a_full_disk_is_named_with_the_way_out(tmp_path: Path) -> None:
+    def full(stream: BinaryIO) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(DataError, match=r"No space left on device.*: set TAILSWEEP_CACHE"):
+        once(tmp_path / "a.bin", lambda path: None, full)
+    assert list(tmp_path.glob("*.tmp")) == []
+
+
+def test_whatever_a_decoder_raises_is_a_problem_of_the_file(tmp_path: Path) -> None:
+    for error in (KeyError("x"), RuntimeError("no\x1b[31m"), IndexError(), ZeroDivisionError("by zero")):
+
+        def fails(content: bytes, source: Source, error: Exception = error) -> Bytes:
+            raise error
+
+        with pytest.raises(DataError, match=r"list\.csv:2: .*0\.raw does not decode: [ -~]+$"):
+            decoded(cached.write_sources(tmp_path, 1), Transform("fails", (2, 3), fails), tmp_path / "cache")

@@ -33,10 +33,11 @@ def scaled(columns: Iterable[tuple[str, Floats]], train: Ints) -> Iterator[tuple
         if not varies(known):
             continue
         gaps = np.isnan(values)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # some bits of NaN are told as invalid
             if not 1 / SQUARES < (size := _size(known)) < SQUARES:
                 values, known = values / size, known / size
-            yield name, np.where(gaps, 0.0, (values - known.mean()) / known.std())
+            z = np.where(gaps, 0.0, (values - known.mean()) / known.std())
+        yield name, z
         if gaps[train].any():
             yield f"{name} is missing", gaps.astype(np.float64)
 

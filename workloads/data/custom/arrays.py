@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workloads.data.custom.tables import LARGEST
+from workloads.labels import Floats
 from workloads.messages import brief, listed, reason
 from workloads.workload import DataError
 
@@ -90,6 +91,12 @@ def real(path: Path, name: str, values: Array) -> Array:
     if problems:
         raise DataError(*problems)
     return values
+
+
+def double(values: Array) -> Floats:
+    """Numbers as float64; the bits of a NaN are no matter."""
+    with np.errstate(invalid="ignore"):
+        return values.astype(np.float64)
 
 
 def shape_of(values: Array) -> str:

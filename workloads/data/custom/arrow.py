@@ -156,7 +156,8 @@ def _text(text: pa.Array) -> Floats | None:
 
 
 def _floats(values: pa.Array) -> Floats:
-    return np.asarray(pc.cast(values, pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False))
+    found = np.asarray(pc.cast(values, pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False))
+    return np.where(np.isnan(found), np.nan, found)  # NaN of other bits is told as invalid when it is reckoned with
 
 
 def _null(values: pa.Array) -> Floats:

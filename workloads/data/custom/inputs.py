@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from workloads.data.custom.arrays import double
 from workloads.data.custom.columns import SHOWN
 from workloads.data.custom.notes import Notes
 from workloads.data.features import SQUARES, scaled, varies
@@ -64,13 +65,13 @@ def shaped(x: npt.NDArray[Any], y: Floats, path: Path, notes: Notes, train: Ints
     same: list[str] = []
     problems: list[str] = []
     for channel in range(x.shape[1]):
-        values = x[:, channel].astype(np.float64)
+        values = double(x[:, channel])
         seen = values[train]
         known = seen[~np.isnan(seen)]
         if not varies(known):
             same.append(str(channel))
             continue
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             if not 1 / SQUARES < (size := float(np.abs(known).max())) < SQUARES:
                 values, known = values / size, known / size
             made[:, channel] = _single(

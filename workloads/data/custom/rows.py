@@ -14,7 +14,7 @@ from torch import nn
 
 from workloads.cache import CachedSplit
 from workloads.data.custom import maps as your_maps
-from workloads.data.custom.arrays import read_npz, real
+from workloads.data.custom.arrays import double, read_npz, real
 from workloads.data.custom.columns import SPLITS, Texts, column_of, group_of, read_columns, split_of, written_split
 from workloads.data.custom.files import decoded_files, names_below, weights_of
 from workloads.data.custom.grid import grid_of
@@ -81,7 +81,7 @@ def _arrays(own: CustomArrays, path: Path) -> _Raw:
     y = columns[own.target].labels()
     if own.named.axes == 0:
         rows = x.reshape(len(x), -1)
-        cells = ((f"{own.inputs}[{at}]", rows[:, at].astype(np.float64)) for at in range(rows.shape[1]))
+        cells = ((f"{own.inputs}[{at}]", double(rows[:, at])) for at in range(rows.shape[1]))
         made = partial(flat, cells, ())
     else:
         made = partial(shaped, _with_channels(own, path, x))

@@ -1,12 +1,13 @@
 """Images of one's own whose every pixel has a label: declared without code."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from dense import parts
 from training import fit
@@ -201,3 +202,47 @@ def test_all_that_is_wrong_is_told_with_its_row(file: Path) -> None:
 def test_a_declaration_that_cannot_be_is_refused(changes: dict[str, Any], message: str, file: Path) -> None:
     with pytest.raises(ValueError, match=message):
         own(file, **changes)
+
+
+def test_a_photograph_lies_on_its_map_as_people_see_both(file: Path) -> None:
+    folder = file.parent / "files"
+    upright = parts(build(own(file, split="part"), None).load(None))[0]
+    wanted = upright.inputs(torch.arange(2), CPU), upright.maps(torch.arange(2), CPU)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # the camera was held on its side
+    for path in (folder / "0.png", folder / "0_depth.png"):
+        with Image.open(path) as image:
+            image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    train = parts(build(own(file, split="part"), None).load(None))[0]
+    assert torch.equal(train.inputs(torch.arange(2), CPU), wanted[0])
+    assert torch.equal(train.maps(torch.arange(2), CPU).nan_to_num(), wanted[1].nan_to_num())
+
+
+def test_arrays_that_are_no_maps_of_real_numbers_are_told_with_their_row(file: Path) -> None:
+    folder = file.parent / "files"
+    whole = io.BytesIO()
+    np.save(whole, np.ones((8, 8)))
+    np.savez(folder / "archive.npz", x=np.ones((8, 8)))
+    lies = whole.getvalue().replace(b"(8, 8)", b"(9**9,", 1)
+    arrays: dict[str, Any] = {"complex": np.ones((8, 8), complex), "durations": np.ones((8, 8), "m8[s]")}
+    arrays |= {"cube": np.ones((8, 8, 3)), "none": np.ones((0, 8)), "huge": np.full((8, 8), 1e308)}
+    files = {"empty": b"", "cut": whole.getvalue()[:200], "lies": lies, "npz": (folder / "archive.npz").read_bytes()}
+    files["larger"] = whole.getvalue().replace(b"(8, 8), }         ", b"(8, 8000000000), }", 1)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    for name, content in files.items():
+        (folder / f"{name}.npy").write_bytes(content)
+    names = [*arrays, *files]
+    text = file.read_text()
+    for row, name in enumerate(names):
+        text = text.replace(f",{row}_depth.png", f",{name}.npy")
+    file.write_text(text)
+    with pytest.raises(DataError) as caught:
+        build(own(file, scale=10.0), None).load(None)
+    rows = {problem.split(": ")[1] for problem in caught.value.problems}
+    assert {f"row {row + 1}" for row in range(len(names))} <= rows
+    told = {name: next(p for p in caught.value.problems if f"{name}.npy" in p) for name in names}
+    assert "real numbers [H, W]: got complex128" in told["complex"]
+    assert "labels must lie in" in told["huge"]
+    assert "GB are read" in told["larger"]
+    assert all(problem.isprintable() and len(problem) < 700 for problem in caught.value.problems)
