@@ -72,6 +72,8 @@ def read_table(
         raise DataError(*(f"{path}: {neither(file.names[place], file.kinds[place])}" for place in wrong))
     try:
         cells = file.read(at)
+        for values in cells:
+            values.validate(full=True)  # a damaged file may name words of a dictionary that it does not have
     except Exception as err:
         raise DataError(f"{path}: is no {path.suffix.lower()} file that can be read: {reason(err)}") from None
     if not cells or len(cells[0]) == 0:
