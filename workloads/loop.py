@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from workloads.hparams import Choice, Declared, Float, Int, Value
-from workloads.labels import REGIONS
+from workloads.labels import REGIONS, Floats
 from workloads.metrics import HIGHER_IS_BETTER, METRICS, Score, shot_metrics
 from workloads.model import Model
 from workloads.recipe import PARTS, Recipe, settings_of
@@ -78,12 +79,24 @@ def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
 
 
 class Diverged(Exception):
-    """The training loss is not a finite number any more."""
+    """The training loss, a prediction or a score is not a finite number any more."""
+
+
+def finite(scores: Mapping[str, Mapping[str, Score]], what: str) -> Mapping[str, Mapping[str, Score]]:
+    """Scores by region and metric as they are; raises Diverged where one is not a finite number."""
+    for region, metrics in scores.items():
+        for name, score in metrics.items():
+            if score.value is not None and not math.isfinite(score.value):
+                raise Diverged(f"{name}/{region} became {score.value} {what}")
+    return scores
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch of training gave: mean training loss and validation scores by region and metric."""
+    """What an epoch of training gave: mean training loss and validation scores by region and metric.
+
+    The loss is on the scale on which labels are learnt (`LabelGrid`), scores are in label units.
+    """
 
     epoch: int
     stage: int
@@ -123,9 +136,11 @@ class Fit:
 
         torch.manual_seed(seed_of(seed, "initial weights"))
         encoder, dim = workload.encoder(data)
-        self.model = Model(encoder, dim, recipe, settings, data.units)
+        self.grid = workload.grid
+        self.model = Model(encoder, dim, recipe, settings, data.units.learnt(self.grid))
         pixels = workload.bin_counts(data) if isinstance(data.train, Maps) else None
-        self.model.fit(TrainLabels(data.train.y, workload.grid, dim, self.hparams.batch_size, pixels))
+        labels = torch.from_numpy(self.grid.learnt(data.train.y.numpy()))
+        self.model.fit(TrainLabels(labels, self.grid.of_learnt(), dim, self.hparams.batch_size, pixels))
         self.model.to(device)
         self.model.seed({name: seed_of(seed, name) for name in ("objective", "plan", *recipe.methods)}, device)
         torch.manual_seed(seed_of(seed, "dropout"))
@@ -134,6 +149,7 @@ class Fit:
         self.train = viewed(data.train, workload, device)
         self.rows = rows_in(data.train)
         self.val_regions = workload.regions(data, data.val)
+        self.val_labels = self.labels(data.val)
         self.stages = [stage for stage, n in zip(*self._split_epochs(), strict=True) for _ in range(n)]
         self.starts = [sum(self._split_epochs()[1][:i]) for i in range(len(self.model.stages()))]
         self.optimizer = self._enter(self.stages[0])
@@ -171,8 +187,10 @@ class Fit:
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
         self.model.end_epoch(epoch, stage, self._features(), last=epoch + 1 == self.hparams.epochs)
-        val = shot_metrics(self._predict(self.data.val), self.data.val.y.numpy(), self.val_regions, self.metrics)
-        result = Epoch(epoch, stage, loss, val)
+        when = f"on validation in epoch {epoch}"
+        pred = self._predict(self.data.val, when)
+        val = shot_metrics(pred, self.val_labels, self.val_regions, self.metrics, self.grid.unit)
+        result = Epoch(epoch, stage, loss, finite(val, when))
         self._keep(result)
         self.curve.append(result)
         return result
@@ -239,24 +257,33 @@ class Fit:
         for rows in torch.split(wanted, min(ENCODE_ROWS, max(1, ENCODE_VALUES // values))):
             yield view.scored(self.model.encoder(view.split.inputs(rows, self.device)), rows)
 
-    def _predict(self, split: Split) -> Any:
+    def _predict(self, split: Split, when: str) -> Floats:
         self.model.eval()
         view = viewed(split, self.workload, self.device)
         with torch.no_grad():
-            return torch.cat([self.model.predict(z) for z in self._encoded(view)]).float().cpu().numpy()
+            learnt = torch.cat([self.model.predict(z) for z in self._encoded(view)]).float().cpu().numpy()
+        wrong = np.flatnonzero(~np.isfinite(learnt))
+        if len(wrong):
+            raise Diverged(f"{len(wrong)} of {len(learnt)} predictions {when} are not finite: {learnt[wrong[0]]}")
+        return self.grid.labels(learnt)
 
-    def predict(self, split: Split) -> Any:
-        """Predictions `[N]` float32 in label units, of all rows or of the scored pixels.
+    def labels(self, split: Split) -> Floats:
+        """Labels `[N]` as scores compare predictions with them: in label units, with the digits that are learnt."""
+        return self.grid.labels(self.grid.learnt(split.y.numpy()))
 
-        With the weights of the epoch that `train.keep` names.
+    def predict(self, split: Split) -> Floats:
+        """Predictions `[N]` float64 in label units, of all rows or of the scored pixels.
+
+        With the weights of the epoch that `train.keep` names. Raises Diverged where one is not finite.
         """
+        when = f"of epoch {self.kept().epoch}" if self.curve else "before the first epoch"
         if self.best is None:
-            return self._predict(split)
+            return self._predict(split, when)
         predictor = self._predictor()
         last = copy.deepcopy(predictor.state_dict())
         predictor.load_state_dict(self.best)
         try:
-            return self._predict(split)
+            return self._predict(split, when)
         finally:
             predictor.load_state_dict(last)
 

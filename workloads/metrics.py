@@ -11,10 +11,13 @@ import numpy.typing as npt
 from workloads.labels import REGIONS, Floats
 
 GM_FLOOR: Final = 1e-10
-"""An exact hit counts as this error in the geometric mean, as in the published STS-B code; else one hit makes GM 0."""
+"""An exact hit counts as this error, in units, in the geometric mean, as in the published STS-B code: else GM is 0."""
 
 POSITIVE_FLOOR: Final = 1e-10
-"""A prediction that is not positive counts as this in the metrics of depths, which take its logarithm or inverse."""
+"""A prediction that is not positive counts as this, in units, in metrics that take its logarithm or inverse."""
+
+HIT: Final = 1e-5
+"""A prediction this near a class, in units, is that class."""
 
 
 @dataclass(frozen=True)
@@ -25,81 +28,83 @@ class Score:
     count: int
 
 
-def _mae(pred: Floats, target: Floats) -> float:
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Metric: TypeAlias = Callable[[Floats, Floats, Mask, float], float | None]
+"""Of predictions and targets, `[N]`, in the region that a mask `[N]` marks, with the unit of the labels."""
+Within: TypeAlias = Callable[[Floats, Floats, float], float | None]
+"""Of the predictions and targets of a region, with the unit of the labels."""
+
+
+def _mae(pred: Floats, target: Floats, unit: float) -> float:
     return float(np.abs(pred - target).mean())
 
 
-def _mse(pred: Floats, target: Floats) -> float:
+def _mse(pred: Floats, target: Floats, unit: float) -> float:
     return float(np.square(pred - target).mean())
 
 
-def _rmse(pred: Floats, target: Floats) -> float:
+def _rmse(pred: Floats, target: Floats, unit: float) -> float:
     return float(np.sqrt(np.square(pred - target).mean()))
 
 
-def _gm(pred: Floats, target: Floats) -> float:
+def _gm(pred: Floats, target: Floats, unit: float) -> float:
     errors = np.abs(pred - target)
-    return float(np.exp(np.log(np.where(errors == 0, GM_FLOOR, errors)).mean()))
+    return float(np.exp(np.log(np.where(errors == 0, GM_FLOOR * unit, errors)).mean()))
 
 
-def _bmae(pred: Floats, target: Floats) -> float:
+def _bmae(pred: Floats, target: Floats, unit: float) -> float:
     _, group, counts = np.unique(target, return_inverse=True, return_counts=True)
     return float((np.bincount(group, weights=np.abs(pred - target)) / counts).mean())
 
 
 def _correlation(a: Floats, b: Floats) -> float | None:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:  # the mean of equal values may be rounded, and they would seem to differ
+        return None
     a, b = a - a.mean(), b - b.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale > 0 else None
 
 
-def _pearson(pred: Floats, target: Floats) -> float | None:
+def _pearson(pred: Floats, target: Floats, unit: float) -> float | None:
     return _correlation(pred, target)
 
 
-def _spearman(pred: Floats, target: Floats) -> float | None:
+def _spearman(pred: Floats, target: Floats, unit: float) -> float | None:
     from scipy.stats import rankdata  # a third of a second, and few studies ask for ranks
 
     return _correlation(rankdata(pred), rankdata(target))
 
 
-def _absrel(pred: Floats, target: Floats) -> float | None:
+def _absrel(pred: Floats, target: Floats, unit: float) -> float | None:
     return float((np.abs(pred - target) / target).mean()) if (target > 0).all() else None
 
 
-def _log10(pred: Floats, target: Floats) -> float | None:
+def _log10(pred: Floats, target: Floats, unit: float) -> float | None:
     if not (target > 0).all():
         return None
-    return float(np.abs(np.log10(np.maximum(pred, POSITIVE_FLOOR)) - np.log10(target)).mean())
+    return float(np.abs(np.log10(np.maximum(pred, POSITIVE_FLOOR * unit)) - np.log10(target)).mean())
 
 
-def _delta(power: int, pred: Floats, target: Floats) -> float | None:
+def _delta(power: int, pred: Floats, target: Floats, unit: float) -> float | None:
     if not (target > 0).all():
         return None
-    floored = np.maximum(pred, POSITIVE_FLOOR)
+    floored = np.maximum(pred, POSITIVE_FLOOR * unit)
     return float((np.maximum(floored / target, target / floored) < 1.25**power).mean())
 
 
-def _accuracy(pred: Floats, target: Floats) -> float:
-    return float(np.isclose(pred, target).mean())
+def _accuracy(pred: Floats, target: Floats, unit: float) -> float:
+    return float((np.abs(pred - target) <= HIT * unit).mean())
 
 
-def _error(pred: Floats, target: Floats) -> float:
-    return 1.0 - _accuracy(pred, target)
+def _error(pred: Floats, target: Floats, unit: float) -> float:
+    return 1.0 - _accuracy(pred, target, unit)
 
 
-Mask: TypeAlias = npt.NDArray[np.bool_]
-Metric: TypeAlias = Callable[[Floats, Floats, Mask], float | None]
-"""Of predictions and targets, `[N]`, in the region that a mask `[N]` marks."""
+def _within(metric: Within, pred: Floats, target: Floats, where: Mask, unit: float) -> float | None:
+    return metric(pred[where], target[where], unit)
 
 
-def _within(
-    metric: Callable[[Floats, Floats], float | None], pred: Floats, target: Floats, where: Mask
-) -> float | None:
-    return metric(pred[where], target[where])
-
-
-def _miou(pred: Floats, target: Floats, where: Mask) -> float:
+def _miou(pred: Floats, target: Floats, where: Mask, unit: float) -> float:
     classes, of_target = np.unique(target[where], return_inverse=True)
     size = len(classes)
     hits = np.bincount(of_target[pred[where] == target[where]], minlength=size)
@@ -108,7 +113,12 @@ def _miou(pred: Floats, target: Floats, where: Mask) -> float:
     return float((hits / (np.bincount(of_target, minlength=size) + taken - hits)).mean())
 
 
-_WITHIN: Final[dict[str, Callable[[Floats, Floats], float | None]]] = {
+POSITIVE: Final = frozenset({"absrel", "log10", "delta1", "delta2", "delta3"})
+"""Metrics that are defined where all labels are above 0."""
+VARIED: Final = frozenset({"pearson", "spearman"})
+"""Metrics that are defined where neither labels nor predictions are all equal."""
+
+_WITHIN: Final[dict[str, Within]] = {
     "mae": _mae,
     "mse": _mse,
     "rmse": _rmse,
@@ -139,14 +149,30 @@ classes of intersection over union, which also looks at samples beyond the regio
 HIGHER_IS_BETTER: Final = frozenset({"pearson", "spearman", "delta1", "delta2", "delta3", "accuracy", "miou"})
 
 
+def undefined(metric: str, target: npt.ArrayLike) -> str | None:
+    """Why a metric cannot be defined for labels `[N]`, whatever is predicted; None where it can."""
+    labels = np.asarray(target, dtype=np.float64)
+    if not len(labels):
+        return "there are none"
+    if metric in POSITIVE and not (labels > 0).all():
+        return f"{metric} needs labels above 0, and the lowest is {labels.min():g}"
+    if metric in VARIED and np.ptp(labels) == 0:
+        return f"{metric} needs labels that differ, and all {len(labels)} are {labels[0]:g}"
+    return None
+
+
 def shot_metrics(
-    pred: npt.ArrayLike, target: npt.ArrayLike, regions: npt.ArrayLike, metrics: Sequence[str] = ("mae", "gm")
+    pred: npt.ArrayLike,
+    target: npt.ArrayLike,
+    regions: npt.ArrayLike,
+    metrics: Sequence[str] = ("mae", "gm"),
+    unit: float = 1.0,
 ) -> dict[str, dict[str, Score]]:
     """Every metric over all samples and in every shot region: `result[region][metric]`.
 
-    `pred`, `target`, `regions` `[N]`, or dense, of one shape: label units, and positions in REGIONS. A region without
-    samples scores `Score(None, 0)`; a correlation that is undefined (one sample, constant values) scores None with its
-    count.
+    `pred`, `target`, `regions` `[N]`, or dense, of one shape: label units, and positions in REGIONS; `unit` is what the
+    floors of GM and of the metrics of depths are told in (`LabelGrid.unit`). A region without samples scores
+    `Score(None, 0)`; a correlation that is undefined (one sample, constant values) scores None with its count.
     """
     p, t = (np.asarray(values, dtype=np.float64).ravel() for values in (pred, target))
     where = np.asarray(regions).ravel()
@@ -155,6 +181,8 @@ def shot_metrics(
         **{name: where == position for position, name in enumerate(REGIONS)},
     }
     return {
-        region: {name: Score(METRICS[name](p, t, mask) if mask.any() else None, int(mask.sum())) for name in metrics}
+        region: {
+            name: Score(METRICS[name](p, t, mask, unit) if mask.any() else None, int(mask.sum())) for name in metrics
+        }
         for region, mask in masks.items()
     }

@@ -67,12 +67,12 @@ class Model(nn.Module):
         return self.plan.stages()
 
     def output(self, h: Tensor) -> Tensor:
-        """Head output `[B, K]` in label units."""
+        """Head output `[B, K]` on the scale on which labels are learnt."""
         out: Tensor = self.head(h).float()  # in half precision 120 mmHg come in steps of 0.5
         return torch.add(out * self.units.scale, self.units.offset)
 
     def predict(self, z: Tensor) -> Tensor:
-        """Predictions `[B]` in label units of features `[B, D]`: no method acts outside training."""
+        """Predictions `[B]` of features `[B, D]`, on that scale: no method acts outside training."""
         return self.objective.decode(self.output(z))
 
     def forward(self, x: Tensor) -> Tensor:

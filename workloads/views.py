@@ -6,17 +6,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from workloads.labels import LabelGrid
 from workloads.methods.bins import bin_of
 from workloads.seam import Batch
 from workloads.workload import Maps, Split, Workload
 
 
 class Rows:
-    """A split whose labels are rows `[N]`: small enough for the device."""
+    """A split whose labels are rows `[N]`: small enough for the device. `y` is as labels are learnt."""
 
     def __init__(self, split: Split, workload: Workload, device: torch.device) -> None:
         self.split, self.workload, self.device = split, workload, device
-        self.y = split.y.to(device)
+        self.y = torch.from_numpy(workload.grid.learnt(split.y.numpy())).to(device)
         self.bins = torch.from_numpy(workload.grid.bin(split.y.numpy())).to(device)
 
     def batch(self, rows: Tensor, epoch: int, stage: int) -> Batch:
@@ -42,14 +43,15 @@ class Pixels(Rows):
 
     def __init__(self, split: Maps, workload: Workload, device: torch.device) -> None:
         self.split, self.workload, self.device = split, workload, device
-        self.y = split.y.to(device)
-        self.edges = torch.from_numpy(workload.grid.edges).to(device)
+        self.y = torch.from_numpy(workload.grid.learnt(split.y.numpy())).to(device)
+        self.edges = torch.from_numpy(workload.grid.steps).to(device)
         self.size = math.prod(split.shape)
 
     def batch(self, rows: Tensor, epoch: int, stage: int) -> Batch:
         """Images to train on with maps `[B, h, w]` of labels and bins; a pixel without a label has any bin."""
         augment = self.workload.augment_maps or (lambda x, y: (x, y))
         x, y = augment(self.split.inputs(rows, self.device), self.split.maps(rows, self.device))
+        y = learnt(y, self.workload.grid)
         return Batch(x, y, bin_of(y, self.edges), rows.to(self.device, non_blocking=True), epoch, stage)
 
     def wanted(self) -> Tensor:
@@ -63,6 +65,20 @@ class Pixels(Rows):
         at = self.split.at[first:last]
         row, place = torch.searchsorted(rows, at // self.size).to(z.device), (at % self.size).to(z.device)
         return at_size(z, self.split.shape).flatten(2).movedim(1, -1)[row, place]
+
+
+def learnt(labels: Tensor, grid: LabelGrid) -> Tensor:
+    """`LabelGrid.learnt` where the labels are, shaped like them; NaN stays."""
+    if grid.learnt_in == "labels":
+        return labels.float()
+    values = labels.double()
+    rounding = 4 * torch.finfo(torch.float64).eps * values.abs().clamp(min=max(abs(grid.low), abs(grid.high)))
+    if labels.dtype != values.dtype:
+        size = labels.abs()
+        rounding += (torch.nextafter(size, torch.full_like(size, torch.inf)) - size) / 2
+    place = (values - grid.low) / grid.width
+    edge = place.round()
+    return torch.where((place - edge).abs() * grid.width <= rounding, edge, place).float()
 
 
 def viewed(split: Split, workload: Workload, device: torch.device) -> Rows:

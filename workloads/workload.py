@@ -29,7 +29,7 @@ class Split(Protocol):
 
     @property
     def y(self) -> Tensor:
-        """Labels `[N]`, float32, in the workload's units."""
+        """Labels `[N]`, float32 or float64, in the workload's units."""
 
     def inputs(self, index: Tensor, device: torch.device) -> Tensor:
         """Inputs `[B, …]` of the rows `index` `[B]` (on the CPU), on the device."""
@@ -52,7 +52,7 @@ class Table:
 class Maps:
     """One part of a dense data set: a row is an image, its label a map `[h, w]` of pixels.
 
-    Maps are read a batch at a time, `maps(index, device)` `[B, h, w]` float32, NaN where a pixel has no label; every
+    Maps are read a batch at a time, `maps(index, device)` `[B, h, w]`, NaN where a pixel has no label; every
     image has a pixel that has one. What needs labels all at once sees the *scored* pixels: `y` `[P]` at `at` `[P]`,
     ascending numbers row · h · w + place. They are few enough to be held, and are what metrics are computed on and
     predictions are kept of. `counts` `[M]` has all labelled pixels by bin, scored or not; only training needs them.
@@ -78,6 +78,10 @@ class Units:
 
     offset: float = 0.0
     scale: float = 1.0
+
+    def learnt(self, grid: LabelGrid) -> "Units":
+        """The same on the scale on which a grid's labels are learnt."""
+        return Units((self.offset - grid.zero) / grid.unit, self.scale / grid.unit)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from orchestrator.storage.store import open_store, remote
 from orchestrator.study.cells import Trial, data_root, declare, declared_data, places
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
-from workloads.loop import Epoch, Fit
+from workloads.loop import Epoch, Fit, finite
 from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
 from workloads.recipe import Recipe
@@ -204,10 +204,11 @@ def _noting(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
 def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[ScoreRow, ...]:
     """Score the kept epoch on test and keep the predictions, before the record says that they are there."""
     workload = WORKLOADS[job.workload]
-    y, pred = data.test.y.numpy(), fit.predict(data.test)
-    ledger.commit_predictions(job.trial_id, y, pred)
+    y, pred = fit.labels(data.test), fit.predict(data.test)
     where = workload.regions(data, data.test)
-    return _scores(shot_metrics(pred, y, where, fit.metrics))
+    scores = finite(shot_metrics(pred, y, where, fit.metrics, workload.grid.unit), "on test")
+    ledger.commit_predictions(job.trial_id, y, pred)
+    return _scores(scores)
 
 
 @lru_cache(maxsize=2)

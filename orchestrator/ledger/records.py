@@ -52,8 +52,8 @@ SCHEMAS: Final[dict[Phase, pa.Schema]] = {
 }
 """Tune records have no column for test metrics: choosing on test is impossible, not forbidden."""
 
-PREDICTIONS: Final = pa.schema([("row", pa.int64()), ("y", pa.float32()), ("pred", pa.float32())])
-"""Test predictions of an evaluate trial, by row of the test split."""
+PREDICTIONS: Final = pa.schema([("row", pa.int64()), ("y", pa.float64()), ("pred", pa.float64())])
+"""Test predictions of an evaluate trial, by row of the test split; earlier releases wrote float32."""
 
 
 @dataclass(frozen=True)

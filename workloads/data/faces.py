@@ -31,7 +31,7 @@ from workloads.workload import Data, DataError, Download, Origin, Units, Workloa
 
 COLUMNS: Final = ("age", "path", "split")
 SPLITS: Final = ("train", "val", "test")
-GRID: Final = LabelGrid(0.0, 121.0, 121)
+GRID: Final = LabelGrid(0.0, 121.0, 121, learnt_in="labels")
 """Bins of one year; older ages, which IMDB-WIKI has, fall into the last bin as in the published code."""
 PUBLISHED: Final[Mapping[str, Value]] = {
     "train.epochs": 90,

@@ -158,7 +158,7 @@ WORKLOADS: Final = (
         "mmHg",
         "SystolicBloodPres2NdRdgMmHg",
         ("bloodpres",),
-        LabelGrid(70.0, 240.0, 85),
+        LabelGrid(70.0, 240.0, 85, learnt_in="labels"),
     ),
     _workload(
         "nhanes-hba1c",
@@ -166,7 +166,7 @@ WORKLOADS: Final = (
         "%",
         "Glycohemoglobin",
         (),
-        LabelGrid(2.95, 17.95, 150),
+        LabelGrid(2.95, 17.95, 150, learnt_in="labels"),
     ),
     _workload(
         "nhanes-bmi",
@@ -174,6 +174,6 @@ WORKLOADS: Final = (
         "kg/m²",
         "BodyMassIndexKgm2",
         ("weightkg", "height", "length", "waist", "trunk", "fatg", "totalpercentfat"),
-        LabelGrid(10.0, 90.0, 80),
+        LabelGrid(10.0, 90.0, 80, learnt_in="labels"),
     ),
 )

@@ -37,7 +37,7 @@ NAME: Final = "nyud2-dir"
 WEIGHTS: Final = "resnet50.safetensors"
 SHAPE: Final = (228, 304)
 """Of an image, and of a test map; training and validation maps have half of it."""
-GRID: Final = LabelGrid(0, 10, 100)
+GRID: Final = LabelGrid(0, 10, 100, learnt_in="labels")
 FIRST_BIN: Final = 7
 """Nothing is nearer than 0.7 m."""
 HELD: Final = 20

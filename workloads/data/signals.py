@@ -435,12 +435,14 @@ def _fixture(layout: Layout, length: int, root: Path) -> None:
 
 
 LEADS: Final = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-ECG: Final = Layout("ecg-k-dir", "potassium", LabelGrid(1.95, 9.95, 80), tuple((lead,) for lead in LEADS), 250, 10)
+ECG: Final = Layout(
+    "ecg-k-dir", "potassium", LabelGrid(1.95, 9.95, 80, learnt_in="labels"), tuple((lead,) for lead in LEADS), 250, 10
+)
 """Potassium is reported in 0.1 mmol/L: one bin around each value from 2.0 to 9.9."""
 NIGHT: Final = Layout(
     "shhs-dir",
     "score",
-    LabelGrid(0.0, 100.0, 100),
+    LabelGrid(0.0, 100.0, 100, learnt_in="labels"),
     (("EEG", "EEG(sec)"), ("ECG",), ("THOR RES", "ABDO RES")),
     50,
     9 * 3600,

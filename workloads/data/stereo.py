@@ -31,7 +31,7 @@ SHARES: Final = (0.6, 0.2)
 """Shares of the tiles in train and in validation; the rest is test."""
 FOCAL_PX, BASELINE_M, OFFSET_PX = 994.978, 0.193001, 31.086
 """The camera as the data set gives it: depth = focal length · baseline / (disparity + offset)."""
-GRID: Final = LabelGrid(2.1, 5.0, 29)
+GRID: Final = LabelGrid(2.1, 5.0, 29, learnt_in="labels")
 """The few pixels beyond 5 m fall into the last bin: by themselves they would be a bin that training may not have."""
 FARTHEST: Final = 5.1
 PREPARATION: Final = 1

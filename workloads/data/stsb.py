@@ -43,7 +43,7 @@ LONGEST: Final = 40
 PREPARATION: Final = 1
 """Raise it when the preparation below changes, so that old trials are not taken for new ones."""
 
-GRID: Final = LabelGrid(0.0, 5.0, 50)
+GRID: Final = LabelGrid(0.0, 5.0, 50, learnt_in="labels")
 OFFICIAL: Final = ShotLists(many=(*range(0, 1), *range(10, 49, 2), 49), medium=(2, 4, 6, 8, 27, 35, 37))
 """The published code's lists. They call bins 15, 25, 33, 45 and 47 few, which have 20 to 27 training pairs."""
 

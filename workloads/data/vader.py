@@ -30,7 +30,7 @@ WORD: Final = re.compile(r"[a-z][a-z'-]*")
 """What counts as a word; the lexicon holds emoticons too, which have neither vectors nor letters to go by."""
 TRIGRAMS: Final = 64
 """Columns into which the trigrams of letters are counted."""
-GRID: Final = LabelGrid(-4.05, 4.05, 81)
+GRID: Final = LabelGrid(-4.05, 4.05, 81, learnt_in="labels")
 """The mean of ten whole numbers is a multiple of 0.1: one bin around each."""
 PREPARATION: Final = 1
 """Raise it when the preparation below changes, so that old trials are not taken for new ones."""

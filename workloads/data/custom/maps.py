@@ -4,7 +4,7 @@ import hashlib
 import io
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ HELD: Final = 10
 SAMPLE_IMAGES: Final = 600
 SAMPLE_PIXELS: Final = 1 << 18
 """What methods see of training at once: pixels of evenly spaced images."""
+MAPS: Final = {"float32": "labels", "float64": "labels64"}
+"""Names of kinds of decoded maps, by how labels are kept."""
 PREPARATION: Final = 2
 """Raise it when the preparation below changes, so that old trials are not taken for new ones."""
 
@@ -52,7 +54,7 @@ def _values(content: bytes, source: Source) -> npt.NDArray[np.float64]:
     return values
 
 
-def _labels(content: bytes, source: Source, own: CustomMaps) -> npt.NDArray[np.float32]:
+def _labels(content: bytes, source: Source, own: CustomMaps) -> npt.NDArray[Any]:
     """Labels `[h, w]` of the nearest pixels, NaN where there is none."""
     found = _values(content, source)
     found[~np.isfinite(found) | (found == own.blank)] = np.nan
@@ -67,8 +69,14 @@ def _labels(content: bytes, source: Source, own: CustomMaps) -> npt.NDArray[np.f
     near = found[rows][:, columns]
     if np.isnan(near).all():
         raise ValueError(f"no label is left at {own.map_side} × {own.map_side} pixels; raise map_size")
-    labels: npt.NDArray[np.float32] = near.astype(np.float32)
+    labels: npt.NDArray[Any] = near.astype(_dtype(own))
     return labels
+
+
+def _dtype(own: CustomMaps) -> str:
+    """How labels are kept: in float32 where it tells a thousandth of a bin, else in float64."""
+    step = float(np.spacing(np.float32(max(abs(own.low), abs(own.high)))))
+    return "float32" if 1000 * step <= own.bin_width else "float64"
 
 
 def _split(own: CustomMaps, columns: dict[str, Column], names: list[str], path: Path, notes: Notes) -> list[Ints]:
@@ -96,12 +104,12 @@ def load(own: CustomMaps, root: Path | None = None) -> Data:
     if empty := [name for name, rows in zip(SPLITS, parts, strict=True) if len(rows) == 0]:
         raise DataError(*(f"{path}: the {name} split is empty; it takes three images or groups" for name in empty))
     side = own.map_side
-    kind = f"labels-{side}-{own.scale!r}-{own.blank!r}-{own.low!r}-{own.high!r}-{PREPARATION}"
+    kind = f"{MAPS[_dtype(own)]}-{side}-{own.scale!r}-{own.blank!r}-{own.low!r}-{own.high!r}-{PREPARATION}"
     problems: list[str] = []
     found = []
     for column, transform in (
         (own.column, resized(own.size, upright=True)),
-        (own.target, Transform(kind, (side, side), partial(_labels, own=own), "float32")),
+        (own.target, Transform(kind, (side, side), partial(_labels, own=own), _dtype(own))),
     ):
         try:
             found.append(decoded_files(own, names[column], transform))
@@ -114,7 +122,7 @@ def load(own: CustomMaps, root: Path | None = None) -> Data:
     weights = weights_of(own)
     if weights is not None:
         digest.update(weights.read_bytes())
-    fingerprint = f"{digest.hexdigest()[:16]}-{PREPARATION}"
+    fingerprint = f"{digest.hexdigest()[:16]}-{PREPARATION}{_grid(own).mark}"
 
     def part(name: str, index: Ints) -> Maps:
         picked, every = torch.from_numpy(index), torch.arange(len(index))
@@ -129,7 +137,7 @@ def load(own: CustomMaps, root: Path | None = None) -> Data:
         )
 
     train, val, test = (part(name, index) for name, index in zip(SPLITS, parts, strict=True))
-    units = Units(float(train.y.mean()), float(train.y.std()) or 1.0)
+    units = Units(float(train.y.mean()), float(train.y.std()) or _grid(own).unit)
     told = [names[own.column][row] for row in parts[0]]
     data = Data(train, val, test, units, fingerprint, weights, told.__getitem__, tuple(notes.words))
     if weights is not None:

@@ -110,7 +110,7 @@ def _images(own: CustomImages, path: Path) -> _Raw:
 
 def _decoded(own: CustomImages, names: list[str], y: Floats) -> Fitted:
     rows, place = decoded_files(own, names, TRANSFORMS[own.transform](own.size, upright=True))
-    labels = torch.from_numpy(y.astype(np.float32))
+    labels = torch.tensor(y)
 
     def part(index: Ints) -> CachedSplit:
         picked = torch.from_numpy(index)
@@ -199,8 +199,8 @@ def load(own: CustomData, root: Path | None) -> Data:
         part(train),
         part(val),
         part(test),
-        Units(float(np.median(raw.y[train])), float(raw.y[train].std()) or 1.0),
-        f"{digest.hexdigest()[:16]}-{ANEW if raw.notes.anew else PREPARATION}",
+        Units(float(np.median(raw.y[train])), float(raw.y[train].std()) if np.ptp(raw.y[train]) > 0 else grid.unit),
+        f"{digest.hexdigest()[:16]}-{ANEW if raw.notes.anew else PREPARATION}{grid.mark}",
         weights,
         describe=(lambda row: raw.names[train[row]]) if raw.names else None,
         notes=tuple(raw.notes.words),
