@@ -39,6 +39,11 @@ class Outcome:
         """Number of failed trials."""
         return sum(len(plan.failures()) for plan in self.planner.plans)
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing failed, and every cell that was tuned has a selected trial."""
+        return not self.failed and not any(plan.unselected for plan in self.planner.plans)
+
 
 def outcome(
     study: Study,

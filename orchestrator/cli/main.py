@@ -28,7 +28,7 @@ CUT_OFF: Final = 141
 
 
 def _code(outcome: "Outcome") -> int:
-    return SOME_FAILED if outcome.failed else COMPLETE
+    return COMPLETE if outcome.whole else SOME_FAILED
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -143,7 +143,7 @@ def status(args: argparse.Namespace) -> int:
         say(f"{p.cell.name}: {done}/{planned}{chosen}{reason}")
     total = sum(len(p.records("tune")) + len(p.records("evaluate")) for p in state.planner.plans)
     say(f"{total}/{state.planner.total} trials in the ledger, {state.failed} failed; storage {state.ledger.store.uri}")
-    return COMPLETE if not state.failed else SOME_FAILED
+    return _code(state)
 
 
 def report(args: argparse.Namespace) -> int:

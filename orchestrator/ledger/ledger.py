@@ -62,16 +62,16 @@ class Ledger:
         """The attempt at a trial that counts, or None when it was never committed."""
         segments = self.segments(phase)
         while True:
-            last: dict[str, Any] | None = None
+            last: Record | None = None
             for number in count():
                 row = self.row(phase, (trial_id, number))
                 if row is None:
                     break
-                last = row
-                if row["status"] != "failed":
-                    return Record.from_row(row)
+                last = Record.from_row(row)
+                if last.status != "failed":
+                    return last
             if not segments.refresh():
-                return None if last is None else Record.from_row(last)
+                return last
 
     def row(self, phase: Phase, attempt: Attempt) -> dict[str, Any] | None:
         """One attempt as a row of its schema, from the segments known so far or from a record of its own."""

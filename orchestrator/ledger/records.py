@@ -1,7 +1,8 @@
 """What a trial leaves behind, and its Arrow schemas."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
@@ -112,7 +113,9 @@ class Record:
         return next((row.value for row in rows if (row.metric, row.region) == (metric, region)), None)
 
     def to_arrow(self, phase: Phase) -> pa.Table:
-        """One row in the schema of its phase."""
+        """One row in the schema of its phase; raises ValueError for a score that is not a finite number."""
+        if wrong := not_finite({name: [vars(s) for s in getattr(self, name) or ()] for name in ("val", "test")}):
+            raise ValueError(f"a record holds finite scores: got {wrong} in trial {self.trial_id}")
         row = {
             **{name: getattr(self, name) for name in SCHEMAS[phase].names},
             "settings": canonical(self.settings),
@@ -126,20 +129,45 @@ class Record:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Record":
-        """The record of a row of `Ledger.read`."""
-        scores = {name: tuple(ScoreRow(**score) for score in row[name]) for name in ("val", "test") if name in row}
-        curve = tuple(
-            CurveRow(**{**point, "val": tuple(ScoreRow(**s) for s in point["val"])}) for point in row["curve"]
-        )
+        """The record of a row of `Ledger.read`.
+
+        Earlier releases called a trial completed whose scores are not finite numbers: here it failed.
+        """
+        scores = {name: _scores(row[name]) for name in ("val", "test") if name in row}
+        curve = tuple(CurveRow(**{**point, "val": _scores(point["val"])}) for point in row["curve"])
+        wrong = not_finite(row)
+        failed = {"status": "failed", "error": f"Diverged: {wrong}"} if wrong and row["status"] != "failed" else {}
         return cls(
             **{
                 **row,
                 **scores,
+                **failed,
                 "curve": curve,
                 "settings": json.loads(row["settings"]),
                 "versions": json.loads(row["versions"]),
             }
         )
+
+
+def not_finite(row: Mapping[str, Any]) -> str:
+    """The first score of a row that is not a finite number, in words; empty where there is none."""
+    return next(
+        (
+            f"{split}/{score['metric']}/{score['region']} became {score['value']}"
+            for split in ("val", "test")
+            for score in row.get(split) or ()
+            if score["value"] is not None and not math.isfinite(score["value"])
+        ),
+        "",
+    )
+
+
+def _scores(rows: Iterable[Mapping[str, Any]]) -> tuple[ScoreRow, ...]:
+    """Scores as they were written; one that is not a finite number is none."""
+    return tuple(
+        ScoreRow(s["metric"], s["region"], s["value"] if math.isfinite(s["value"] or 0.0) else None, s["count"])
+        for s in rows
+    )
 
 
 def canonical(value: Mapping[str, Any]) -> str:

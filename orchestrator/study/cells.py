@@ -1,11 +1,13 @@
 """A study as cells, and a cell's trials: readable names, settings, seeds derived from names, content-addressed ids."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from orchestrator.errors import BadInput
 from orchestrator.ledger.records import Phase, Settings, canonical
@@ -18,7 +20,7 @@ from workloads.data.custom.schema import kind_of
 from workloads.hparams import Choice, Field, Range, UnknownName, Value
 from workloads.labels import REGIONS
 from workloads.loop import Training, settle
-from workloads.metrics import METRICS
+from workloads.metrics import METRICS, undefined
 from workloads.plugins import load_plugins
 from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
@@ -27,6 +29,7 @@ from workloads.workload import Data, DataError, Workload
 
 _DECLARED: dict[str, tuple[Mapping[str, Any], Path | None]] = {}
 
+MONITOR: Final = "train.monitor"
 IDENTITY = 1
 """Version of what goes into a trial id."""
 
@@ -154,7 +157,9 @@ def expand(study: Study) -> list[Cell]:
     fingerprints = {}
     for name in study.names:
         data = load_data(WORKLOADS[name], data_root(study), study.storage)
-        _check_region(WORKLOADS[name], data, study.tune.select_by)
+        monitors = [rule for cell in cells if cell.workload == name for rule in _monitors(cell)]
+        for key, rule in dict.fromkeys((("tune.select_by", study.tune.select_by), *monitors)):
+            _check_defined(WORKLOADS[name], data, key, rule)
         fingerprints[name] = data.fingerprint
     return [replace(cell, data=fingerprints[cell.workload]) for cell in cells]
 
@@ -192,11 +197,28 @@ def _check_rule(rule: str) -> None:
         ) from None
 
 
-def _check_region(workload: Workload, data: Data, rule: str) -> None:
-    region = rule.split("/")[2]
-    where = workload.regions(data, data.val)
-    if region != "all" and not (where == REGIONS.index(region)).any():
-        raise BadInput(f"tune.select_by needs validation rows: got {rule!r}, and {workload.name} has none in {region}")
+def _monitors(cell: Cell) -> Iterator[tuple[str, str]]:
+    """The rules by which trials of a cell keep an epoch, with the key that says them."""
+    searched = next((axis for axis in cell.axes if axis.name == MONITOR), None)
+    written = cell.fixed.get(MONITOR) if searched is None else None
+    rules = searched.range.options if searched is not None and isinstance(searched.range, Choice) else (written,)
+    yield from ((MONITOR, str(rule)) for rule in rules if rule is not None)
+
+
+def _check_defined(workload: Workload, data: Data, key: str, rule: str) -> None:
+    """Refuse a rule that has no value on the validation rows, whatever is predicted."""
+    _, metric, region = rule.split("/")
+    labels = np.asarray(data.val.y.numpy(), dtype=np.float64)
+    if region != "all":
+        labels = labels[workload.regions(data, data.val) == REGIONS.index(region)]
+    reason = f"{workload.name} has none in {region}" if not len(labels) else undefined(metric, labels)
+    if reason:
+        raise BadInput(
+            f"{key} must be defined on the validation rows: got {rule!r}; of {workload.name}'s {len(labels)}, "
+            f"{reason}; take another metric or region, such as val/mae/all"
+            if len(labels)
+            else f"{key} needs validation rows: got {rule!r}, and {reason}"
+        )
 
 
 def _recipes(study: Study) -> list[Recipe]:

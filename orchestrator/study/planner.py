@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from orchestrator.ledger.records import Phase, Record, Settings
 from orchestrator.study.cells import Cell, Trial
-from orchestrator.study.selection import select_best
+from orchestrator.study.selection import select_best, why_none
 from orchestrator.study.sharding import Share, Whole
 from orchestrator.study.space import Observation, suggest
 from orchestrator.study.spec import Study
@@ -44,6 +44,8 @@ class CellPlan:
     suggested: list[dict[str, Value]] = field(default_factory=list)
     """Active settings of every tuning trial, defaults included."""
     selected: Record | None = None
+    unselected: str = ""
+    """Why tuning ended without a selected trial, beside failures."""
     charged: int = 0
     """Epochs that were given out, the unit of a fair budget."""
 
@@ -58,9 +60,8 @@ class CellPlan:
     def missing(self) -> str:
         """Why there is no result, or fewer seeds than planned: empty when nothing is missing."""
         failed = self.failures()
-        if not failed:
-            return ""
-        return f"{len(failed)} failed: {(failed[-1].error or 'unknown').splitlines()[0]}"
+        told = f"{len(failed)} failed: {(failed[-1].error or 'unknown').splitlines()[0]}" if failed else ""
+        return "; ".join(reason for reason in (told, self.unselected) if reason)
 
 
 class Planner:
@@ -192,7 +193,9 @@ class Planner:
         if len(outcomes) < tune.trials or plan.trials["evaluate"]:
             return
         plan.selected = select_best(plan.records("tune"), tune.select_by)
-        if plan.selected is not None:
+        if plan.selected is None:
+            plan.unselected = why_none(plan.records("tune"), tune.select_by)
+        else:
             for number in range(self.study.evaluate.seeds):
                 self._add(plan, plan.cell.trial("evaluate", number, plan.suggested[plan.selected.number]))
 

@@ -1,5 +1,6 @@
 """Which trial of a cell is evaluated: by a named rule, on validation only."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from orchestrator.ledger.records import Record
@@ -18,3 +19,14 @@ def select_best(records: Iterable[Record], rule: str) -> Record | None:
         if record.status == "completed" and (value := record.score(rule)) is not None
     ]
     return min(scored, key=lambda item: item[:2])[2] if scored else None
+
+
+def why_none(records: Iterable[Record], rule: str) -> str:
+    """Why none of the trials can be selected, beside those that failed; empty where all failed."""
+    status = Counter(record.status for record in records)
+    if status["completed"]:
+        return (
+            f"nothing is selected: {rule} is not defined in any of the {status['completed']} completed trials, whose "
+            "predictions are all equal there"
+        )
+    return f"nothing is selected: early stopping stopped {status['stopped']} trials" if status["stopped"] else ""

@@ -173,11 +173,11 @@ def _metrics(record: Record, stamp: int) -> Iterator[Metric]:
         if math.isfinite(row.loss):
             yield Metric("train/loss", row.loss, stamp, row.epoch)
         for score in row.val:
-            if score.value is not None:
+            if score.value is not None and math.isfinite(score.value):
                 yield Metric(f"epoch/val/{score.metric}/{score.region}", score.value, stamp, row.epoch)
     for split, scores in (("val", record.val), ("test", record.test or ())):
         for score in scores:
-            if score.value is not None:
+            if score.value is not None and math.isfinite(score.value):
                 yield Metric(f"{split}/{score.metric}/{score.region}", score.value, stamp, record.kept_epoch or 0)
     yield Metric("wall_s", record.wall_s, stamp, 0)
 

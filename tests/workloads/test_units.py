@@ -4,21 +4,19 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
-from toys import DENSE, TOYS
+from toys import TOYS
 from workloads.hparams import Value
 from workloads.labels import LabelGrid
 from workloads.loop import Fit, settle
 from workloads.methods import METHODS
-from workloads.metrics import METRICS, shot_metrics
-from workloads.model import Model
+from workloads.metrics import shot_metrics
 from workloads.objectives import OBJECTIVES
 from workloads.recipe import Recipe
 from workloads.seam import NoEffectWarning
-from workloads.workload import Data, Maps, Table, Units, Workload
+from workloads.workload import Data, Table, Units, Workload
 
 CPU = torch.device("cpu")
 SCALES = [1e-9, 1e-6, 1e-3, 1e3, 1e9]
