@@ -1,5 +1,6 @@
 """Feature distribution smoothing."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -25,14 +26,19 @@ def bucket_statistics(features: Tensor, bucket: Tensor, buckets: int) -> tuple[T
     return count, mean, squares / (count - 1).clamp(min=1).unsqueeze(1)
 
 
-def smoothing_matrix(kernel: str, width: int, sigma: float, buckets: int) -> Tensor:
-    """The window over neighbouring buckets as a matrix `[M, M]`: rows add up to 1, borders reflect."""
-    window = kernel_window(kernel, width, sigma, normalize="sum")
-    padded = np.pad(np.arange(buckets), width // 2, mode="reflect" if buckets > 1 else "edge")
-    matrix = np.zeros((buckets, buckets))
-    rows = np.arange(buckets)[:, None]
-    np.add.at(matrix, (rows, padded[rows + np.arange(width)]), window)
-    return torch.from_numpy(matrix).float()
+def reflected(buckets: int, width: int) -> Tensor:
+    """Buckets `[M + W − 1]` under a window of width W as it moves over M buckets: beyond the borders they reflect."""
+    return torch.from_numpy(np.pad(np.arange(buckets), width // 2, mode="reflect" if buckets > 1 else "edge"))
+
+
+def windowed(values: Tensor, window: Sequence[float], places: Tensor) -> Tensor:
+    """A window `[W]` over the rows of values `[M, …]`, in O(M · D) memory; `places` `[M + W − 1]` are rows under it."""
+    under = values[places]
+    rows = len(values)
+    smoothed = under[:rows] * window[0]
+    for offset, weight in enumerate(window[1:], start=1):
+        smoothed.add_(under[offset : offset + rows], alpha=weight)
+    return smoothed
 
 
 def variance_ratio(var: Tensor, smoothed_var: Tensor, clip: tuple[float, float]) -> Tensor:
@@ -114,7 +120,7 @@ class FDS(Method):
     scale: Tensor
     shift: Tensor
     edges: Tensor
-    matrix: Tensor
+    places: Tensor
     seen: Tensor
     total: Tensor
     squares: Tensor
@@ -130,7 +136,8 @@ class FDS(Method):
         buckets = self.last - self.first + 1
         size = (buckets, train.dim)
         self.register_buffer("edges", torch.from_numpy(train.grid.edges))
-        self.register_buffer("matrix", smoothing_matrix(p.kernel, p.width, p.sigma, buckets))
+        self.window: list[float] = kernel_window(p.kernel, p.width, p.sigma, normalize="sum").tolist()
+        self.register_buffer("places", reflected(buckets, p.width), persistent=False)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("var", torch.ones(size))
         self.register_buffer("tracked", torch.zeros(buckets))
@@ -231,7 +238,7 @@ class FDS(Method):
         self.shift.copy_(smoothed_mean - self.mean * self.scale)
 
     def _official(self, epoch: int, count: Tensor, mean: Tensor, var: Tensor) -> None:
-        smoothed_mean, smoothed_var = self.matrix @ self.mean, self.matrix @ self.var
+        smoothed_mean, smoothed_var = (windowed(v, self.window, self.places) for v in (self.mean, self.var))
         self._average(torch.full_like(count, epoch == 0, dtype=torch.bool), count, mean, var)
         if self.hparams.empty == "neighbours":
             for values in (self.mean, self.var):
@@ -245,9 +252,11 @@ class FDS(Method):
 
     def _smooth(self, values: Tensor, known: Tensor) -> Tensor:
         """Window over the known buckets, renormalised; where none is in reach the values stay."""
-        weights = self.matrix * known
-        reach = weights.sum(1, keepdim=True)
-        return torch.where(reach > 0, weights @ values / reach.clamp(min=1e-12), values)
+        share = known.to(values.dtype).unsqueeze(1)
+        reach = windowed(share, self.window, self.places)
+        return torch.where(
+            reach > 0, windowed(values * share, self.window, self.places) / reach.clamp(min=1e-12), values
+        )
 
     def _filled(self, values: Tensor) -> Tensor:
         """Values with the mean of the two neighbours in empty buckets, of the one neighbour at an end."""
