@@ -101,7 +101,7 @@ def _single(values: Floats) -> npt.NDArray[np.float32]:
 
 def part_of(x: npt.NDArray[np.float32], y: Floats) -> Part:
     """The split of any rows of inputs `[N, …]` and labels `[N]`."""
-    inputs, labels = torch.from_numpy(x), torch.from_numpy(y.astype(np.float32))
+    inputs, labels = torch.from_numpy(x), torch.tensor(y)
 
     def part(rows: Ints) -> Table:
         picked = torch.from_numpy(rows)
