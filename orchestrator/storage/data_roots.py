@@ -131,7 +131,8 @@ def _opened(root: str, check: bool) -> "S3Store":
 
 @lru_cache(maxsize=16)
 def _check(root: str) -> None:
-    from orchestrator.storage.s3 import OPENING, Place, S3Store
+    from orchestrator.storage.s3 import S3Store
+    from orchestrator.storage.s3_place import OPENING, Place
 
     try:
         S3Store(Place.parse(root), OPENING).first("")

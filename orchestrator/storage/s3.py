@@ -1,14 +1,10 @@
 """Bytes by key in an S3 bucket, or in any storage that speaks S3 and honours conditional writes.
 
-    s3://bucket/prefix?endpoint_url=http://minio:9000&region=eu-central-1&encryption=aws:kms&kms_key=alias/studies
-
-This one string is all that a driver, a worker or a tracker is told. Credentials are never in it: they come from boto3's
-own chain (environment, shared files, roles). There is one loop of retries, `S3Store._ask`; botocore's are off.
+There is one loop of retries, `S3Store._ask`; botocore's are off. Where that is, and with which settings: `s3_place`.
 """
 
 import contextlib
 import random
-import re
 import threading
 import time
 import uuid
@@ -17,134 +13,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qsl, urlsplit
 
 import boto3
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ResponseStreamingError,
-    SSLError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestrator.errors import BadInput, StorageFailed
+from orchestrator.storage.s3_errors import code_of, explain, is_denied, is_passing, is_stale
+from orchestrator.storage.s3_place import OPENING, WORK, Patience, Place
 
 T = TypeVar("T")
 
-OPTIONS: Final = ("endpoint_url", "region", "encryption", "kms_key")
-ENCRYPTIONS: Final = ("AES256", "aws:kms", "aws:kms:dsse")
-CONNECTIONS: Final = 32
 PIECE: Final = 1 << 20
 MULTIPART, PART = 100 << 20, 32 << 20
 """Bytes from which an object is uploaded in parts, and those of a part."""
-BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-
-PASSING_CODES: Final = frozenset(
-    {"SlowDown", "Throttling", "RequestTimeout", "ConditionalRequestConflict", "OperationAborted", "TooManyRequests"}
-)
-STALE_CODES: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
-PASSING_ERRORS: Final = (HTTPClientError, IncompleteReadError, ResponseStreamingError)
-STALE_ERRORS: Final = (CredentialRetrievalError,)
-
-REASONS: Final = {
-    "NoSuchBucket": "there is no such bucket; create it first, or correct its name",
-    "AccessDenied": "access is denied; what is needed is in clusters/aws/iam-policy.json",
-    "403": "access is denied; what is needed is in clusters/aws/iam-policy.json",
-    "InvalidAccessKeyId": "the access key is not known there; look at AWS_PROFILE and AWS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "the secret key does not fit the access key; look at AWS_PROFILE",
-    "ExpiredToken": "the session token has expired; log in again",
-    "PermanentRedirect": "the bucket is in another region{region}; set it with ?region=",
-    "AuthorizationHeaderMalformed": "the bucket is in another region{region}; set it with ?region=",
-    "IllegalLocationConstraintException": "the bucket is in another region{region}; set it with ?region=",
-    "301": "the bucket is in another region{region}; set it with ?region=",
-    "RequestTimeTooSkewed": "the clock of this machine is wrong",
-}
-NO_CREDENTIALS: Final = "no credentials were found; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or give the machine a role"
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait: for a connection, for an answer, between tries, and for all tries of one call together."""
-
-    connect_s: float = 5.0
-    answer_s: float = 60.0
-    first_s: float = 0.1
-    longest_s: float = 10.0
-    total_s: float = 180.0
-
-
-WORK: Final = Patience()
-OPENING: Final = Patience(connect_s=2.0, answer_s=5.0, longest_s=1.0, total_s=4.0)
-"""A storage that is not there must cost seconds, and be told before any work."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A bucket and a prefix (empty, or ending in `/`), how to reach them, and how objects are encrypted."""
-
-    uri: str
-    bucket: str
-    prefix: str
-    endpoint_url: str | None = None
-    region: str | None = None
-    encryption: str | None = None
-    kms_key: str | None = None
-
-    @classmethod
-    def parse(cls, uri: str) -> "Place":
-        """The place that a storage setting names; raises BadInput."""
-        parts = urlsplit(uri)
-        if not BUCKET.fullmatch(parts.netloc) or parts.fragment:
-            raise BadInput(
-                f"a storage in S3 is s3://BUCKET/PREFIX: got {uri!r}; credentials come from the environment, "
-                "AWS_PROFILE or a role"
-            )
-        try:
-            given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        except ValueError:
-            raise BadInput(f"options of a storage are ?NAME=VALUE&NAME=VALUE: got {parts.query!r} in {uri!r}") from None
-        options = dict(given)
-        if unknown := [name for name, value in given if name not in OPTIONS or not value]:
-            raise BadInput(f"unknown or empty option {unknown[0]!r} in {uri!r}; known: {', '.join(OPTIONS)}")
-        if len(options) < len(given):
-            raise BadInput(f"an option may be given once: got {parts.query!r} in {uri!r}")
-        endpoint = urlsplit(options.get("endpoint_url", "https://s3"))
-        if endpoint.scheme not in {"http", "https"} or not endpoint.hostname or endpoint.username is not None:
-            raise BadInput(f"endpoint_url must be http(s)://HOST:PORT: got {options['endpoint_url']!r}")
-        encryption = options.get("encryption")
-        if encryption is not None and encryption not in ENCRYPTIONS:
-            raise BadInput(f"encryption must be one of {', '.join(ENCRYPTIONS)}: got {encryption!r}")
-        if "kms_key" in options and not (encryption or "").startswith("aws:kms"):
-            raise BadInput(f"kms_key needs encryption=aws:kms: got encryption={encryption} in {uri!r}")
-        prefix = parts.path.strip("/")
-        return cls(uri, parts.netloc, f"{prefix}/" if prefix else "", **options)
-
-    def config(self, patience: Patience) -> Config:
-        """Settings of the client; its own retries are off."""
-        # Servers other than AWS often know neither bucket host names nor the checksums that boto3 adds unasked.
-        elsewhere: dict[str, Any] = {
-            "s3": {"addressing_style": "path"},
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-        }
-        return Config(
-            connect_timeout=patience.connect_s,
-            read_timeout=patience.answer_s,
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            max_pool_connections=CONNECTIONS,
-            **(elsewhere if self.endpoint_url else {}),
-        )
-
-    def encrypted(self) -> dict[str, str]:
-        """Arguments of every write."""
-        given = {"ServerSideEncryption": self.encryption, "SSEKMSKeyId": self.kms_key}
-        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -201,9 +82,9 @@ class S3Store:
             try:
                 return call(client, name)
             except (BotoCoreError, ClientError) as err:
-                stale = _stale(err)
+                stale = is_stale(err)
                 wait = random.uniform(0, pause)
-                if not (stale or _passing(err)) or time.monotonic() + wait > deadline:
+                if not (stale or is_passing(err)) or time.monotonic() + wait > deadline:
                     raise StorageFailed(f"cannot {verb} {self.locate(key)}: {explain(err)}") from err
                 if stale:
                     self._renew(client)
@@ -217,7 +98,7 @@ class S3Store:
             try:
                 data: bytes = client.get_object(**name)["Body"].read()
             except ClientError as err:
-                if _code(err) in {"NoSuchKey", "404"} or (_denied(err) and not _listed(client, name)):
+                if code_of(err) in {"NoSuchKey", "404"} or (is_denied(err) and not _listed(client, name)):
                     return None
                 raise
             return data
@@ -267,7 +148,7 @@ class S3Store:
             try:
                 client.complete_multipart_upload(**name, **upload, MultipartUpload={"Parts": parts})
             except ClientError as err:
-                if _code(err) != "NoSuchUpload":  # it is complete: an earlier answer was lost
+                if code_of(err) != "NoSuchUpload":  # it is complete: an earlier answer was lost
                     raise
 
         self._ask("write", key, complete)
@@ -283,7 +164,7 @@ class S3Store:
             try:
                 client.put_object(**name, Body=data, **extra)
             except ClientError as err:
-                if _code(err) in {"PreconditionFailed", "412"}:
+                if code_of(err) in {"PreconditionFailed", "412"}:
                     return unsure and _mark(client, name) == mark
                 unsure = True
                 raise
@@ -335,7 +216,7 @@ def _mark(client: Any, name: dict[str, str]) -> str | None:
         answer["Body"].close()
         found: str | None = answer["Metadata"].get("writer")
     except ClientError as err:
-        if _code(err) in {"NoSuchKey", "404"}:
+        if code_of(err) in {"NoSuchKey", "404"}:
             return None
         raise
     return found
@@ -345,40 +226,6 @@ def _listed(client: Any, name: dict[str, str]) -> bool:
     """Whether an object is there: where only a prefix may be listed, S3 answers 403 for a missing one."""
     answer = client.list_objects_v2(Bucket=name["Bucket"], Prefix=name["Key"], MaxKeys=1)
     return any(item["Key"] == name["Key"] for item in answer.get("Contents", ()))
-
-
-def _denied(err: Exception) -> bool:
-    return _code(err) in {"AccessDenied", "403"}
-
-
-def _code(err: Exception) -> str:
-    return str(err.response.get("Error", {}).get("Code", "")) if isinstance(err, ClientError) else ""
-
-
-def _stale(err: Exception) -> bool:
-    return _code(err) in STALE_CODES or isinstance(err, STALE_ERRORS)
-
-
-def _passing(err: Exception) -> bool:
-    """Whether the same request may succeed later."""
-    if isinstance(err, ClientError):
-        status: int = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return status >= 500 or status == 429 or _code(err) in PASSING_CODES
-    return isinstance(err, PASSING_ERRORS) and not isinstance(err, SSLError)
-
-
-def explain(err: Exception) -> str:
-    """Why a request failed, and the way out where there is a known one."""
-    if isinstance(err, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
-        return NO_CREDENTIALS
-    if not isinstance(err, ClientError):
-        return " ".join(str(err).split())
-    answer = err.response.get("Error", {})
-    headers = err.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    region = answer.get("Region") or headers.get("x-amz-bucket-region")
-    said = f"{_code(err)} on {err.operation_name}: {answer.get('Message', 'no reason given')}"
-    known = REASONS.get(_code(err))
-    return said if known is None else f"{known.format(region=f' ({region})' if region else '')} ({said})"
 
 
 @lru_cache(maxsize=16)

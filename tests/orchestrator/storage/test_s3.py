@@ -12,7 +12,8 @@ import pytest
 
 from orchestrator.errors import BadInput, StorageFailed
 from orchestrator.storage import s3 as module
-from orchestrator.storage.s3 import Patience, Place, S3Store
+from orchestrator.storage.s3 import S3Store
+from orchestrator.storage.s3_place import Patience, Place
 from orchestrator.storage.store import open_store
 from s3_server import FAULTS, Faults, at_random, before, bucket, once
 
@@ -63,7 +64,8 @@ def test_what_another_wrote_during_a_lost_answer_is_not_taken_for_ones_own(broke
 
 WRITER = """
 import json, sys
-from orchestrator.storage.s3 import Patience, Place, S3Store
+from orchestrator.storage.s3 import S3Store
+from orchestrator.storage.s3_place import Patience, Place
 uri, number = sys.argv[1], int(sys.argv[2])
 store = S3Store(Place.parse(uri), Patience(connect_s=2, answer_s=1, first_s=0.02, longest_s=0.2, total_s=120))
 shared = [n for n in range(20) if store.create(f"ledger/shared/{n}", f"{number}".encode())]
