@@ -18,8 +18,9 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestrator.errors import BadInput, StorageFailed
+from orchestrator.storage.keys import checked, checked_prefix
 from orchestrator.storage.s3_errors import code_of, explain, is_denied, is_passing, is_stale
-from orchestrator.storage.s3_place import OPENING, WORK, Patience, Place
+from orchestrator.storage.s3_place import OPENING, WORK, Patience, Place, of_aws
 
 T = TypeVar("T")
 
@@ -50,11 +51,15 @@ class S3Store:
     def _connect(self) -> Any:
         """A client of a session of its own: only a new session reads renewed credentials."""
         place = self._place
-        config = place.config(self.patience)
         try:
             session = boto3.session.Session(region_name=place.region)
             region = session.region_name or "us-east-1"
-            return session.client("s3", endpoint_url=place.endpoint_url, region_name=region, config=config)
+            given = {"endpoint_url": place.endpoint_url, "region_name": region}
+            client = session.client("s3", **given, config=place.config(self.patience))
+            if place.endpoint_url is None and not of_aws(client.meta.endpoint_url):  # AWS_ENDPOINT_URL, or a profile's
+                client.close()
+                client = session.client("s3", **given, config=place.config(self.patience, elsewhere=True))
+            return client
         except (BotoCoreError, ValueError) as err:
             raise BadInput(
                 f"no connection to {self.uri} can be set up: {err}; look at AWS_PROFILE and AWS_REGION"
@@ -93,6 +98,7 @@ class S3Store:
 
     def get(self, key: str) -> bytes | None:
         """The bytes of a key, or None."""
+        checked(key)
 
         def read(client: Any, name: dict[str, str]) -> bytes | None:
             try:
@@ -109,16 +115,22 @@ class S3Store:
         """Write an object to a file, a piece at a time; raises StorageFailed when it is another one by now."""
 
         def read(client: Any, name: dict[str, str]) -> int:
-            with path.open("wb") as file:
-                for piece in client.get_object(**name)["Body"].iter_chunks(PIECE):
-                    file.write(piece)
-                return file.tell()
+            try:
+                with path.open("wb") as file:
+                    for piece in client.get_object(**name)["Body"].iter_chunks(PIECE):
+                        file.write(piece)
+                    return file.tell()
+            except OSError as err:
+                if isinstance(err, BotoCoreError):
+                    raise
+                raise StorageFailed(f"cannot write {path}: {err.strerror or err}") from err
 
         if (size := self._ask("read", found.key, read)) != found.size:
             raise StorageFailed(f"{self.locate(found.key)} changed while it was read: {found.size} bytes, then {size}")
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Write a key; a large object appears when its last part is there."""
+        checked(key)
         extra = self._place.encrypted()
         if len(data) < MULTIPART:
             whole = bytes(data)
@@ -155,6 +167,7 @@ class S3Store:
 
     def create(self, key: str, data: bytes) -> bool:
         """Write with `If-None-Match: *`; after an answer that was lost, the object tells by its mark whose it is."""
+        checked(key)
         mark = uuid.uuid4().hex
         extra = {**self._place.encrypted(), "Metadata": {"writer": mark}, "IfNoneMatch": "*"}
         unsure = False
@@ -177,7 +190,7 @@ class S3Store:
 
     def keys(self, prefix: str) -> list[str]:
         """All keys below a prefix."""
-        return sorted(found.key for found in self.objects(prefix))
+        return sorted(found.key for found in self.objects(checked_prefix(prefix)))
 
     def objects(self, prefix: str) -> Iterator[S3Object]:
         """All objects whose keys begin so, a thousand at a time."""
@@ -206,6 +219,7 @@ class S3Store:
 
     def delete(self, key: str) -> None:
         """Delete the object."""
+        checked(key)
         self._ask("delete", key, lambda client, name: client.delete_object(**name))
 
 
@@ -229,10 +243,20 @@ def _listed(client: Any, name: dict[str, str]) -> bool:
 
 
 @lru_cache(maxsize=16)
-def check(uri: str) -> None:
-    """Raises BadInput within seconds when a storage cannot do all that the ledger needs; leaves nothing behind."""
+def check(uri: str, write: bool = True) -> None:
+    """Raises BadInput within seconds when a storage cannot do all that the ledger needs; leaves nothing behind.
+
+    Without `write`, it must be readable only.
+    """
     store = S3Store(Place.parse(uri), OPENING)
     key = f".probe/{uuid.uuid4().hex}"
+    if not write:
+        try:
+            store.get(key)
+            store.keys(".probe/none/")
+        except StorageFailed as err:
+            raise BadInput(f"the storage must be reachable and readable: {err}") from err
+        return
     try:
         store.get(key)
         store.keys(".probe/none/")

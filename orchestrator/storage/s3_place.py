@@ -9,7 +9,7 @@ own chain (environment, shared files, roles).
 import re
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from botocore.config import Config
 
@@ -18,6 +18,7 @@ from orchestrator.errors import BadInput
 OPTIONS: Final = ("endpoint_url", "region", "encryption", "kms_key")
 ENCRYPTIONS: Final = ("AES256", "aws:kms", "aws:kms:dsse")
 CONNECTIONS: Final = 32
+AWS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -37,6 +38,19 @@ OPENING: Final = Patience(connect_s=2.0, answer_s=5.0, longest_s=1.0, total_s=4.
 """A storage that is not there must cost seconds, and be told before any work."""
 
 
+def of_aws(endpoint_url: str) -> bool:
+    """Whether an address is one of AWS's own: of any partition, a VPC endpoint included."""
+    host = urlsplit(endpoint_url).hostname or ""
+    return host.endswith(AWS)
+
+
+def _split(address: str, uri: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError as err:
+        raise BadInput(f"a storage in S3 is s3://BUCKET/PREFIX: got {uri!r} ({err})") from None
+
+
 @dataclass(frozen=True)
 class Place:
     """A bucket and a prefix (empty, or ending in `/`), how to reach them, and how objects are encrypted."""
@@ -52,7 +66,7 @@ class Place:
     @classmethod
     def parse(cls, uri: str) -> "Place":
         """The place that a storage setting names; raises BadInput."""
-        parts = urlsplit(uri)
+        parts = _split(uri, uri)
         if not BUCKET.fullmatch(parts.netloc) or parts.fragment:
             raise BadInput(
                 f"a storage in S3 is s3://BUCKET/PREFIX: got {uri!r}; credentials come from the environment, "
@@ -67,7 +81,7 @@ class Place:
             raise BadInput(f"unknown or empty option {unknown[0]!r} in {uri!r}; known: {', '.join(OPTIONS)}")
         if len(options) < len(given):
             raise BadInput(f"an option may be given once: got {parts.query!r} in {uri!r}")
-        endpoint = urlsplit(options.get("endpoint_url", "https://s3"))
+        endpoint = _split(options.get("endpoint_url", "https://s3"), uri)
         if endpoint.scheme not in {"http", "https"} or not endpoint.hostname or endpoint.username is not None:
             raise BadInput(f"endpoint_url must be http(s)://HOST:PORT: got {options['endpoint_url']!r}")
         encryption = options.get("encryption")
@@ -78,10 +92,10 @@ class Place:
         prefix = parts.path.strip("/")
         return cls(uri, parts.netloc, f"{prefix}/" if prefix else "", **options)
 
-    def config(self, patience: Patience) -> Config:
-        """Settings of the client; its own retries are off."""
+    def config(self, patience: Patience, elsewhere: bool = False) -> Config:
+        """Settings of the client, of a server that may be `elsewhere` than AWS; its own retries are off."""
         # Servers other than AWS often know neither bucket host names nor the checksums that boto3 adds unasked.
-        elsewhere: dict[str, Any] = {
+        lenient: dict[str, Any] = {
             "s3": {"addressing_style": "path"},
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
@@ -91,7 +105,7 @@ class Place:
             read_timeout=patience.answer_s,
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=CONNECTIONS,
-            **(elsewhere if self.endpoint_url else {}),
+            **(lenient if self.endpoint_url or elsewhere else {}),
         )
 
     def encrypted(self) -> dict[str, str]:

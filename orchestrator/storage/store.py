@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.errors import BadInput, StorageFailed
+from orchestrator.storage.create_once import name_once
+from orchestrator.storage.keys import checked, checked_prefix
 
 
 class Store(Protocol):
     """A flat set of named byte strings, safe under any number of writers.
 
-    Every call raises StorageFailed when the storage does not answer.
+    Every call raises StorageFailed when the storage does not answer, or has no room; BadInput for a key that is no
+    plain relative name.
     """
 
     uri: str
@@ -41,17 +44,38 @@ class LocalStore:
     """A folder on a local or shared disk."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().resolve()
+        try:
+            self.root = root.expanduser().resolve()
+        except (OSError, RuntimeError, ValueError) as err:  # no such user, a circle of links, a zero byte
+            raise BadInput(f"a storage folder must be a path: got {str(root)[:200]!r} ({err})") from err
         self.uri = str(self.root)
+
+    def path(self, key: str) -> Path:
+        """Where a key lies; raises BadInput for a key that is no plain name, StorageFailed where a link leads out."""
+        path = self.root / checked(key)
+        self._check_inside(path, key)
+        return path
+
+    def _check_inside(self, path: Path, key: str) -> None:
+        try:
+            inside = path.resolve().is_relative_to(self.root)
+        except (OSError, RuntimeError) as err:
+            raise StorageFailed(f"cannot find {path}: {err}") from err
+        if not inside:
+            raise StorageFailed(
+                f"a storage holds what lies below its folder: a link leads from {path} to {path.resolve()}; "
+                "remove the link, or make the whole storage folder one"
+            )
 
     def get(self, key: str) -> bytes | None:
         """The bytes of a key, or None."""
+        path = self.path(key)
         try:
-            return (self.root / key).read_bytes()
-        except FileNotFoundError:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as err:
-            raise StorageFailed(f"cannot read {self.root / key}: {err.strerror}") from err
+            raise StorageFailed(f"cannot read {path}: {err.strerror}") from err
 
     @contextlib.contextmanager
     def _written(self, target: Path, data: bytes) -> Iterator[Path]:
@@ -72,35 +96,36 @@ class LocalStore:
 
     def put(self, key: str, data: bytes) -> None:
         """Write to a temporary name and rename."""
-        target = self.root / key
+        target = self.path(key)
         with self._written(target, data) as temporary:
             temporary.replace(target)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write to a temporary name and link it: unlike a rename, a link fails where the name exists."""
-        target = self.root / key
+        """Write to a temporary name, then give it the name unless that exists."""
+        target = self.path(key)
         with self._written(target, data) as temporary:
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
-                return False
-        return True
+            return name_once(temporary, target)
 
     def keys(self, prefix: str) -> list[str]:
         """All keys below a prefix; temporary files do not count."""
-        folder = self.root / prefix
-        return sorted(
-            str(path.relative_to(self.root))
-            for path in folder.rglob("*")
-            if path.is_file() and not path.name.startswith(".tmp-")
-        )
+        folder = self.root / checked_prefix(prefix)
+        self._check_inside(folder, prefix)
+        try:
+            return sorted(
+                str(path.relative_to(self.root))
+                for path in folder.rglob("*")
+                if not path.name.startswith(".tmp-") and path.is_file()
+            )
+        except OSError as err:
+            raise StorageFailed(f"cannot list {folder}: {err.strerror}") from err
 
     def delete(self, key: str) -> None:
         """Remove the file."""
+        path = self.path(key)
         try:
-            (self.root / key).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as err:
-            raise StorageFailed(f"cannot delete {self.root / key}: {err.strerror}") from err
+            raise StorageFailed(f"cannot delete {path}: {err.strerror}") from err
 
     def locate(self, key: str) -> str:
         """The path of a file."""
@@ -120,25 +145,41 @@ def local_folder(uri: str) -> Path:
     return Path("results" if remote(uri) else uri).expanduser().resolve()
 
 
-def open_store(uri: str, check: bool = True) -> Store:
+def open_store(uri: str, check: bool = True, write: bool = True) -> Store:
     """The store of a storage setting.
 
-    Raises BadInput when it cannot be written, before any work starts; a worker leaves that `check` to its driver.
+    Raises BadInput when it cannot be written, before any work starts; a worker leaves that `check` to its driver. Who
+    only reads asks without `write`: then nothing is created, neither a folder nor an object.
     """
     if remote(uri):
         from orchestrator.storage import s3  # boto3 is slow to import, and a folder does not need it
 
         if check:
-            s3.check(uri)
+            s3.check(uri, write)
         return s3.open_s3(uri)
     store = LocalStore(Path(uri))
-    if not check:
-        return store
-    try:
-        store.put(".writable", b"")
-        store.delete(".writable")
-    except StorageFailed as err:
-        raise BadInput(
-            f"the storage folder must be writable: {err}; choose another with --storage or STORAGE="
-        ) from err
+    if check:
+        _check_local(store, write)
     return store
+
+
+def _check_local(store: LocalStore, write: bool) -> None:
+    """Raises BadInput for a folder that cannot do all that the ledger needs; leaves nothing behind but the folder."""
+    probe = f".writable-{uuid.uuid4().hex}"
+    try:
+        for name in ("ledger", "checkpoints"):
+            store.path(name)
+        if not write:
+            return
+        try:
+            once, twice = store.create(probe, b""), store.create(probe, b"")
+        finally:
+            store.delete(probe)
+    except StorageFailed as err:
+        law = "writable" if write else "readable"
+        raise BadInput(f"the storage folder must be {law}: {err}; choose another with --storage or STORAGE=") from err
+    if not once or twice:
+        raise BadInput(
+            f"the storage must refuse to write a file that exists: {store.uri} does not, so two workers "
+            "could overwrite each other's results; choose a folder on another disk, or s3://BUCKET/PREFIX"
+        )

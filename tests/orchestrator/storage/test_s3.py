@@ -13,7 +13,7 @@ import pytest
 from orchestrator.errors import BadInput, StorageFailed
 from orchestrator.storage import s3 as module
 from orchestrator.storage.s3 import S3Store
-from orchestrator.storage.s3_place import Patience, Place
+from orchestrator.storage.s3_place import Patience, Place, of_aws
 from orchestrator.storage.store import open_store
 from s3_server import FAULTS, Faults, at_random, before, bucket, once
 
@@ -268,3 +268,34 @@ def test_a_local_sweep_never_imports_boto3() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"\s*", done.stderr)
+
+
+def test_a_server_that_the_environment_names_is_treated_as_one_of_the_setting(
+    s3: str, broken: tuple[S3Store, Faults], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers other than AWS know neither bucket host names nor the checksums that boto3 adds unasked."""
+    uri, _, address = broken[0].uri.partition("?endpoint_url=")
+    headers: list[str] = []
+    broken[1].choose = lambda request: headers.extend(name.lower() for name in request.headers)  # type: ignore[func-returns-value]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    store = S3Store(Place.parse(uri), QUICK)
+    assert store.create("a", b"1")
+    store.put("b", b"2")
+    assert store.get("a") == b"1"
+    assert headers
+    assert not {name for name in headers if "checksum" in name}
+
+
+@pytest.mark.parametrize(
+    ("address", "aws"),
+    [
+        ("https://s3.eu-central-1.amazonaws.com", True),
+        ("https://s3.cn-north-1.amazonaws.com.cn", True),
+        ("https://bucket.vpce-1a-2b.s3.us-east-1.vpce.amazonaws.com", True),
+        ("https://s3.dualstack.eu-west-1.api.aws", True),
+        ("http://127.0.0.1:9000", False),
+        ("https://amazonaws.com.example.org", False),
+    ],
+)
+def test_aws_is_told_from_other_servers_by_its_address(address: str, aws: bool) -> None:
+    assert of_aws(address) is aws
