@@ -24,6 +24,7 @@ INSIDE = [
     {"workloads.hparams", "workloads.labels", "workloads.losses", "workloads.messages", "workloads.seeds"},
     {"workloads.metrics", "workloads.seam"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
+    {"workloads.cache_checks"},
     {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
     {"workloads.plugins", "workloads.published", "workloads.views"},

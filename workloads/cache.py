@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import mmap
 import os
 import shutil
@@ -20,8 +21,11 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from workloads.cache_checks import SEAL, SUM, batches_of, seal, sum_of, view
 from workloads.messages import reason
 from workloads.workload import DataError
+
+logger = logging.getLogger("tailsweep.cache")
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -33,7 +37,7 @@ BATCH_BYTES: Final = 64 << 20
 """Of larger rows, such as nights of signals, fewer."""
 RELEASE_ROWS: Final = 32
 """A reader gives mapped pages back after so many rows; they stay in the page cache, which belongs to all."""
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raise it when the layout of the file changes."""
 
 
@@ -182,24 +186,38 @@ def writing(folder: Path) -> Iterator[None]:
 class Rows:
     """A finished cache: `read(index)` copies rows, nothing else is ever held in memory.
 
-    Opening raises pyarrow.ArrowInvalid or ValueError for a file that is not whole.
+    A row is compared with its checksum when a process first reads it: reading all of them at the start of every trial
+    would take minutes. One that is damaged on the disk is told, and decoded `again`; the file is deleted, so that the
+    next process makes it anew.
+
+    Opening raises pyarrow.ArrowInvalid or ValueError for a file that is not whole, reading DataError for a row that
+    cannot be decoded again.
     """
 
-    def __init__(self, path: Path, transform: Transform) -> None:
+    def __init__(
+        self, path: Path, transform: Transform, again: Callable[[int], npt.NDArray[Any] | None] = lambda row: None
+    ) -> None:
         with path.open("rb") as stream:
             self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        self._path, self._again = path, again
         self.shape, self._per_batch = transform.shape, transform.rows_per_batch
         self._type = torch.from_numpy(np.empty(0, transform.dtype)).dtype
         self._batches: list[npt.NDArray[Any]] = []
+        self._repaired: dict[int, npt.NDArray[Any]] = {}
         digests = hashlib.sha256()
-        with pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._map))) as reader:
-            for number in range(reader.num_record_batches):
-                batch = reader.get_batch(number)
-                rows = _view(batch.column("row"), transform.width).view(transform.dtype)
-                self._batches.append(rows.reshape(-1, *self.shape))
-                digests.update(_view(batch.column("sha256"), 32).tobytes())
-                self._release()
-        self._length = sum(len(batch) for batch in self._batches)
+        sums: list[Bytes] = []
+        for batch, sealed in batches_of(self._map):
+            rows = view(batch.column("row"), transform.width).view(transform.dtype)
+            self._batches.append(rows.reshape(-1, *self.shape))
+            files, own = view(batch.column("sha256"), 32), view(batch.column("sum"), SUM)
+            if seal(files, own) != sealed:
+                raise ValueError("checksums are damaged")
+            digests.update(files.tobytes())
+            sums.append(own.copy())
+            self._release()
+        self._sums = np.concatenate(sums) if sums else np.empty((0, SUM), np.uint8)
+        self._length = len(self._sums)
+        self._sound = np.zeros(self._length, dtype=bool)
         self.digest: str = digests.hexdigest()
         """SHA-256 over the contents of the files, in their order: the same wherever the files lie."""
 
@@ -212,11 +230,31 @@ class Rows:
         target = out.numpy()
         release = min(RELEASE_ROWS, self._per_batch)
         for position, row in enumerate(index.tolist()):
-            target[position] = self._batches[row // self._per_batch][row % self._per_batch]
+            target[position] = self._row(row)
             if position % release == release - 1:
                 self._release()
         self._release()
         return out
+
+    def _row(self, row: int) -> npt.NDArray[Any]:
+        found = self._repaired.get(row)
+        if found is None:
+            found = self._batches[row // self._per_batch][row % self._per_batch]
+            if not self._sound[row]:
+                if sum_of(found) != self._sums[row].tobytes():
+                    found = self._repaired[row] = self._repair(row)
+                self._sound[row] = True
+        return found
+
+    def _repair(self, row: int) -> npt.NDArray[Any]:
+        """A damaged row from its source again."""
+        logger.warning("%s is damaged on the disk (row %d): it is made again", self._path, row)
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        made = self._again(row)
+        if made is None or sum_of(made) != self._sums[row].tobytes():
+            raise DataError(f"{self._path} was damaged on the disk, and its source has changed; start again")
+        return made
 
     def _release(self) -> None:
         # Pages that were read count as resident in every process that maps them, in the end the whole file. Linux maps
@@ -224,13 +262,6 @@ class Rows:
         # the next visit; the data stays in the page cache.
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
-
-
-def _view(column: pa.FixedSizeBinaryArray, width: int) -> Bytes:
-    """A column as bytes `[N, width]` over the mapped file, without copying."""
-    if column.type != pa.binary(width):
-        raise ValueError(f"rows must have {width} bytes: got {column.type}")
-    return np.frombuffer(column.buffers()[1], dtype=np.uint8, count=len(column) * width).reshape(-1, width)
 
 
 def default_folder() -> Path:
@@ -267,7 +298,7 @@ def decoded(sources: Sequence[Source], transform: Transform, folder: Path | None
         if _key(sources, transform)[0] != key:
             raise DataError(f"{sources[0].path.parent}: files changed while they were read; start again")
 
-    return once(path, lambda made: _opened(made, len(sources), transform), write)
+    return once(path, lambda made: _opened(made, sources, transform), write)
 
 
 def _key(sources: Sequence[Source], transform: Transform) -> tuple[str, dict[int, str]]:
@@ -285,15 +316,15 @@ def _key(sources: Sequence[Source], transform: Transform) -> tuple[str, dict[int
     return digest.hexdigest()[:32], missing
 
 
-def _opened(path: Path, length: int, transform: Transform) -> Rows | None:
+def _opened(path: Path, sources: Sequence[Source], transform: Transform) -> Rows | None:
     """The cache if there is a whole one; a damaged one is built again."""
     if not path.is_file():
         return None
     try:
-        rows = Rows(path, transform)
-    except (pa.ArrowInvalid, ValueError, OSError):
+        rows = Rows(path, transform, lambda row: _decode(sources[row], transform)[0])
+    except Exception:  # Arrow raises many kinds over bytes that are no file of it
         return None
-    return rows if len(rows) == length else None
+    return rows if len(rows) == len(sources) else None
 
 
 def _check_room(folder: Path, size: int) -> None:
@@ -323,10 +354,11 @@ def _decode(source: Source, transform: Transform) -> tuple[npt.NDArray[Any] | No
 def _build(stream: BinaryIO, sources: Sequence[Source], transform: Transform) -> None:
     """Decode all sources into an Arrow file; raises DataError with all that are broken."""
     problems: list[str] = []
-    schema = pa.schema([("row", pa.binary(transform.width)), ("sha256", pa.binary(32))])
+    schema = pa.schema([("row", pa.binary(transform.width)), ("sha256", pa.binary(32)), ("sum", pa.binary(SUM))])
     with pa.ipc.new_file(stream, schema) as writer:
         for batch in _batches(sources, transform, schema, problems):
-            writer.write_batch(batch)
+            sealed = seal(view(batch.column("sha256"), 32), view(batch.column("sum"), SUM))
+            writer.write_batch(batch, custom_metadata={SEAL: sealed})
     if problems:
         raise DataError(*problems)
 
@@ -345,9 +377,10 @@ def _batches(
             if not problems:
                 rows = np.stack([row for row, _, _ in results if row is not None])
                 hashes = np.frombuffer(b"".join(digest for _, _, digest in results), dtype=np.uint8)
+                sums = np.frombuffer(b"".join(map(sum_of, rows)), dtype=np.uint8)
                 columns = [
                     pa.FixedSizeBinaryArray.from_buffers(field.type, len(rows), [None, pa.py_buffer(values)])
-                    for field, values in zip(schema, (rows.reshape(-1), hashes), strict=True)
+                    for field, values in zip(schema, (rows.reshape(-1), hashes, sums), strict=True)
                 ]
                 yield pa.record_batch(columns, schema=schema)
             tell(start + len(results), len(sources))

@@ -1,4 +1,4 @@
-"""tailsweep ledger compact | copy | verify: parse, call one function each."""
+"""tailsweep ledger compact | copy | verify | repair: parse, call one function each."""
 
 import argparse
 from collections.abc import Callable
@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from orchestrator.ledger.ledger import Ledger
 
 
-def _existing(storage: str) -> "Ledger":
+def _existing(storage: str, write: bool = False) -> "Ledger":
     from orchestrator.errors import BadInput
     from orchestrator.ledger.ledger import Ledger
+    from orchestrator.storage.store import open_store
 
-    ledger = Ledger(storage)
+    ledger = Ledger(open_store(storage, write=write))
     if not ledger.store.keys("ledger/"):
         raise BadInput(f"there must be a ledger: {ledger.store.uri} holds no trials; is it the storage of a study?")
     return ledger
@@ -22,9 +23,9 @@ def _existing(storage: str) -> "Ledger":
 
 def ledger_compact(args: argparse.Namespace) -> bool:
     """Move many small records into few large objects, while sweeps go on; reading becomes quicker."""
-    from orchestrator.ledger.ledger import PHASES
+    from orchestrator.ledger.names import PHASES
 
-    ledger = _existing(args.storage)
+    ledger = _existing(args.storage, write=True)
     moved = sum(ledger.compact(phase) for phase in PHASES)
     say(f"{moved} records compacted in {ledger.store.locate('ledger/compact/')}")
     return True
@@ -32,8 +33,8 @@ def ledger_compact(args: argparse.Namespace) -> bool:
 
 def ledger_copy(args: argparse.Namespace) -> bool:
     """Copy a ledger to another storage, folder or S3; what is there is kept, and a copy that was cut off goes on."""
+    from orchestrator.ledger.copying import copy
     from orchestrator.ledger.ledger import Ledger
-    from orchestrator.ledger.maintenance import copy
 
     source, target = _existing(args.source), Ledger(args.target)
     written = copy(source, target, progress)
@@ -43,7 +44,7 @@ def ledger_copy(args: argparse.Namespace) -> bool:
 
 def ledger_verify(args: argparse.Namespace) -> bool:
     """Read everything and name what is damaged; exit code 4 if anything is."""
-    from orchestrator.ledger.maintenance import verify
+    from orchestrator.ledger.checking import verify
 
     found = verify(_existing(args.storage))
     for line in found.damage:
@@ -54,16 +55,28 @@ def ledger_verify(args: argparse.Namespace) -> bool:
     return not found.damage
 
 
+def ledger_repair(args: argparse.Namespace) -> bool:
+    """Keep what can be read of damaged files, and set them aside, so that the next sweep trains what is lost."""
+    from orchestrator.ledger.repair import repair
+
+    store = _existing(args.storage, write=True).store
+    done = repair(store, say)
+    say(f"{done} files and records set aside below {store.locate('ledger/damaged/')}; nothing was deleted")
+    return True
+
+
 LEDGER_COMMANDS: Final[dict[str, Callable[[argparse.Namespace], bool]]] = {
     "compact": ledger_compact,
     "copy": ledger_copy,
     "verify": ledger_verify,
+    "repair": ledger_repair,
 }
 STORAGE: Final = ("storage", "STORAGE", "a folder or s3://BUCKET/PREFIX")
 ARGUMENTS: Final = {
     "compact": [STORAGE],
     "copy": [("source", "SRC", "the storage to copy"), ("target", "DST", "a folder or s3://BUCKET/PREFIX")],
     "verify": [STORAGE],
+    "repair": [STORAGE],
 }
 
 

@@ -17,8 +17,10 @@ from typing import Any, Final
 import torch
 
 from orchestrator.errors import Preempted, StorageFailed
+from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import CurveRow, Phase, Record, ScoreRow, Settings, now
+from orchestrator.ledger.telling import tell
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import open_store, remote
 from orchestrator.study.cells import Trial, data_root, declare, declared_data, places
@@ -84,7 +86,7 @@ class Job:
     @property
     def checkpoint(self) -> str:
         """Key of the checkpoint in the storage."""
-        return f"checkpoints/{self.trial_id}.pt"
+        return checkpoint_key(self.trial_id)
 
     def record(self, started: datetime, curve: tuple[CurveRow, ...] = (), **outcome: Any) -> Record:
         """The record of this job's outcome."""
@@ -134,16 +136,24 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
             data = _data(job.workload, root)
         if data.fingerprint != job.data:
             raise RuntimeError(f"the data changed: the study began on {job.data}, this worker read {data.fingerprint}")
-        fit = Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+
+        def begin() -> Fit:
+            return Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+
+        fit, spent = begin(), 0.0
         saved = ledger.store.get(checkpoint)
-        spent = 0.0
         if saved is not None:
-            state = torch.load(io.BytesIO(saved), map_location=device, weights_only=True)
-            fit.load_state_dict(state["fit"])
-            spent = state["wall_s"]
+            try:
+                state = restored(checkpoint, saved, device)
+                fit.load_state_dict(state["fit"])
+                spent = float(state["wall_s"])
+            except Exception as err:  # of another version of the parts, or damaged: not the trial's doing
+                fit = begin()
+                noted[_dropped(ledger.store.locate(checkpoint), err)] = None
 
         def save() -> None:
-            ledger.store.put(checkpoint, _saved({"fit": fit.state_dict(), "wall_s": spent + time.monotonic() - clock}))
+            wall_s = spent + time.monotonic() - clock
+            ledger.store.put(checkpoint, _saved(job.trial_id, {"fit": fit.state_dict(), "wall_s": wall_s}))
 
         for epoch in fit.curve:
             rows.append(_row(epoch))
@@ -165,7 +175,7 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
             "val": _scores(fit.kept().val),
         }
         if job.phase == "evaluate":
-            outcome["test"] = _test(job, ledger, fit, data)
+            outcome["test"], outcome["predictions"] = _test(job, ledger, fit, data)
         outcome["wall_s"] = spent + time.monotonic() - clock
         outcome["log"] = "\n".join(noted)[-LOG_CHARS:] or None
     except (StorageFailed, DataError, OSError):
@@ -201,14 +211,14 @@ def _noting(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
         yield epoch
 
 
-def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[ScoreRow, ...]:
-    """Score the kept epoch on test and keep the predictions, before the record says that they are there."""
+def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[tuple[ScoreRow, ...], str]:
+    """Score the kept epoch on test and keep the predictions, before the record says where; returns their name, too."""
     workload = WORKLOADS[job.workload]
     y, pred = fit.labels(data.test), fit.predict(data.test)
     where = workload.regions(data, data.test)
     scores = finite(shot_metrics(pred, y, where, fit.metrics, workload.grid.unit), "on test")
-    ledger.commit_predictions(job.trial_id, y, pred)
-    return _scores(scores)
+    name = ledger.commit_predictions(job.trial_id, y, pred, job.attempt)
+    return _scores(scores), name
 
 
 @lru_cache(maxsize=2)
@@ -238,10 +248,24 @@ def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
-def _saved(state: Mapping[str, Any]) -> bytes:
+def _saved(trial_id: str, state: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    return buffer.getvalue()
+    return packed(trial_id, buffer.getvalue())
+
+
+def restored(key: str, saved: bytes, device: torch.device) -> dict[str, Any]:
+    """The state in a checkpoint; raises StorageFailed when it is damaged, and what torch raises for other bytes."""
+    state: dict[str, Any] = torch.load(io.BytesIO(unpacked(key, saved)), map_location=device, weights_only=True)
+    return state
+
+
+def _dropped(place: str, err: Exception) -> str:
+    """Say that a checkpoint is of no use; returns what the record's log keeps of it."""
+    reason = (str(err) or type(err).__name__).partition("\n")[0][:200]
+    message = f"the checkpoint {place} cannot be used ({reason}): the trial began anew"
+    tell(message)
+    return message
 
 
 def _scores(scores: Mapping[str, Mapping[str, Score]]) -> tuple[ScoreRow, ...]:

@@ -3,10 +3,13 @@
     ledger/tune/<trial id>.<attempt>.parquet            one row each, written once
     ledger/evaluate/<trial id>.<attempt>.parquet
     ledger/compact/<phase>/<number>.parquet             segments: many of these rows, moved
-    ledger/predictions/<trial id>.parquet               test predictions of evaluate trials
+    ledger/predictions/<trial id>.<name>.parquet        test predictions of evaluate trials, by the name in the record
+    ledger/damaged/...                                  what a repair set aside
     checkpoints/<trial id>.pt                           of a trial that is not committed yet
 
-A second attempt exists only where an earlier one failed; the first that did not fail counts, else the last.
+A second attempt exists only where an earlier one failed or is damaged; the first that did not fail counts, else the
+last. So a damaged record costs its trial only: it stays where it is, is told, and the trial is trained again under the
+number of the next attempt. A record without rows stands for one that a repair set aside.
 
 Compaction moves loose records into segments while others read and write. It reads the segments, lists the loose
 records, creates the segment of the next number with those that are in none, reads it back, and only then deletes them.
@@ -14,19 +17,26 @@ Of two compactors one creates that number; the other looks again. One that is ki
 rows, which the next deletes. Who reads lists loose records before segments: what was deleted in between is in a segment
 then. A record in a segment was there first, so a loose one of the same name does not count: a writer that comes after
 the compaction looks at the segments when its record is written, and takes it back.
+
+Files that are none of the ledger's are left alone everywhere, with a word.
 """
 
+from dataclasses import replace
 from itertools import count
 from typing import Any, Final
 
 import pyarrow as pa
 
 from orchestrator.errors import StorageFailed
-from orchestrator.ledger.records import PREDICTIONS, SCHEMAS, Phase, Record
-from orchestrator.ledger.segments import Attempt, Segments, concat, each, from_parquet, to_parquet
+from orchestrator.ledger import predictions
+from orchestrator.ledger.names import PHASES, Attempt, attempt_of, record_key
+from orchestrator.ledger.parquet import Damaged, from_parquet, reading, to_parquet
+from orchestrator.ledger.records import SCHEMAS, Phase, Record
+from orchestrator.ledger.schemas import attempts, conforming, of_attempt, unknown
+from orchestrator.ledger.segments import Segments, concat, each
+from orchestrator.ledger.telling import tell
 from orchestrator.storage.store import Store, open_store
 
-PHASES: Final[tuple[Phase, ...]] = ("tune", "evaluate")
 MANY: Final = 1000
 """Loose records of a phase from which a sweep compacts them when it ends."""
 SEGMENT: Final = 20_000
@@ -47,47 +57,81 @@ class Ledger:
         return self._segments[phase]
 
     def commit(self, record: Record, phase: Phase) -> bool:
-        """Write a record once; False when another writer was first, whose record then counts."""
-        attempt, segments = (record.trial_id, record.attempt), self.segments(phase)
-        key, table = record_key(phase, attempt), record.to_arrow(phase)
-        if attempt in segments or not self.store.create(key, to_parquet(table)):
-            return False
+        """Write a record once; False when another writer was first, whose record then counts.
+
+        Where the record that was first is damaged, this one becomes the next attempt.
+        """
+        segments = self.segments(phase)
+        while True:
+            attempt = (record.trial_id, record.attempt)
+            key, table = record_key(phase, attempt), record.to_arrow(phase)
+            if attempt in segments:
+                return False
+            if self.store.create(key, to_parquet(table)):
+                break
+            if self._known(phase, attempt):
+                return False
+            record = replace(record, attempt=record.attempt + 1)
         segments.refresh()
         if attempt not in segments:
             return True
         self.store.delete(key)
         return repr(segments.row(attempt)) == repr(table.to_pylist()[0])  # this very record may have been compacted
 
+    def _known(self, phase: Phase, attempt: Attempt) -> bool:
+        """Whether the record of an attempt can be read."""
+        try:
+            return bool(self.row(phase, attempt))
+        except Damaged:
+            return False
+
     def find(self, trial_id: str, phase: Phase) -> Record | None:
-        """The attempt at a trial that counts, or None when it was never committed."""
+        """The attempt at a trial that counts, or None when it was never committed, or every record of it is damaged."""
         segments = self.segments(phase)
         while True:
             last: Record | None = None
             for number in count():
-                row = self.row(phase, (trial_id, number))
-                if row is None:
-                    break
-                last = Record.from_row(row)
+                try:
+                    row = self.row(phase, (trial_id, number))
+                    if row is None:
+                        break
+                    if not row:
+                        continue
+                    with reading(record_key(phase, (trial_id, number))):
+                        last = Record.from_row(row)
+                except Damaged as err:
+                    tell(f"{err}; without it, the next sweep trains {phase} trial {trial_id} again")
+                    continue
                 if last.status != "failed":
                     return last
             if not segments.refresh():
                 return last
 
     def row(self, phase: Phase, attempt: Attempt) -> dict[str, Any] | None:
-        """One attempt as a row of its schema, from the segments known so far or from a record of its own."""
+        """One attempt as a row of its schema, from the segments known so far or from a record of its own.
+
+        Empty for a record that a repair set aside. Raises Damaged for a loose one that cannot be read.
+        """
         known = self.segments(phase).row(attempt)
         if known is not None:
             return known
-        data = self.store.get(record_key(phase, attempt))
-        if data is None:
+        table = self._table(phase, record_key(phase, attempt))
+        if table is None:
             return None
-        (row,) = from_parquet(data, f"{phase} record of trial {attempt[0]}").to_pylist()
-        found: dict[str, Any] = row
-        return found
+        with reading(record_key(phase, attempt)):
+            rows: list[dict[str, Any]] = table.to_pylist()
+        return rows[0] if rows else {}
 
     def loose(self, phase: Phase) -> dict[Attempt, str]:
         """Keys of the records that are objects of their own."""
-        return {_attempt(key): key for key in self.store.keys(f"ledger/{phase}/")}
+        found: dict[Attempt, str] = {}
+        for key in self.store.keys(f"ledger/{phase}/"):
+            attempt = attempt_of(key)
+            if attempt is None:
+                tell(f"{self.store.locate(key)} is no record of the ledger: it is left alone")
+            else:
+                found[attempt] = key
+        return found
 
     def read(self, phase: Phase | None = None, columns: list[str] | None = None) -> pa.Table:
         """All records of a phase as one Arrow table (schema `SCHEMAS[phase]`), those that count, by trial id.
@@ -103,21 +147,37 @@ class Ledger:
         loose, segments = self.loose(phase), self.segments(phase)
         segments.refresh()
         alone = [key for attempt, key in loose.items() if attempt not in segments]
-        found = [table for table in each(lambda key: self._table(key, needed), alone) if table is not None]
+        found = [table for table in each(lambda key: self._readable(phase, key, needed), alone) if table is not None]
         if len(found) < len(alone):  # compacted since they were listed
             segments.refresh()
-            found = [table for table in found if (attempt := _only(table)) is None or attempt not in segments]
+            found = [table for table in found if not len(table) or attempts(table)[0] not in segments]
             if len(found) + sum(attempt in segments for attempt in loose) < len(loose):
                 raise StorageFailed(f"records vanish from {self.store.locate(f'ledger/{phase}/')} while they are read")
         table = _that_count(concat(phase, [*segments.tables(needed), *found], needed))
         return table if columns is None else table.select(columns)
 
-    def _table(self, key: str, columns: list[str] | None = None) -> pa.Table | None:
-        data = self.store.get(key)
-        return None if data is None else from_parquet(data, key, columns)
+    def _readable(self, phase: Phase, key: str, columns: list[str] | None) -> pa.Table | None:
+        """A loose record; without rows where it is damaged, which is told. None where there is none any more."""
+        try:
+            return self._table(phase, key, columns)
+        except Damaged as err:
+            tell(f"{err}; it is left out")
+            return concat(phase, [], columns)
+
+    def _table(self, phase: Phase, key: str, columns: list[str] | None = None) -> pa.Table | None:
+        """A loose record in its schema; None where there is none, Damaged where it is not what its name says."""
+        data, attempt = self.store.get(key), attempt_of(key)
+        if data is None or attempt is None:
+            return None
+        table = conforming(from_parquet(data, key, columns), phase, key, columns)
+        with reading(key):
+            return of_attempt(table, attempt, key)
 
     def compact(self, phase: Phase) -> int:
-        """Move loose records into segments; returns how many were moved. Records that cannot be read stay."""
+        """Move loose records into segments; returns how many were moved.
+
+        Records that cannot be read stay, and those of a newer version: their columns would be lost.
+        """
         segments = self.segments(phase)
         moved = 0
         while True:
@@ -126,49 +186,46 @@ class Ledger:
             for _ in each(self.store.delete, [key for attempt, key in loose.items() if attempt in segments]):
                 pass  # copies of what is in a segment, left by a compaction that was cut off or by this one
             alone = [key for attempt, key in sorted(loose.items()) if attempt not in segments][:SEGMENT]
-            tables = [table for table in each(self._sound, alone) if table is not None]
+            tables = [table for table in each(lambda key: self._sound(phase, key), alone) if table is not None]
             if len(tables) < 2:
                 return moved
             table = concat(phase, tables)
             if segments.append(table):
                 moved += len(table)
 
-    def _sound(self, key: str) -> pa.Table | None:
+    def _sound(self, phase: Phase, key: str) -> pa.Table | None:
+        """A record that may be moved."""
         try:
-            table = self._table(key)
-        except StorageFailed:
+            data = self.store.get(key)
+            if data is None or unknown(whole := from_parquet(data, key), phase):
+                return None
+            table = of_attempt(conforming(whole, phase, key), attempt_of(key) or ("", -1), key)
+            with reading(key):
+                return table if table.to_pylist() else None
+        except Damaged as err:
+            tell(f"{err}; it stays as it is")
             return None
-        return table if table is not None and _only(table) == _attempt(key) else None
 
     def tidy(self) -> int:
         """Compact the phases with many loose records; returns how many were moved."""
         return sum(self.compact(phase) for phase in PHASES if len(self.loose(phase)) >= MANY)
 
-    def commit_predictions(self, trial_id: str, y: Any, pred: Any) -> None:
-        """Keep the test predictions of an evaluate trial: labels and predictions `[N]`, in label units."""
-        table = pa.table([pa.array(range(len(y)), pa.int64()), y, pred], schema=PREDICTIONS)
-        self.store.put(f"ledger/predictions/{trial_id}.parquet", to_parquet(table))
+    def commit_predictions(self, trial_id: str, y: Any, pred: Any, attempt: int = 0) -> str:
+        """Keep the test predictions of an evaluate trial: labels and predictions `[N]`, in label units.
 
-    def predictions(self, trial_id: str) -> pa.Table:
-        """Test predictions of an evaluate trial (schema `PREDICTIONS`); raises StorageFailed when there are none."""
-        key = f"ledger/predictions/{trial_id}.parquet"
-        return from_parquet(self.store.get(key) or b"", key)
+        Returns the name that the record must have in `predictions`: others of the same trial are not its own.
+        """
+        return predictions.write(self.store, trial_id, attempt, y, pred)
 
+    def predictions(self, trial: str | Record) -> pa.Table:
+        """Test predictions of an evaluate trial (schema `PREDICTIONS`): those of this record, or of the one that
+        counts.
 
-def record_key(phase: Phase, attempt: Attempt) -> str:
-    """Where a loose record lies."""
-    return f"ledger/{phase}/{attempt[0]}.{attempt[1]}.parquet"
-
-
-def _attempt(key: str) -> Attempt:
-    trial_id, _, number = key.rsplit("/", 1)[1].removesuffix(".parquet").rpartition(".")
-    return trial_id, int(number)
-
-
-def _only(table: pa.Table) -> Attempt | None:
-    """The attempt whose record a table of one row is."""
-    ids = zip(table["trial_id"].to_pylist(), table["attempt"].to_pylist(), strict=True)
-    return next(ids) if len(table) == 1 else None
+        Raises StorageFailed when there are none, or others.
+        """
+        record = self.find(trial, "evaluate") if isinstance(trial, str) else trial
+        trial_id = trial if isinstance(trial, str) else trial.trial_id
+        return predictions.find(self.store, trial_id, None if record is None else record.predictions)
 
 
 def _of(phase: Phase, columns: list[str] | None) -> list[str] | None:

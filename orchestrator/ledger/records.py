@@ -49,9 +49,12 @@ _COMMON: Final = [
 
 SCHEMAS: Final[dict[Phase, pa.Schema]] = {
     "tune": pa.schema(_COMMON),
-    "evaluate": pa.schema([*_COMMON, ("test", SCORES)]),
+    "evaluate": pa.schema([*_COMMON, ("test", SCORES), ("predictions", pa.string())]),
 }
 """Tune records have no column for test metrics: choosing on test is impossible, not forbidden."""
+
+LATER: Final = frozenset({"predictions"})
+"""Columns that older records lack."""
 
 PREDICTIONS: Final = pa.schema([("row", pa.int64()), ("y", pa.float64()), ("pred", pa.float64())])
 """Test predictions of an evaluate trial, by row of the test split; earlier releases wrote float32."""
@@ -105,6 +108,7 @@ class Record:
     versions: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
     log: str | None = None
+    predictions: str | None = None
 
     def score(self, name: str) -> float | None:
         """A score by its name, `val/mae/few` or `test/gm/all`."""
@@ -129,17 +133,18 @@ class Record:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Record":
-        """The record of a row of `Ledger.read`.
+        """The record of a row of `Ledger.read`; columns of a newer version are left out.
 
         Earlier releases called a trial completed whose scores are not finite numbers: here it failed.
         """
+        known: dict[str, Any] = {name: row[name] for name in row if name in cls.__dataclass_fields__}
         scores = {name: _scores(row[name]) for name in ("val", "test") if name in row}
         curve = tuple(CurveRow(**{**point, "val": _scores(point["val"])}) for point in row["curve"])
         wrong = not_finite(row)
         failed = {"status": "failed", "error": f"Diverged: {wrong}"} if wrong and row["status"] != "failed" else {}
         return cls(
             **{
-                **row,
+                **known,
                 **scores,
                 **failed,
                 "curve": curve,

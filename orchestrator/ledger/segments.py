@@ -1,30 +1,30 @@
 """Compacted records: many in one Parquet object, `ledger/compact/<phase>/<number>.parquet`.
 
 Segments are numbered, created under a number that is free, and never changed, so they form one sequence that all
-processes agree on: what a segment holds is in no earlier one, since whoever created it had read those.
+processes agree on: what a segment holds is in no earlier one, since whoever created it had read those. Only a repair
+writes a segment again, when it is damaged, without the records that are lost.
 """
 
-import io
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestrator.errors import StorageFailed
+from orchestrator.ledger.names import Attempt, segment_number, segments_in
+from orchestrator.ledger.parquet import Damaged, from_parquet, is_sealed, open_parquet, reading, salvage, to_parquet
 from orchestrator.ledger.records import SCHEMAS, Phase
+from orchestrator.ledger.schemas import conforming
 from orchestrator.storage.store import Store
-
-Attempt: TypeAlias = tuple[str, int]
-"""A trial id and the number of the attempt."""
 
 READERS: Final = 16
 ROWS: Final = 256
-"""Records of a row group: what is decoded to look up one of them."""
+"""Records of a row group: what is decoded to look up one of them, and what is lost with a damaged byte."""
 ORDER: Final = ("study", "workload", "recipe", "number", "trial_id", "attempt")
 """A planner asks cell by cell: neighbours in a segment are asked for together."""
+SHOWN: Final = 8
 
 
 class Segments:
@@ -35,7 +35,7 @@ class Segments:
         self._keys: list[str] = []
         self._index: dict[Attempt, tuple[int, int]] = {}
         self._file = lru_cache(maxsize=16)(self._open)
-        self._group = lru_cache(maxsize=8)(lambda segment, group: self._file(segment).read_row_group(group))
+        self._group = lru_cache(maxsize=8)(self._read_group)
         self.refresh()
 
     def __contains__(self, attempt: Attempt) -> bool:
@@ -55,11 +55,15 @@ class Segments:
         return list(self._keys)
 
     def refresh(self) -> bool:
-        """Take in the segments that are new; says whether there were any."""
+        """Take in the segments that are new; says whether there were any.
+
+        Raises StorageFailed for a damaged one, with what it holds and what to do.
+        """
         known = set(self._keys)
-        fresh = [key for key in self._store.keys(f"ledger/compact/{self._phase}/") if key not in known]
+        fresh = [key for key in self._store.keys(segments_in(self._phase)) if key not in known]
+        fresh = [key for key in fresh if segment_number(key) is not None]
         for key in fresh:
-            ids = from_parquet(self._bytes(key), key, ["trial_id", "attempt"])
+            ids = self._table(key, ["trial_id", "attempt"])
             segment = len(self._keys)
             pairs = zip(ids["trial_id"].to_pylist(), ids["attempt"].to_pylist(), strict=True)
             for row, attempt in enumerate(pairs):
@@ -72,25 +76,59 @@ class Segments:
         if attempt not in self._index:
             return None
         segment, row = self._index[attempt]
-        found: dict[str, Any] = self._group(segment, row // ROWS).slice(row % ROWS, 1).to_pylist()[0]
+        key = self._keys[segment]
+        with reading(key):
+            found: dict[str, Any] = self._group(segment, row // ROWS).slice(row % ROWS, 1).to_pylist()[0]
+        if (found["trial_id"], found["attempt"]) != attempt:
+            raise StorageFailed(f"{self._store.locate(key)} was repaired while it was read; run the same command again")
         return found
 
     def tables(self, columns: list[str] | None = None) -> list[pa.Table]:
         """All records, a table per segment."""
-        return [from_parquet(self._bytes(key), key, columns) for key in self._keys]
+        return [self._table(key, columns) for key in self._keys]
 
     def append(self, table: pa.Table) -> bool:
         """Write the next segment; False when another process took its number first: refresh, and look again."""
-        number = int(self._keys[-1].rsplit("/", 1)[1].removesuffix(".parquet")) + 1 if self._keys else 0
+        number = (segment_number(self._keys[-1]) or 0) + 1 if self._keys else 0
         table = table.sort_by([(name, "ascending") for name in ORDER])
-        key = f"ledger/compact/{self._phase}/{number:06}.parquet"
-        return self._store.create(key, to_parquet(table, ROWS))
+        return self._store.create(f"{segments_in(self._phase)}{number:06}.parquet", to_parquet(table, ROWS))
 
-    def _bytes(self, key: str) -> bytes:
-        return self._store.get(key) or b""
+    def _table(self, key: str, columns: list[str] | None = None) -> pa.Table:
+        data = self._store.get(key) or b""
+        try:
+            return conforming(from_parquet(data, key, columns), self._phase, key, columns)
+        except Damaged as err:
+            raise StorageFailed(damage(key, data, str(err))) from err
 
     def _open(self, segment: int) -> Any:
-        return pq.ParquetFile(io.BytesIO(self._bytes(self._keys[segment])))
+        key = self._keys[segment]
+        data = self._store.get(key) or b""
+        try:
+            with reading(key):
+                is_sealed(data)
+                return open_parquet(data)
+        except Damaged as err:
+            raise StorageFailed(damage(key, data, str(err))) from err
+
+    def _read_group(self, segment: int, group: int) -> pa.Table:
+        try:
+            with reading(self._keys[segment]):
+                return self._file(segment).read_row_group(group)
+        except Damaged as err:
+            raise StorageFailed(str(err)) from err
+
+
+def damage(key: str, data: bytes, why: str) -> str:
+    """What is wrong with a segment, what it holds, and what to do."""
+    left = salvage(data, ["workload", "recipe"])
+    if left.table is None:
+        return f"{why} It is a segment of up to 20,000 records, and none of them can be read one by one"
+    cells = sorted({f"{row['workload']}/{row['recipe']}" for row in left.table.to_pylist()})
+    more = f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
+    return (
+        f"{why}, which keeps the {len(left.table)} of its {left.rows} records that can be read; the next sweep trains "
+        f"the others again. Those that can be read are of {', '.join(cells[:SHOWN])}{more}"
+    )
 
 
 def concat(phase: Phase, tables: Iterable[pa.Table], columns: list[str] | None = None) -> pa.Table:
@@ -103,18 +141,3 @@ def each(function: Callable[[str], Any], keys: Iterable[str]) -> Iterator[Any]:
     """A function of many keys, several at a time: most of it is waiting."""
     with ThreadPoolExecutor(READERS) as pool:
         yield from pool.map(function, keys)
-
-
-def to_parquet(table: pa.Table, rows: int | None = None) -> bytes:
-    """A table as the bytes of a Parquet file, in groups of so many rows."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", row_group_size=rows)
-    return sink.getvalue()
-
-
-def from_parquet(data: bytes, name: str, columns: list[str] | None = None) -> pa.Table:
-    """The table in the bytes of a Parquet file; raises StorageFailed with its name."""
-    try:
-        return pq.read_table(io.BytesIO(data), columns=columns)
-    except (pa.ArrowInvalid, OSError) as err:
-        raise StorageFailed(f"{name} in the ledger cannot be read: {err}; remove it to train the trial again") from err

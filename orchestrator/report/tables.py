@@ -242,7 +242,7 @@ def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[D
 
 def _errors(ledger: Ledger, record: Record, task: str) -> Floats:
     """Error of every test row: |ŷ − y|, or 100 where a class is missed, so that the mean is in percent."""
-    table = ledger.predictions(record.trial_id)
+    table = ledger.predictions(record)
     y, pred = (table[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
     return np.asarray(np.abs(pred - y) if task == "regression" else 100.0 * (pred != y))
 

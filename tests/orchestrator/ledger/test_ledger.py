@@ -6,9 +6,11 @@ import pyarrow as pa
 import pytest
 
 from builders import cell, record, score
+from orchestrator.cli.main import main
 from orchestrator.errors import StorageFailed
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.records import SCHEMAS, Phase
+from orchestrator.ledger.parquet import to_parquet
+from orchestrator.ledger.records import PREDICTIONS, SCHEMAS, Phase
 
 
 @pytest.mark.parametrize("phase", ["tune", "evaluate"])
@@ -97,8 +99,143 @@ def test_predictions_are_kept_by_row(tmp_path: Path) -> None:
     assert ledger.predictions("t").to_pydict() == {"row": [0, 1], "y": [1.0, 2.0], "pred": [1.5, 1.0]}
 
 
-def test_a_record_that_cannot_be_read_is_named_with_the_way_out(tmp_path: Path) -> None:
+def test_a_damaged_record_costs_its_trial_only_and_is_trained_again_as_the_next_attempt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     ledger = Ledger(str(tmp_path))
-    ledger.store.put("ledger/tune/abc.0.parquet", b"not parquet")
-    with pytest.raises(StorageFailed, match=r"tune record of trial abc .*remove it to train the trial again"):
-        ledger.find("abc", "tune")
+    first, other = (record(cell().trial("tune", number, {}), 1.0) for number in range(2))
+    for one in (first, other):
+        ledger.commit(one, "tune")
+    key = f"ledger/tune/{first.trial_id}.0.parquet"
+    ledger.store.put(key, b"not parquet")
+    assert ledger.find(first.trial_id, "tune") is None
+    assert f"{key} in the ledger cannot be read" in caplog.text
+    assert f"the next sweep trains tune trial {first.trial_id} again" in caplog.text
+    assert ledger.find(other.trial_id, "tune") == other
+    assert ledger.read("tune")["trial_id"].to_pylist() == [other.trial_id]
+    assert ledger.commit(first, "tune")
+    assert ledger.find(first.trial_id, "tune") == replace(first, attempt=1)
+    assert not ledger.commit(first, "tune"), "it is committed once, as before"
+    assert len(ledger.read("tune")) == 2
+    assert ledger.store.get(key) == b"not parquet", "nothing is deleted"
+    ledger.compact("tune")
+    assert Ledger(str(tmp_path)).find(first.trial_id, "tune") == replace(first, attempt=1)
+
+
+FOREIGN = (
+    "{phase}/.nfs000000000001", "{phase}/.DS_Store", "{phase}/x (1).parquet", "{phase}/desktop.ini",
+    "{phase}/{id}.0 (1).parquet", "{phase}/._{id}.0.parquet", "{phase}/{id}.00.parquet", "{phase}/{id}.parquet",
+    "{phase}/old/{id}.0.parquet", "{phase}/{id}.0.sync-conflict-20260101-120000-ABC.parquet", "{phase}/a\nb",
+    "compact/{phase}/000000 (1).parquet", "compact/{phase}/.DS_Store", "compact/{phase}/backup/000000.parquet",
+    "predictions/.nfs1", "predictions/{id} (1).parquet", "Thumbs.db", "backup/tune/{id}.0.parquet",
+)  # fmt: skip
+
+
+def test_foreign_files_are_left_alone_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = Ledger(str(tmp_path / "here")), Ledger(str(tmp_path / "there"))
+    wanted = [record(cell().trial("tune", number, {}), 1.0) for number in range(3)]
+    for one in wanted[:2]:
+        here.commit(one, "tune")
+    here.compact("tune")
+    here.commit(wanted[2], "tune")
+    paths = [here.store.locate("ledger/" + name.format(phase="tune", id=wanted[2].trial_id)) for name in FOREIGN]
+    content = (tmp_path / "here" / "ledger" / "tune" / f"{wanted[2].trial_id}.0.parquet").read_bytes()
+    for path in map(Path, paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    ids = sorted(one.trial_id for one in wanted)
+    fresh = Ledger(here.store)
+    assert fresh.read("tune")["trial_id"].to_pylist() == ids
+    assert "it is left alone" in caplog.text
+    here.commit(record(cell().trial("tune", 3, {}), 1.0), "tune")
+    assert fresh.compact("tune") == 2
+    assert main(["ledger", "copy", here.store.uri, there.store.uri]) == 0
+    assert main(["ledger", "verify", here.store.uri]) == 0
+    said = capsys.readouterr().out
+    assert said.count("is none of the ledger's files: it is left alone") == len(FOREIGN)
+    assert len(there.read("tune")) == 4
+    assert all(Path(path).read_bytes() == content for path in paths)
+    assert len(there.store.keys("ledger/")) == 2, "foreign files are not copied"
+
+
+def test_a_record_of_a_newer_version_is_read_and_stays_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Ledger(str(tmp_path))
+    made = [record(cell().trial("tune", number, {}), 1.0) for number in range(3)]
+    for one in made[:2]:
+        ledger.commit(one, "tune")
+    table = made[2].to_arrow("tune")
+    key = f"ledger/tune/{made[2].trial_id}.0.parquet"
+    newer = to_parquet(table.append_column("energy", pa.array([1.0])))
+    ledger.store.put(key, newer)
+    assert ledger.find(made[2].trial_id, "tune") == made[2]
+    assert len(ledger.read("tune")) == 3
+    assert "columns of a newer version, which are left alone: energy" in caplog.text
+    assert ledger.compact("tune") == 2
+    assert ledger.store.get(key) == newer
+    assert main(["ledger", "verify", str(tmp_path)]) == 0
+    assert "columns of a newer version: energy" in capsys.readouterr().out
+    assert ledger.read("tune").schema == SCHEMAS["tune"]
+
+
+@pytest.mark.parametrize("what", ["two rows", "foreign columns", "another trial", "another type"])
+def test_a_file_that_holds_no_record_of_its_name_costs_its_trial_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    ledger = Ledger(str(tmp_path))
+    made = [record(cell().trial("tune", number, {}), 1.0) for number in range(3)]
+    for one in made[:2]:
+        ledger.commit(one, "tune")
+    table = made[2].to_arrow("tune")
+    table = {
+        "two rows": pa.concat_tables([table, table]),
+        "foreign columns": pa.table({"a": [1], "b": ["x"]}),
+        "another trial": made[0].to_arrow("tune"),
+        "another type": table.set_column(table.column_names.index("seed"), "seed", pa.array(["one"])),
+    }[what]
+    key = f"ledger/tune/{made[2].trial_id}.0.parquet"
+    ledger.store.put(key, to_parquet(table))
+    assert ledger.find(made[2].trial_id, "tune") is None
+    assert len(ledger.read("tune")) == 2
+    assert key in caplog.text
+    assert ledger.compact("tune") == 2
+    assert main(["ledger", "verify", str(tmp_path)]) == 4
+    assert f"damaged: {key}" in capsys.readouterr().out
+    assert ledger.commit(made[2], "tune")
+    assert len(Ledger(str(tmp_path)).read("tune")) == 3
+    assert ledger.store.get(key) == to_parquet(table)
+
+
+def test_predictions_belong_to_the_record_that_won(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two workers train one attempt, and their machines do not give the same numbers."""
+    ledger, trial = Ledger(str(tmp_path)), cell().trial("evaluate", 0, {})
+    y = np.zeros(4, np.float32)
+    winner = ledger.commit_predictions(trial.id, y, y + np.float32(1))
+    loser = ledger.commit_predictions(trial.id, y, y + np.float32(9))
+    assert ledger.commit(record(trial, 1.0, predictions=winner), "evaluate")
+    assert not ledger.commit(record(trial, 9.0, predictions=loser), "evaluate")
+    assert ledger.predictions(trial.id)["pred"].to_pylist() == [1.0] * 4
+    assert ledger.commit_predictions(trial.id, y, y + np.float32(1)) == winner, "the same ones are written once"
+    assert main(["ledger", "verify", str(tmp_path)]) == 0
+    assert f"note: ledger/predictions/{trial.id}.{loser}.parquet belongs to no record" in capsys.readouterr().out
+    ledger.store.delete(f"ledger/predictions/{trial.id}.{winner}.parquet")
+    assert main(["ledger", "verify", str(tmp_path)]) == 4
+    with pytest.raises(StorageFailed, match=f"{winner}.parquet is missing"):
+        ledger.predictions(trial.id)
+
+
+def test_predictions_that_do_not_give_the_scores_of_their_record_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the layout of older versions, where a loser's predictions replaced those of the record."""
+    ledger, trial = Ledger(str(tmp_path)), cell().trial("evaluate", 0, {})
+    y = np.zeros(4, np.float32)
+    table = pa.table([pa.array(range(4), pa.int64()), y, y + np.float32(9)], schema=PREDICTIONS)
+    ledger.store.put(f"ledger/predictions/{trial.id}.parquet", to_parquet(table))
+    ledger.commit(record(trial, 1.0), "evaluate")
+    assert ledger.predictions(trial.id).equals(table)
+    assert main(["ledger", "verify", str(tmp_path)]) == 4
+    assert "its record says test/mae/all = 1, its predictions give 9.0" in capsys.readouterr().out

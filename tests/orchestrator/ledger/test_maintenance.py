@@ -9,18 +9,21 @@ import pytest
 from builders import cell, record
 from orchestrator.cli.main import main
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.parquet import to_parquet
 from orchestrator.ledger.records import Record
-from orchestrator.ledger.segments import to_parquet
 from s3_server import bucket
 
 
 def fill(storage: str, count: int = 4, start: int = 0) -> list[Record]:
     """A ledger with tuning and evaluate trials and their predictions."""
     ledger = Ledger(storage)
-    made = [record(cell().trial("evaluate", number, {}), float(number)) for number in range(start, start + count)]
+    made = []
+    for number in range(start, start + count):
+        trial, y = cell().trial("evaluate", number, {}), np.ones(3, np.float32)
+        name = ledger.commit_predictions(trial.id, y, y + np.float32(number))
+        made.append(record(trial, float(number), predictions=name))
     for one in made:
-        ledger.commit(replace(one, trial_id=f"a{one.trial_id}", test=None), "tune")
-        ledger.commit_predictions(one.trial_id, np.ones(3, np.float32), np.zeros(3, np.float32))
+        ledger.commit(replace(one, trial_id=f"a{one.trial_id}", test=None, predictions=None), "tune")
         ledger.commit(one, "evaluate")
     return made
 
@@ -106,17 +109,18 @@ def test_damage_is_named_with_exit_code_4(tmp_path: Path, capsys: pytest.Capture
     store.put(key[0], (store.get(key[0]) or b"")[:-9])
     store.put(key[1], store.get(key[2]) or b"")
     store.put(key[3], to_parquet(ledger.read("tune").slice(0, 1)))
-    store.delete(f"ledger/predictions/{made[4].trial_id}.parquet")
-    store.put(f"ledger/predictions/{made[5].trial_id}.parquet", b"")
+    predictions = [f"ledger/predictions/{one.trial_id}.{one.predictions}.parquet" for one in made]
+    store.delete(predictions[4])
+    store.put(predictions[5], b"")
     ledger.commit(replace(made[5], attempt=2), "evaluate")
     assert main(["ledger", "verify", storage]) == 4
     said = capsys.readouterr().out
     for line in (
         f"damaged: {key[0]} in the ledger cannot be read",
-        f"damaged: {key[1]} holds attempt 0 at evaluate trial {made[2].trial_id}",
+        f"damaged: {key[1]} must hold one record, its own: it holds attempt 0 at trial {made[2].trial_id}",
         f"damaged: {key[3]} is not in the ledger's schema: it differs in test",
-        f"damaged: ledger/predictions/{made[4].trial_id}.parquet is missing",
-        f"damaged: ledger/predictions/{made[5].trial_id}.parquet in the ledger cannot be read",
+        f"damaged: {predictions[4]} is missing",
+        f"damaged: {predictions[5]} in the ledger cannot be read: it is empty",
         f"damaged: attempt 2 at evaluate trial {made[5].trial_id} has no attempt 1 before it",
     ):
         assert line in said

@@ -14,6 +14,7 @@ from orchestrator.errors import BadInput
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.storage.data_roots import PREPARED, _copy, local_root, needed, prepared_in
 from orchestrator.storage.s3 import open_s3
+from orchestrator.storage.s3_place import Place
 from orchestrator.storage.store import LocalStore
 from orchestrator.study.cells import _DECLARED, Cell, expand, load_data
 from s3_server import before, bucket, once
@@ -92,10 +93,11 @@ def test_nothing_outside_the_copy_is_touched(there: str, tmp_path: Path, node: N
     assert outside.exists()
     (copied,) = folder.rglob("*.csv")
     assert copied.parts[-2:] == ("tables", "mine.csv")
-    open_s3(there).put("tables/", b"")
+    place, client = Place.parse(there), open_s3(there)._client
+    client.put_object(Bucket=place.bucket, Key=f"{place.prefix}tables/", Body=b"")
     _copy.cache_clear()
     assert local_root(there, ["tables"]) is not None, "an object that stands for a folder is none"
-    open_s3(there).put("tables/../../../of-mine.csv", b"theirs")
+    client.put_object(Bucket=place.bucket, Key=f"{place.prefix}tables/../../../of-mine.csv", Body=b"theirs")
     _copy.cache_clear()
     with pytest.raises(DataError, match=r"\.\./of-mine\.csv is no name of a file below the data root"):
         local_root(there, ["tables"])
