@@ -190,7 +190,7 @@ class Rows:
     would take minutes. One that is damaged on the disk is told, and decoded `again`; the file is deleted, so that the
     next process makes it anew.
 
-    Opening raises pyarrow.ArrowInvalid or ValueError for a file that is not whole, reading DataError for a row that
+    Opening raises ValueError, and what Arrow raises, for a file that is not whole, reading DataError for a row that
     cannot be decoded again.
     """
 

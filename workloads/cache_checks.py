@@ -40,7 +40,8 @@ def damage_of(path: Path) -> str | None:
     Files of older versions, which nothing reads any more, have no checksums.
     """
     try:
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with path.open("rb") as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)  # it is closed with the last view of it
             for batch, sealed in batches_of(mapped):
                 if "sum" not in batch.schema.names:
                     return None
@@ -50,7 +51,6 @@ def damage_of(path: Path) -> str | None:
                     return "the checksums do not fit"
                 if any(sum_of(row) != own.tobytes() for row, own in zip(rows, sums, strict=True)):
                     return "a row does not fit its checksum"
-                del batch, files, sums, rows
     except Exception as err:  # Arrow raises many kinds over bytes that are no file of it
         return str(err).partition("\n")[0]
     return None

@@ -77,8 +77,11 @@ class Segments:
             return None
         segment, row = self._index[attempt]
         key = self._keys[segment]
-        with reading(key):
-            found: dict[str, Any] = self._group(segment, row // ROWS).slice(row % ROWS, 1).to_pylist()[0]
+        try:
+            with reading(key):
+                found: dict[str, Any] = self._group(segment, row // ROWS).slice(row % ROWS, 1).to_pylist()[0]
+        except Damaged as err:  # not a damaged record: its trial must not be trained again unasked
+            raise StorageFailed(str(err)) from err
         if (found["trial_id"], found["attempt"]) != attempt:
             raise StorageFailed(f"{self._store.locate(key)} was repaired while it was read; run the same command again")
         return found

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
+from urllib.parse import quote
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase, Record
@@ -27,6 +28,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
 from mlflow.entities import Metric, Param, Run, RunTag
+from sqlalchemy import make_url
 
 BATCH: Final = 1000
 """Metrics in one call: the server's own limit."""
@@ -38,7 +40,17 @@ OUTPUTS: Final = ("table.md", "table.csv", "table.tex", "report.html")
 
 def tracking_uri(study: Study) -> str:
     """Where the study is tracked: its setting, else `mlflow.db` in its storage folder, or in `results` beside S3."""
-    return study.tracking.uri or f"sqlite:///{local_folder(study.storage)}/mlflow.db"
+    return study.tracking.uri or sqlite_uri(f"{local_folder(study.storage)}/mlflow.db")
+
+
+def sqlite_uri(path: str) -> str:
+    """The address of an SQLite file, whatever signs its path has: a `?` or `%` means something in an address.
+
+    SQLAlchemy unquotes the path from 2.1 on; before, SQLite's own form of an address is needed, which is unquoted.
+    """
+    quoted = quote(path)
+    forms = (f"sqlite:///{path}", f"sqlite:///{quoted}")
+    return next((uri for uri in forms if make_url(uri).database == path), f"sqlite:///file:{quoted}?uri=true")
 
 
 class Projection:

@@ -1,6 +1,7 @@
 """The projection into a real MLflow on SQLite."""
 
 from collections import Counter
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -87,3 +88,9 @@ def test_a_run_that_was_cut_off_is_made_anew(made: Study, planner: Planner) -> N
     again = [run for run in runs(made) if run.data.tags[NAME] == victim.data.tags[NAME]]
     assert [run.info.run_id for run in again] != [victim.info.run_id]
     assert len(again) == 1
+
+
+@pytest.mark.parametrize("name", ["plain", "r#1?é b", "100%41"])
+def test_a_storage_folder_of_any_name_holds_the_database(tmp_path: Path, name: str) -> None:
+    Projection(study(storage=str(tmp_path / name)), Ledger(str(tmp_path / name)))
+    assert (tmp_path / name / "mlflow.db").is_file()
