@@ -14,7 +14,7 @@ import pyarrow as pa
 from orchestrator.errors import StorageFailed
 from orchestrator.ledger.names import OF_PREDICTIONS, predicted_by, predictions_key
 from orchestrator.ledger.parquet import RESTORE, Damaged, from_parquet, reading, to_parquet
-from orchestrator.ledger.records import PREDICTIONS
+from orchestrator.ledger.records import PREDICTIONS, SINGLE
 from orchestrator.storage.store import Store
 from workloads.metrics import METRICS, shot_metrics
 
@@ -28,14 +28,15 @@ NOT_COMPARED: Final = frozenset({"gm"})
 def write(store: Store, trial_id: str, attempt: int, y: Any, pred: Any) -> str:
     """Keep labels and predictions `[N]`, in label units; returns the name by which the record calls them."""
     table = pa.table([pa.array(range(len(y)), pa.int64()), y, pred], schema=PREDICTIONS)
-    digest = digest_of(table)
-    name = f"{attempt}.{digest}"
     older = predictions_key(trial_id, None)
     try:
-        if (data := store.get(older)) is not None and digest_of(read(data, older)) == digest:
-            return name  # an older version kept the very same ones
+        if (data := store.get(older)) is not None:
+            kept = read(data, older)
+            if kept.equals(table.cast(kept.schema)):
+                return f"{attempt}.{digest_of(kept)}"  # an older version kept the very same ones
     except Damaged:
         pass
+    name = f"{attempt}.{digest_of(table)}"
     key, data = predictions_key(trial_id, name), to_parquet(table)
     if not store.create(key, data):
         try:
@@ -67,7 +68,7 @@ def of_record(table: pa.Table, key: str, name: str | None) -> pa.Table:
 def read(data: bytes, key: str) -> pa.Table:
     """A file of predictions, of whatever trial; raises Damaged."""
     table = from_parquet(data, key)
-    if not table.schema.equals(PREDICTIONS):
+    if not any(table.schema.equals(known) for known in (PREDICTIONS, SINGLE)):
         raise Damaged(f"{key} is not in the schema of predictions; {RESTORE}")
     return table
 

@@ -57,7 +57,9 @@ LATER: Final = frozenset({"predictions"})
 """Columns that older records lack."""
 
 PREDICTIONS: Final = pa.schema([("row", pa.int64()), ("y", pa.float64()), ("pred", pa.float64())])
-"""Test predictions of an evaluate trial, by row of the test split; earlier releases wrote float32."""
+"""Test predictions of an evaluate trial, by row of the test split."""
+SINGLE: Final = pa.schema([("row", pa.int64()), ("y", pa.float32()), ("pred", pa.float32())])
+"""What earlier releases wrote."""
 
 
 @dataclass(frozen=True)
