@@ -62,8 +62,8 @@ ONLY_HERE = {
     "huggingface_hub": {"workloads.encoders.hub"},
     "filelock": {"workloads.cache", "workloads.data.minilm", "orchestrator.storage.data_roots"},
     "vaderSentiment": set(),
-    "wfdb": {"workloads.data.signals"},
-    "pyedflib": {"workloads.data.signals"},
+    "wfdb": {"workloads.data.recordings"},
+    "pyedflib": {"workloads.data.recordings"},
 }
 
 
