@@ -1,39 +1,11 @@
 """A room imports only from floors below its own, and a file of a room only from files of it that do not import it."""
 
-import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = ("workloads", "orchestrator", "clusters")
+from rooms import FLOORS, INSIDE, MODULES, imported, ours, picture, place, shown
 
-FLOORS = [
-    {"workloads", "orchestrator.errors", "clusters.profile"},
-    {"orchestrator.storage"},
-    {"orchestrator.ledger"},
-    {"orchestrator.study"},
-    {"orchestrator.engine", "orchestrator.report", "clusters.submission"},
-    {"orchestrator.tracking", "orchestrator.catalogue", "clusters.shared", "clusters.aws"},
-    {"orchestrator.api", "clusters"},
-    {"orchestrator.cli", "orchestrator"},
-]
-"""The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
-INSIDE = [
-    {"workloads.hparams", "workloads.labels", "workloads.losses", "workloads.messages", "workloads.seeds"},
-    {"workloads.metrics", "workloads.seam"},
-    {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
-    {"workloads.cache_checks"},
-    {"workloads.cache"},
-    {"workloads.data", "workloads.recipe"},
-    {"workloads.plugins", "workloads.published", "workloads.views"},
-    {"workloads.model"},
-    {"workloads.loop"},
-    {"workloads"},
-    {"workloads.catalog"},
-]
-"""The same within `workloads`."""
 ONLY_HERE = {
     "ray": {
         "orchestrator.engine.tune",
@@ -67,40 +39,7 @@ ONLY_HERE = {
 }
 
 
-def modules() -> Iterator[tuple[str, Path]]:
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
-
-
-MODULES = dict(modules())
 every_module = pytest.mark.parametrize(("module", "path"), list(MODULES.items()), ids=list(MODULES))
-
-
-def place(module: str, table: list[set[str]]) -> tuple[int, str]:
-    """The floor and the room of a module; -1 where the table does not have it."""
-    name = module
-    while name:
-        for floor, rooms in enumerate(table):
-            if name in rooms and (name == module or name != "orchestrator"):
-                return floor, name
-        name = name.rpartition(".")[0]
-    return -1, ""
-
-
-def imported(path: Path) -> Iterator[str]:
-    """Modules that a file imports, at its top or in a function."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield inner if inner in MODULES else node.module
-
-
-def ours(path: Path) -> list[str]:
-    return [name for name in imported(path) if name.split(".")[0] in PACKAGES]
 
 
 @every_module
@@ -119,6 +58,10 @@ def test_within_workloads_a_module_imports_only_from_rows_above(module: str, pat
     for name in ours(path):
         if module.startswith("workloads.") and name.split(".")[:2] != module.split(".")[:2]:
             assert place(name, INSIDE)[0] < row, f"{module} imports {name}, which is not above it"
+
+
+def test_the_design_shows_the_imports_between_rooms_as_they_are() -> None:
+    assert shown() == picture(), "the picture of the imports is stale: run `python tests/rooms.py`"
 
 
 def test_no_file_is_imported_by_one_that_it_imports() -> None:
