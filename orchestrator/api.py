@@ -163,7 +163,7 @@ def tidy(ledger: Ledger, console: Console) -> None:
 
 @contextlib.contextmanager
 def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
-    """MLflow in a process of its own: it follows the ledger, and ends when its standard input does."""
+    """The tracker in a process of its own: it follows the ledger, and ends when its standard input does."""
     if not study.tracking.enabled:
         yield
         return
@@ -191,10 +191,13 @@ def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
             raise
         process.communicate()
         if process.returncode:
+            from orchestrator.tracking import tracker  # brings MLflow, which a sweep has no use for otherwise
+
             log.seek(0)
             last = (log.read().strip().splitlines() or ["no reason given"])[-1]
             console.print(
-                f"MLflow is behind: {last}\n`tailsweep track {study.study}` completes it; the results are safe.",
+                f"{tracker(study).title} is behind: {last}\n"
+                f"`tailsweep track {study.study}` completes it; the results are safe.",
                 highlight=False,
                 markup=False,
             )

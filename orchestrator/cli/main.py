@@ -168,11 +168,11 @@ def track(args: argparse.Namespace) -> int:
     """Bring MLflow up to date with the ledger."""
     study = study_of(args)
     from orchestrator.ledger.ledger import Ledger
-    from orchestrator.tracking.mlflow import follow, tracking_uri
-    from orchestrator.tracking.mlflow import track as project
+    from orchestrator.tracking import follow, tracker
+    from orchestrator.tracking import track as project
 
     sent = (follow if getattr(args, "follow", False) else project)(study, Ledger(study.storage))
-    say(f"{sent} trials sent to {tracking_uri(study)}")
+    say(f"{sent} trials sent to {tracker(study).address(study)}")
     return COMPLETE
 
 

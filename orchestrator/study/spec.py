@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
     ValidationError,
+    model_serializer,
 )
 
 from orchestrator.errors import BadInput
@@ -105,11 +108,30 @@ class Resources(Model):
     concurrent: Count | None = None
 
 
+def _tracker(name: str) -> str:
+    """The name of a tracker; raises ValueError."""
+    if name not in trackers():
+        raise ValueError(f"tracking.tracker is one of {', '.join(trackers())}: got {name!r}")
+    return name
+
+
 class Tracking(Model):
-    """MLflow: `uri` defaults to `mlflow.db` in the storage folder; `enabled: false` leaves it out of the sweep."""
+    """Where a study is followed: `tracker` names a file of `orchestrator/tracking/`, `uri` is its server.
+
+    MLflow's defaults to `mlflow.db` in the storage folder; `enabled: false` leaves tracking out of the sweep.
+    """
 
     enabled: bool = True
     uri: str | None = None
+    tracker: Annotated[str, AfterValidator(_tracker)] = "mlflow"
+
+    @model_serializer(mode="wrap")
+    def _short(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the default tracker: so stored studies and names of submissions are what they were before others."""
+        tree: dict[str, Any] = whole(self)
+        if tree["tracker"] == "mlflow":
+            del tree["tracker"]
+        return tree
 
 
 class Study(Model):
@@ -195,6 +217,13 @@ class Study(Model):
         tree = self.model_dump(mode="json", exclude={"study", "evaluate", *PLACES})
         del tree["tune"]["trials"]
         return tree
+
+
+def trackers() -> list[str]:
+    """Names of the trackers: of every file of `orchestrator/tracking`."""
+    folder = resources.files("orchestrator") / "tracking"
+    names = (item.name.removesuffix(".py") for item in folder.iterdir() if item.name.endswith(".py"))
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def shipped() -> list[str]:

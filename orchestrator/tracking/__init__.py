@@ -1,1 +1,92 @@
-"""Projections of the ledger into tracking servers, one file each; nothing reads them back."""
+"""Projections of the ledger into tracking servers: every file of this folder is a tracker, found by its name.
+
+`tracking.tracker` of a study names the file, whose `TRACKER` is the class. Nothing reads the projections back.
+"""
+
+import importlib
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from typing import ClassVar, Final, Protocol
+
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import Phase, Record
+from orchestrator.study.cells import expand
+from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.spec import Study
+
+POLL_S: Final = 5.0
+
+
+class Tracker(Protocol):
+    """One study in one tracking server; the constructor connects to it.
+
+    The ledger may be sent at any time, any number of times, and by a new process: a tracker finds what it sent before
+    and adds the rest. Every call may raise what its library raises when the server does not answer.
+    """
+
+    title: ClassVar[str]
+    """Its name in messages."""
+
+    def __init__(self, study: Study, ledger: Ledger) -> None: ...
+
+    @staticmethod
+    def address(study: Study) -> str:
+        """Where the study is tracked: `tracking.uri`, or the tracker's default."""
+
+    def update(self, plans: Iterable[CellPlan]) -> int:
+        """Send the trials that the server does not have yet; returns their number."""
+
+    def upload(self) -> None:
+        """Attach the tables and the page of the study, when the sweep has ended."""
+
+
+def tracker(study: Study) -> type[Tracker]:
+    """The tracker that a study names, imported only now: MLflow takes seconds."""
+    kind: type[Tracker] = importlib.import_module(f"{__name__}.{study.tracking.tracker}").TRACKER
+    return kind
+
+
+def track(study: Study, ledger: Ledger) -> int:
+    """Bring the tracking server up to date with the ledger; returns the number of trials sent."""
+    projection = tracker(study)(study, ledger)
+    sent = projection.update(Planner(study, expand(study), ledger.find).plans)
+    projection.upload()
+    return sent
+
+
+def follow(study: Study, ledger: Ledger) -> int:
+    """Track while a sweep runs, until standard input ends: at the end of the sweep, or with its death.
+
+    A server that does not answer is tried again; only the last attempt's error is raised.
+    """
+    ended = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    kind = tracker(study)
+    cells = expand(study)
+    known: dict[tuple[str, Phase], Record] = {}
+
+    def find(trial_id: str, phase: Phase) -> Record | None:
+        if (trial_id, phase) not in known:
+            record = ledger.find(trial_id, phase)
+            if record is None:
+                return None
+            known[trial_id, phase] = record
+        return known[trial_id, phase]
+
+    projection: Tracker | None = None
+    sent = 0
+    while not ended.wait(POLL_S):
+        try:
+            projection = projection or kind(study, ledger)
+            sent += projection.update(Planner(study, cells, find).plans)
+        except Exception:
+            projection = None
+            time.sleep(POLL_S)
+    return sent + track(study, ledger)

@@ -6,19 +6,15 @@ run that was cut off before its last tag is deleted and made anew, so that nothi
 
 import math
 import os
-import sys
-import threading
-import time
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase, Record
 from orchestrator.report.stats import spread
 from orchestrator.storage.store import local_folder
-from orchestrator.study.cells import expand
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import CellPlan
 from orchestrator.study.spec import Study
 
 # A server that is away must cost seconds, not MLflow's default of minutes.
@@ -32,7 +28,6 @@ from sqlalchemy import make_url
 
 BATCH: Final = 1000
 """Metrics in one call: the server's own limit."""
-POLL_S: Final = 5.0
 KIND, NAME, DONE, PARENT = "tailsweep.kind", "tailsweep.name", "tailsweep.done", "mlflow.parentRunId"
 STATUS: Final = {"completed": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 OUTPUTS: Final = ("table.md", "table.csv", "table.tex", "report.html")
@@ -55,6 +50,9 @@ def sqlite_uri(path: str) -> str:
 
 class Projection:
     """One study in one tracking server."""
+
+    title: ClassVar[str] = "MLflow"
+    address = staticmethod(tracking_uri)
 
     def __init__(self, study: Study, ledger: Ledger) -> None:
         uri = tracking_uri(study)
@@ -194,44 +192,4 @@ def _metrics(record: Record, stamp: int) -> Iterator[Metric]:
     yield Metric("wall_s", record.wall_s, stamp, 0)
 
 
-def track(study: Study, ledger: Ledger) -> int:
-    """Bring the tracking server up to date with the ledger; returns the number of trials sent."""
-    projection = Projection(study, ledger)
-    sent = projection.update(Planner(study, expand(study), ledger.find).plans)
-    projection.upload()
-    return sent
-
-
-def follow(study: Study, ledger: Ledger) -> int:
-    """Track while a sweep runs, until standard input ends: at the end of the sweep, or with its death.
-
-    A server that is away is asked again; only the last attempt's error is raised.
-    """
-    ended = threading.Event()
-
-    def wait() -> None:
-        sys.stdin.read()
-        ended.set()
-
-    threading.Thread(target=wait, daemon=True).start()
-    cells = expand(study)
-    known: dict[tuple[str, Phase], Record] = {}
-
-    def find(trial_id: str, phase: Phase) -> Record | None:
-        if (trial_id, phase) not in known:
-            record = ledger.find(trial_id, phase)
-            if record is None:
-                return None
-            known[trial_id, phase] = record
-        return known[trial_id, phase]
-
-    projection: Projection | None = None
-    sent = 0
-    while not ended.wait(POLL_S):
-        try:
-            projection = projection or Projection(study, ledger)
-            sent += projection.update(Planner(study, cells, find).plans)
-        except Exception:
-            projection = None
-            time.sleep(POLL_S)
-    return sent + track(study, ledger)
+TRACKER: Final = Projection
