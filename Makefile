@@ -19,7 +19,7 @@ ON = $(if $(CLUSTER),--cluster "$(CLUSTER)")
 APART = $(if $(shell sh tests/isolated.sh echo yes 2>/dev/null),--dist loadfile --tx '2*popen//python=sh tests/isolated.sh $(BIN)/python')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep submit logs cancel plan status report track ui test slow lint bench clean
+.PHONY: help setup sweep submit logs cancel plan status report track ui test slow lint docs bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -75,6 +75,9 @@ lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(DEV) ## build the site of the documents into build/site, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 bench: $(DEV) ## measure the performance claims, as ratios in one run
 	$(BIN)/python -m bench.study $(ARGS)
