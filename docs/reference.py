@@ -174,7 +174,7 @@ def data_sets() -> Iterator[str]:
             "Rows": ", ".join(f"{name} {count:,}" for name, count in workload.counts.items()),
         }
         yield f"\n## {workload.name}\n\n{workload.title[0].upper() + workload.title[1:]}."
-        yield from table(("", ""), ((name, text) for name, text in facts.items() if text))
+        yield from table(("", "what is known"), ((name, text) for name, text in facts.items() if text))
 
 
 def encoders() -> Iterator[str]:
