@@ -1,4 +1,4 @@
-"""Where a study runs: profiles as data, and their one reader."""
+"""Where a study runs: profiles, and the function that reads them."""
 
 import contextlib
 import difflib
@@ -57,7 +57,7 @@ class Profile(BaseModel):
             os.environ.setdefault("RAY_AUTH_MODE", "token")
 
     def unreachable(self) -> str:
-        """What must hold for Ray to answer, and the way out."""
+        """The message for a Ray that does not answer: what must hold, and the way out."""
         if self.address is None:
             return "a Ray must start on this machine"
         return (

@@ -69,7 +69,7 @@ class Submission:
 
     @property
     def reporter(self) -> list[str]:
-        """The command that makes the tables once all drivers have ended, and tells MLflow where that outlives it."""
+        """The command that makes the tables once all drivers have ended, and updates a tracker that outlives it."""
         lasting = self.study.tracking.uri is not None or not remote(self.storage)
         return ["tailsweep", "report", *self._stored, *(["--track"] if lasting else [])]
 
@@ -89,19 +89,19 @@ Word = Literal["waiting", "running", "ended", "failed", "stopped", "unknown"]
 
 @dataclass(frozen=True)
 class State:
-    """What a cluster says of a submission: a word, and lines for people with the reasons."""
+    """What a cluster says of a submission: a word, and readable lines with the reasons."""
 
     word: Word
     lines: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
-        """Whether it may still do something: what nobody knows is taken as alive."""
+        """Whether it may still run; an unknown state counts as live."""
         return self.word in {"waiting", "running", "unknown"}
 
 
 class Target(Protocol):
-    """Who runs submissions. Made with the submission, and with what `submit` returned where it was sent before.
+    """Where submissions run. Made with the submission, and with what `submit` returned if it was sent before.
 
     Every call raises ClusterFailed when the other side does not answer, and BadInput when it refuses.
     """
@@ -109,13 +109,13 @@ class Target(Protocol):
     def __init__(self, submission: Submission, sent: Mapping[str, Any]) -> None: ...
 
     def preview(self) -> str:
-        """Exactly what would be sent; asks nobody."""
+        """Exactly what would be sent; connects to nothing."""
 
     def submit(self) -> dict[str, Any]:
         """Send it; returns what finds it again. What was sent under the same name before is found, not sent twice."""
 
     def state(self) -> State:
-        """How it is."""
+        """Its state."""
 
     def logs(self, follow: bool) -> Iterator[str]:
         """Lines of its logs, until now, or until it ends."""

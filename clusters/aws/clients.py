@@ -1,4 +1,4 @@
-"""Calls to AWS other than its storage; boto3 tries what may pass again by itself."""
+"""Calls to AWS other than its storage; boto3 retries temporary errors itself."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -13,7 +13,7 @@ PASSING: Final = frozenset({"Throttling", "ThrottlingException", "TooManyRequest
 
 
 class Refused(BadInput):
-    """AWS says no; `code` is its word for the reason."""
+    """AWS refuses a request; `code` is its error code."""
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
@@ -21,9 +21,9 @@ class Refused(BadInput):
 
 
 class Aws:
-    """Clients of the services of one region, made when first asked for.
+    """Clients of the services of one region, made at their first use.
 
-    Every call raises Refused, BadInput where nothing can be asked, and ClusterFailed where AWS does not answer.
+    Every call raises Refused, BadInput without credentials or region, and ClusterFailed when AWS does not answer.
     """
 
     def __init__(self, region: str | None, endpoint_url: str | None) -> None:
@@ -31,7 +31,7 @@ class Aws:
         self._clients: dict[str, Any] = {}
 
     def call(self, service: str, operation: str, **asked: Any) -> dict[str, Any]:
-        """The answer to one request."""
+        """The response to one request."""
         client = self._client(service)
         try:
             answer: dict[str, Any] = getattr(client, operation)(**asked)
@@ -40,7 +40,7 @@ class Aws:
         return answer
 
     def pages(self, service: str, operation: str, key: str, **asked: Any) -> Iterator[Any]:
-        """All items of a list that comes in pages."""
+        """All items of a paginated list."""
         client = self._client(service)
         try:
             for page in client.get_paginator(operation).paginate(**asked):

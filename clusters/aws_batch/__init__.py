@@ -1,1 +1,1 @@
-"""AWS Batch: an array of shards, each a container with a Ray of its own."""
+"""AWS Batch: an array of shards, each a container with its own Ray."""

@@ -1,4 +1,4 @@
-"""What a submission costs: hours of machines times a price, with what is assumed said beside it."""
+"""What a submission costs: machine hours times a price, with the assumptions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MS_PER_HOUR: Final = 3_600_000
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars for an hour of the machine that runs one container, from `low` to `high`; `source` says whence."""
+    """US dollars for an hour of the machine that runs one container, from `low` to `high`; `source` is its origin."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ def _ms(job: Mapping[str, Any], now_ms: int) -> int:
 
 
 def cost_lines(ran: float, price: Price | None, beats: Sequence[Beat], attempt: int) -> list[str]:
-    """What it has cost and will, in words."""
+    """Lines with the cost so far and the expected cost."""
     if price is None:
         return [f"cost: {ran:.1f} container-hours so far; options.price_per_hour turns them into money"]
     lines = [f"cost so far: {price.of(ran)} for {ran:.1f} container-hours at {price.source}, one machine per container"]

@@ -21,7 +21,7 @@ class Machine:
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> "Machine":
-        """From an answer of `ec2:DescribeInstanceTypes`."""
+        """From a response of `ec2:DescribeInstanceTypes`."""
         gpus = sum(gpu["Count"] for gpu in found.get("GpuInfo", {}).get("Gpus", ()))
         return cls(found["InstanceType"], found["VCpuInfo"]["DefaultVCpus"], found["MemoryInfo"]["SizeInMiB"], gpus)
 
@@ -70,7 +70,7 @@ def _no_machine(options: BatchOptions, names: Sequence[str], machines: Sequence[
 
 
 def waiting(options: BatchOptions, environments: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Why a container that fits waits all the same."""
+    """Why a container that fits still waits."""
     for environment in environments:
         resources = environment.get("computeResources", {})
         name, most = environment["computeEnvironmentName"], resources.get("maxvCpus", 0)

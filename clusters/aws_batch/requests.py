@@ -1,6 +1,6 @@
-"""What is asked of AWS Batch, as data: job definitions by their content, the job of the shards, the job of the report.
+"""Requests to AWS Batch, as data: job definitions by their content, the job of the shards, the job of the report.
 
-By default the shards are children of an array job, each a container with a Ray of its own, so that losing a spot
+By default the shards are children of an array job, each a container with its own Ray, so that losing a spot
 machine costs one shard's unsaved minutes. With `multinode`, one job spans several machines under one Ray.
 """
 
@@ -190,7 +190,7 @@ def _job(submission: Submission, name: str, queue: str | None, definition: Reque
 
 
 def _shards(submission: Submission, options: BatchOptions) -> Request:
-    """Ray is told what the container has: it would count the cores of the machine."""
+    """Ray gets the size of the container: by itself it would count the cores of the machine."""
     has = ["--cluster-set", f"start.num_cpus={options.vcpus}", "--cluster-set", f"start.num_gpus={options.gpus}"]
     many = submission.shards > 1
     command = [*submission.driver(INDEX if many else 0), "--failed-ok", *has]

@@ -10,7 +10,7 @@ Job = dict[str, Any]
 ENDED: Final = frozenset({"SUCCEEDED", "FAILED"})
 STARTED: Final = frozenset({"STARTING", "RUNNING"})
 GROUPS: Final = 6
-"""Reasons that are told; the rest is counted."""
+"""Reasons that are shown; the others are counted."""
 CODES: Final = {
     2: "bad input; its log says what",
     3: "trials failed",
@@ -31,7 +31,7 @@ def word(work: Job, parts: Mapping[str, Job], report: Job | None) -> Word:
 
 
 def describe(work: Job, parts: Mapping[str, Job], report: Job | None) -> Iterator[str]:
-    """How many shards are where, why some failed or were started again, and how the report is."""
+    """The number of shards in each state, why some failed or were restarted, and the state of the report."""
     counts: dict[str, int] = {}
     for part in parts.values():
         counts[part["status"].lower()] = counts.get(part["status"].lower(), 0) + 1

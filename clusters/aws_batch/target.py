@@ -61,7 +61,7 @@ class AwsBatch:
         return {"work": work, "report": report, **({"unchecked": unchecked} if unchecked else {})}
 
     def state(self) -> State:
-        """Shards by what became of them, with reasons, and what it costs."""
+        """Shards by state, with reasons, and the cost."""
         found = {job["jobId"]: job for job in self._described([self._sent["work"], self._sent["report"]])}
         if self._sent["work"] not in found:
             return State("ended", ("AWS Batch forgets jobs a week after their end: the ledger knows what they did",))
@@ -92,7 +92,7 @@ class AwsBatch:
             time.sleep(POLL_S)
 
     def cancel(self) -> None:
-        """SIGTERM to what runs, and no start for what waits; Batch starts neither again."""
+        """SIGTERM to running jobs, and removal of waiting ones; Batch restarts neither."""
         for job in self._described([self._sent["report"], self._sent["work"]]):
             # cancel_job would leave running children of an array alone
             self._aws.call("batch", "terminate_job", jobId=job["jobId"], reason="tailsweep cancel")
@@ -209,7 +209,7 @@ class AwsBatch:
             found = self._aws.pages("ec2", "describe_spot_price_history", "SpotPriceHistory", **asked)
             prices = [float(each["SpotPrice"]) for each in found]
         except Refused:
-            return None  # asking is a permission of its own
+            return None  # reading prices needs a permission that may be missing
         return Price(min(prices), max(prices), f"today's spot price of {', '.join(names)}") if prices else None
 
     def _streams(self) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""A submission as what `ray up` reads: a Ray cluster on EC2 of its own, that grows with the work and shrinks after it.
+"""A submission as what `ray up` reads: its own Ray cluster on EC2, which grows with the work and shrinks after it.
 
 The head is on demand and trains nothing; workers are on spot. All run one image; the storage knows them by their
 instance profiles, so that no key is written down. Calls to Ray need a token, and from outside only SSH is open.
@@ -31,7 +31,7 @@ class Machine(Options):
 
 
 class Machines(Options):
-    """Machines that train. Several kinds of them make it likelier that spot has one."""
+    """Machines that train. Several instance types make spot capacity more likely."""
 
     instances: Annotated[tuple[str, ...], Field(min_length=1)]
     min: Count = 0

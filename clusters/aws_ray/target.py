@@ -126,7 +126,7 @@ class AwsRay:
         return self._exec(file, *job, "--runtime-env-json", self._variables, "--", *ENTRYPOINT.split())
 
     def _exec(self, file: str, *words: str) -> list[str]:
-        return ["ray", "exec", file, f"{shlex.join(words)} 2>&1"]  # Ray tells of jobs in its log, on standard error
+        return ["ray", "exec", file, f"{shlex.join(words)} 2>&1"]  # Ray reports jobs in its log, on standard error
 
 
 TARGET: Final = AwsRay

@@ -1,4 +1,4 @@
-"""A submission as a RayJob: a Ray cluster of its own that grows with the work, and the commands that its head runs.
+"""A submission as a RayJob: its own Ray cluster, which grows with the work, and the commands that its head runs.
 
 Each retry is a new cluster, which the ledger lets go on where the last one was: so the head, the weak point of a Ray
 cluster, may be lost. It holds no trials and belongs on a machine that is not taken away; workers may be.
@@ -29,7 +29,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Toleration(Options):
-    """A taint of nodes that pods put up with, with Kubernetes' own keys."""
+    """A taint of nodes that pods tolerate, with the keys of Kubernetes."""
 
     key: str | None = None
     operator: Literal["Exists", "Equal"] = "Equal"
@@ -38,7 +38,7 @@ class Toleration(Options):
 
 
 class Pods(Options):
-    """What a pod asks for and where it may run."""
+    """What a pod requests and where it may run."""
 
     cpus: Annotated[float, Field(gt=0)]
     memory: Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")]

@@ -1,4 +1,4 @@
-"""A study on Kubernetes, as a RayJob of KubeRay; kubectl talks to the cluster, with the rights of whoever calls it."""
+"""A study on Kubernetes, as a RayJob of KubeRay; kubectl talks to the cluster, with the user's rights."""
 
 import json
 import re
@@ -59,7 +59,7 @@ CODES: Final = {
 
 
 class KubeRay:
-    """A RayJob with the submission's name: made once, whoever asks and however often."""
+    """A RayJob with the submission's name: created once, however often it is submitted."""
 
     def __init__(self, submission: Submission, sent: Mapping[str, Any]) -> None:
         self._name = submission.name

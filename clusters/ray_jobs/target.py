@@ -101,7 +101,7 @@ class RayJobs:
         return {"address": self._submission.profile.address, "job": self._submission.name}
 
     def state(self) -> State:
-        """What the cluster says of the job; a cluster that was started anew has forgotten it."""
+        """What the cluster says of the job; a cluster that was restarted does not know it."""
         with self._client() as client:
             info = _info(client, self._submission.name)
         if info is None:

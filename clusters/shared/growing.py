@@ -1,4 +1,4 @@
-"""What must hold for a study on a Ray cluster of its own, which grows and shrinks with the work."""
+"""Checks of a study whose own Ray cluster grows and shrinks with the work."""
 
 from clusters.submission import Submission
 from orchestrator.errors import BadInput

@@ -1,6 +1,6 @@
-"""What a job inside a cluster runs: commands one after the other, in a process of its own.
+"""What a job inside a cluster runs: commands one after the other, in a separate process.
 
-A cluster's job takes its command through several shells, each of which would read a storage's address anew. So the
+A cluster's job takes its command through several shells, each of which would expand a storage's address again. So the
 command is this module, and the real ones come as JSON in the environment.
 """
 
@@ -26,8 +26,8 @@ def environment(commands: Sequence[Sequence[str]]) -> dict[str, str]:
 def run(commands: Sequence[Sequence[str]]) -> int:
     """Run commands until one leaves nothing to report; returns the first exit code that is not 0.
 
-    Ray tells all processes of a job to stop, and twice would be too often for a driver that saves: SIGTERM is not
-    passed on, and whoever it reached ends in its own time.
+    Ray sends SIGTERM to all processes of a job. A second signal would interrupt a driver that saves its trials, so
+    SIGTERM is not passed on.
     """
     signal.signal(signal.SIGTERM, lambda *_: None)  # unlike SIG_IGN, not what the commands begin with
     first = 0

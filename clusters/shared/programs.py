@@ -1,4 +1,4 @@
-"""Programs of a cluster, like kubectl and ray: called, and their refusals and failures told apart."""
+"""Programs of a cluster, like kubectl and ray: called, with refusals distinguished from failures."""
 
 import shlex
 import subprocess
@@ -8,7 +8,7 @@ from typing import Final
 from orchestrator.errors import BadInput, ClusterFailed
 
 ANSWER_S: Final = 120.0
-"""After which a cluster counts as not answering, where a call has no longer time of its own."""
+"""Seconds after which a cluster counts as not answering, unless a call sets a longer time."""
 
 
 def answer(
@@ -35,7 +35,7 @@ def answer(
 
 
 def lines(command: Sequence[str]) -> Iterator[str]:
-    """Lines that a program writes, as they come; whoever stops asking stops the program."""
+    """Lines that a program writes, as they come; closing the iterator stops the program."""
     try:
         process = subprocess.Popen(list(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""Slurm: an array of shards, each a job with a Ray of its own."""
+"""Slurm: an array of shards, each a job with its own Ray."""

@@ -1,7 +1,7 @@
 """The batch scripts of a submission to Slurm: pure text.
 
-A time limit is told by USR1, so that the script can tell it from TERM, which is a cancelled or preempted job. Either
-way only the driver is told: its Ray must live until the checkpoints are written.
+USR1 announces a time limit, TERM a cancelled or preempted job. Either way only the driver gets a signal: its Ray must
+live until the checkpoints are written.
 """
 
 import shlex
@@ -55,7 +55,7 @@ class SlurmOptions(Options):
 
 
 def shards(submission: Submission, chosen: SlurmOptions, folder: Path) -> str:
-    """The script of an array task: a Ray of its own on one node, for a shard."""
+    """The script of an array task: one shard with its own Ray on one node."""
     at_once = "" if chosen.at_once is None else f"%{chosen.at_once}"
     head = _directives(
         submission.name,
@@ -201,11 +201,11 @@ def _from_file(name: str, where: str) -> list[str]:
 
 
 SECRETS: Final = {"env": _from_environment, "file": _from_file}
-"""Kinds of references: `env:VARIABLE` of whoever submits, `file:/path` that only the user can read."""
+"""Kinds of references: `env:VARIABLE` of the shell that submits, `file:/path` that only the user can read."""
 
 
 def _scratch(token: str | None = None) -> list[str]:
-    """A folder of this job's own for Ray, and a token of its own: others on the node cannot reach this Ray."""
+    """A folder and a token for the Ray of this job alone: other users of the node cannot reach it."""
     return [
         "base=${SLURM_TMPDIR:-/tmp}/ts-$SLURM_JOB_ID",
         f'[ "${{#base}}" -le {SOCKET_CHARS - RAY_CHARS - len("-XXXX")} ] || base=/tmp/ts-$SLURM_JOB_ID',

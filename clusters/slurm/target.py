@@ -13,7 +13,7 @@ from clusters.submission import State, Submission, options
 from orchestrator.errors import REPORTED, BadInput, ClusterFailed
 
 POLL_S: Final = 5.0
-"""A controller serves many users: it is asked seldom."""
+"""A controller serves many users: it is polled rarely."""
 TIMEOUT_S: Final = 60.0
 STOPPED: Final = "stopped"
 FAILED: Final = {
@@ -137,7 +137,7 @@ class Slurm:
         return tail(self._folder, lambda: self.state().live, follow, POLL_S)
 
     def cancel(self) -> None:
-        """Take what waits out of the queue, and let scripts that run tell their drivers to save."""
+        """Remove waiting jobs from the queue, and signal running scripts, whose drivers save."""
         (self._folder / STOPPED).touch()
         jobs = [job for job in (self._sent.get("report"), self._sent.get("drivers")) if job]
         if not jobs:

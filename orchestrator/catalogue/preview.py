@@ -21,12 +21,12 @@ from workloads.workload import Data, DataError, Maps, Workload, images_of
 SHOWN: Final = 5
 """Rows of a region."""
 NUMBERS: Final = 6
-"""Of a row that is no picture and is not told in words."""
+"""Numbers shown of a row that is neither a picture nor text."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A training label, and the inputs `x` `[…]` of its row, told in `words` where the data set can.
+    """A training label, and the inputs `x` `[…]` of its row, with its `words` where the data set describes rows.
 
     Where labels are maps, `pixel` is its place in the map, as shares of height and width.
     """

@@ -4,11 +4,11 @@ import sys
 
 
 def say(text: str) -> None:
-    """What was asked for, to standard output and at once: others may wait for it."""
+    """Write a result to standard output, flushed: a reader may wait for it."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
     sys.stdout.flush()
 
 
 def progress(text: str) -> None:
-    """What goes on beside it, to standard error."""
+    """Write progress to standard error."""
     sys.stderr.write(f"{text}\n")

@@ -1,7 +1,7 @@
-"""The ledger as MLflow runs: a projection, made in a process of its own, complete after any interruption.
+"""The ledger as MLflow runs: a projection, made in a separate process, complete after any interruption.
 
 Experiment = study, parent run = cell with its aggregates, child run = trial. Runs are found again by their tags; a
-run that was cut off before its last tag is deleted and made anew, so that nothing is logged twice.
+run that was cut off before its last tag is deleted and made again, so that nothing is logged twice.
 """
 
 import math
@@ -140,7 +140,7 @@ class Projection:
         return run
 
     def _aggregate(self, plan: CellPlan, parent: Run) -> None:
-        """Mean and sd of the test scores on the cell's run, anew when a seed has come."""
+        """Mean and sd of the test scores on the cell's run, updated when a seed is added."""
         records = [record for record in plan.records("evaluate") if record.status == "completed"]
         mark = ",".join(record.trial_id for record in records)
         if not records or parent.data.tags.get(DONE) == mark:
@@ -161,7 +161,7 @@ class Projection:
         parent.data.tags[DONE] = mark
 
     def upload(self) -> None:
-        """Attach the study's tables and page to a run of its own."""
+        """Attach the study's tables and page to a separate run."""
         key = ("study", self._study.study)
         contents = {name: self._ledger.store.get(f"{self._study.study}/{name}") for name in OUTPUTS}
         if key not in self._runs:

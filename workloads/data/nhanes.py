@@ -80,7 +80,7 @@ def _numbers(path: Path, name: str, cells: Sequence[str]) -> Floats:
 
 
 def load(target: str, leaks: Sequence[str], grid: LabelGrid, cap: int, root: Path | None) -> Data:
-    """Read, split and scale: columns whose name holds one of `leaks` tell the target and are left out."""
+    """Read, split and scale: columns whose name holds one of `leaks` leak the target and are left out."""
     folder = _folder(root)
     path = folder / TABLE
     header, rows = _read(path)

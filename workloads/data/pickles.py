@@ -1,7 +1,7 @@
 """A reader of pickled arrays that runs nothing: containers, strings, numbers and arrays of numbers, or a refusal.
 
 An ordinary unpickler imports and calls whatever a file names. This one knows three names, those that numpy writes for
-an array, and answers them with stand-ins of its own; every other name is refused before anything is called.
+an array, and answers them with its own stand-ins; every other name is refused before anything is called.
 """
 
 import pickle

@@ -9,9 +9,9 @@ No official layout of either is public, so this is ours. Below the data root, in
     records/NAME.edf     EDF (sleep), likewise
 
 Arrays are mapped, WFDB and EDF are decoded once into a cache: 0.1 MB for an ECG of 10 s, 19 MB for a night of 9 hours.
-Arrays are never unpickled. Where there is a `subject` column, nobody may be in two splits. A value that is missing in
-a recording (NaN) counts as the channel's mean; channels are scaled to mean 0 and sd 1 of training recordings, not each
-recording by itself, because how high a wave is tells of potassium.
+Arrays are never unpickled. With a `subject` column, a subject is in one split only. A value that is missing in a
+recording (NaN) counts as the channel's mean; channels are scaled to mean 0 and sd 1 of training recordings, not each
+recording by itself, because the amplitude of a wave carries information on potassium.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Splits that are balanced over the label, as the papers of the field make them."""
+"""Splits that are balanced over the label, as in the papers of the field."""
 
 import numpy as np
 import numpy.typing as npt

@@ -2,7 +2,7 @@
 
 Two different splits of the same pairs are in circulation under the same file names: that of Yang et al. (DIR) and that
 of Gong et al. (RankSim, also used by later papers). Only 170 of 1,000 test pairs are in both, and the published numbers
-on one say nothing about the other. They are told apart by checksum, and every workload's name says which one it is.
+on one say nothing about the other. They are identified by checksum, and every workload's name says which one it is.
 """
 
 import hashlib

@@ -19,7 +19,7 @@ def _conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Seque
 
 
 class Up(nn.Module):
-    """Up-projection: to a given size, then two convolutions beside one.
+    """Up-projection: to a given size, then two convolutions in parallel with one.
 
     Source: Hu et al., WACV 2019, arXiv:1803.08673, Sec. 3.1, after Laina et al., 3DV 2016.
     """

@@ -1,4 +1,4 @@
-"""Encoders that a study may name for data of its own, by kind of input."""
+"""Encoders that a study may name for its custom data sets, by kind of input."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

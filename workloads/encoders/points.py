@@ -1,4 +1,4 @@
-"""Encoders of point clouds: `[B, 3, P]` to features `[B, D]`, whatever the order of the points."""
+"""Encoders of point clouds: `[B, 3, P]` to features `[B, D]`, independent of the order of the points."""
 
 import torch
 from torch import Tensor, nn

@@ -102,7 +102,7 @@ class Batch:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_shards_that_are_reclaimed_and_killed_end_in_the_tables_of_one_machine(
+def test_shards_that_are_preempted_and_killed_end_in_the_tables_of_one_machine(
     s3: str, whole: Path, tmp_path: Path
 ) -> None:
     stack = deploy(s3)

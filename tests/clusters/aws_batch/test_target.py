@@ -13,7 +13,7 @@ from moto import mock_aws
 from batch_stack import REGION, deploy
 from clusters.aws import clients as aws
 from clusters.aws_batch import target as aws_batch
-from clusters.aws_batch.cost import Price, hours, told
+from clusters.aws_batch.cost import Price, cost_lines, hours
 from clusters.profile import profile
 from clusters.submission import Submission, find, submit, target
 from orchestrator.engine.heartbeat import Beat
@@ -369,13 +369,13 @@ def test_cost_counts_every_attempt() -> None:
 def test_what_is_expected_is_extrapolated_from_the_heartbeats_or_not_told() -> None:
     price = Price(0.5, 0.5, "options.price_per_hour")
     beat = Beat(shard=0, shards=1, done=25, failed=0, running=1, total=100, ended=False, host="h", at=now())
-    assert told(3.0, price, [beat], 1) == [
+    assert cost_lines(3.0, price, [beat], 1) == [
         "cost so far: $1.50 for 3.0 container-hours at options.price_per_hour, one machine per container",
         "cost expected: $6.00 in all, if the other 75% of trials take as long",
     ]
-    assert "unknown" in told(3.0, price, [beat], 2)[1]
-    assert len(told(3.0, price, [], 1)) == 1
-    assert "options.price_per_hour turns them into money" in told(3.0, None, [beat], 1)[0]
+    assert "unknown" in cost_lines(3.0, price, [beat], 2)[1]
+    assert len(cost_lines(3.0, price, [], 1)) == 1
+    assert "options.price_per_hour turns them into money" in cost_lines(3.0, None, [beat], 1)[0]
 
 
 def test_spot_prices_are_asked_for_where_the_types_are_named(stubs: dict[str, Stubber]) -> None:
