@@ -173,7 +173,8 @@ def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
         (folder / "study.json").write_text(study.model_dump_json(indent=1), encoding="utf-8")
     # What the environment says of the study is in its file already; what the command line said must not be undone.
     environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX) or k in OF_THE_NODE}
-    command = [sys.executable, "-m", "orchestrator.cli", "track", str(folder / "study.json"), "--follow"]
+    environment["PYTHONSAFEPATH"] = "1"  # -P for what it starts itself
+    command = [sys.executable, "-P", "-m", "orchestrator.cli", "track", str(folder / "study.json"), "--follow"]
     with (folder / "track.log").open("w+", encoding="utf-8") as log:
         process = subprocess.Popen(
             command,

@@ -25,5 +25,5 @@ own=$(hostname -i)
 export RAY_ADDRESS="${own%% *}:$port" # the main node is not told its own address
 ray start --head --node-ip-address "${own%% *}" --port "$port" --include-dashboard false "${options[@]}"
 # Not all nodes may come in time: a sweep runs on fewer as well.
-python -m clusters.shared.wait_for_nodes "$RAY_ADDRESS" "$nodes" "$patience"
+python -P -m clusters.shared.wait_for_nodes "$RAY_ADDRESS" "$nodes" "$patience"
 exec "$@" --address "$RAY_ADDRESS"

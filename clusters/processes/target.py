@@ -100,7 +100,7 @@ class Processes:
                         os.kill(int(path.read_text("utf-8")), signal.SIGTERM)
 
     def _part(self, name: str, command: list[str]) -> str:
-        run = shlex.join([sys.executable, "-m", "orchestrator.cli", *command[1:]])
+        run = shlex.join([sys.executable, "-P", "-m", "orchestrator.cli", *command[1:]])
         place = shlex.quote(str(self._folder / name))
         return f'{{ sh -c \'echo $$ >"$0"; exec "$@"\' {place}.pid {run} >{place}.log 2>&1; echo $? >{place}.code; }}'
 

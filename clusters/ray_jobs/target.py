@@ -144,7 +144,11 @@ class RayJobs:
         """Arguments of `submit_job`; what is shipped lies in files that exist as long as the context."""
         profile, chosen = self._submission.profile, self._options
         given = dict(chosen.runtime_env)
-        variables = {**profile.environment, "RAY_JOB_STOP_WAIT_TIME_S": str(chosen.stop_s), **given.pop("env_vars", {})}
+        own = {
+            "PYTHONSAFEPATH": "1",
+            "RAY_JOB_STOP_WAIT_TIME_S": str(chosen.stop_s),
+        }  # what is shipped is on PYTHONPATH
+        variables = {**profile.environment, **own, **given.pop("env_vars", {})}
         with tempfile.TemporaryDirectory(prefix="tailsweep-ship-") as folder:
             if chosen.ship:
                 _copy(parcel(Path(folder), self._submission.study.plugins), Path(folder))

@@ -15,12 +15,12 @@ from typing import Final
 from orchestrator.errors import REPORTED
 
 COMMANDS: Final = "STUDY_COMMANDS"
-ENTRYPOINT: Final = "python -m clusters.shared.inside"
+ENTRYPOINT: Final = "python -P -m clusters.shared.inside"
 
 
 def environment(commands: Sequence[Sequence[str]]) -> dict[str, str]:
-    """The variable that brings the commands along."""
-    return {COMMANDS: json.dumps([list(command) for command in commands])}
+    """The variables that bring the commands along, and keep the current folder off the path of all that they start."""
+    return {COMMANDS: json.dumps([list(command) for command in commands]), "PYTHONSAFEPATH": "1"}
 
 
 def run(commands: Sequence[Sequence[str]]) -> int:

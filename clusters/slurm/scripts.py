@@ -85,7 +85,7 @@ def cluster(submission: Submission, chosen: SlurmOptions, folder: Path) -> str:
     head = _directives(
         submission.name, chosen, folder, output=str(folder / "shard-0.log"), nodes=str(chosen.nodes), **_own(chosen)
     )
-    ray = shlex.join([_interpreter(chosen), "-m", "ray.scripts.scripts", "start", "--log-color=false"])
+    ray = shlex.join([_interpreter(chosen), "-P", "-m", "ray.scripts.scripts", "start", "--log-color=false"])
     ports = "--min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0"
     size = f"--num-cpus={chosen.cpus_per_task} --block"
     rest = chosen.nodes - 1
@@ -94,7 +94,7 @@ def cluster(submission: Submission, chosen: SlurmOptions, folder: Path) -> str:
         f'  bash -c {shlex.quote(_worker(ray, ports, size))} _ "$address" &',
         "workers=$!",
     )
-    wait = shlex.join([_interpreter(chosen), "-m", "clusters.shared.wait_for_nodes"])
+    wait = shlex.join([_interpreter(chosen), "-P", "-m", "clusters.shared.wait_for_nodes"])
     driver = _command(chosen, [*submission.driver(0), *submission.start]) + ' --address "$address"'
     return "\n".join(
         (
@@ -178,7 +178,7 @@ def _directives(name: str, chosen: SlurmOptions, folder: Path, **given: str | No
 
 def _prepare(submission: Submission, chosen: SlurmOptions) -> list[str]:
     """The user's lines, the environment, and secrets from where they are kept."""
-    lines = ['rm -f "$part.code"', *chosen.setup]
+    lines = ['rm -f "$part.code"', *chosen.setup, "export PYTHONSAFEPATH=1"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in submission.profile.environment.items()]
     for name, reference in submission.profile.secrets.items():
         kind, _, where = reference.partition(":")
@@ -271,7 +271,7 @@ def _interpreter(chosen: SlurmOptions) -> str:
 
 def _command(chosen: SlurmOptions, words: Sequence[str]) -> str:
     """A command of tailsweep for the shell, which need not find it."""
-    return shlex.join([_interpreter(chosen), "-m", "orchestrator.cli", *words[1:]])
+    return shlex.join([_interpreter(chosen), "-P", "-m", "orchestrator.cli", *words[1:]])
 
 
 def _text(value: str | int | None) -> str | None:

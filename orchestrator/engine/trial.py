@@ -57,6 +57,7 @@ class Job:
     gpus: float
     checkpoint_every_s: float
     plugins: tuple[str, ...] = ()
+    plugins_from: str | None = None
     own: Mapping[str, Any] | None = None
 
     @classmethod
@@ -80,6 +81,7 @@ class Job:
             gpus=study.resources.gpus,
             checkpoint_every_s=study.checkpoint_every_s,
             plugins=study.plugins,
+            plugins_from=study.plugins_from,
             own=declared_data(study).get(trial.cell.workload),
         )
 
@@ -128,7 +130,7 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
     noted: dict[str, None] = {}
     device = _device(job)
     try:
-        load_plugins(job.plugins)
+        load_plugins(job.plugins, job.plugins_from)
         if job.own is not None:
             declare(job.own, data_here(job.data_root, places(job.own)))
         root = data_here(job.data_root, needed(WORKLOADS[job.workload]))

@@ -22,6 +22,7 @@ from orchestrator.engine.early_stopping import SCHEDULERS, PerCellScheduler
 from orchestrator.engine.head_monitor import head_watched
 from orchestrator.engine.observer import Observer
 from orchestrator.engine.preemption import on_sigterm, preempted_by_exit
+from orchestrator.engine.private_ray import keep_token_private, session_folder, started_in
 from orchestrator.engine.trial import Job, run
 from orchestrator.errors import BadInput, ClusterFailed, Preempted, StorageFailed
 from orchestrator.ledger.ledger import Ledger
@@ -30,6 +31,8 @@ from orchestrator.study.cells import Trial
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 
+# For every process that follows: what lies in the current folder, or beside a script, is not imported.
+os.environ.setdefault("PYTHONSAFEPATH", "1")
 # Read by Ray at import: no per-result files, no progress printer of its own, no re-reading of its own state.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
@@ -43,8 +46,12 @@ import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.error import TuneError
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
+
+# Ray writes what Tune hands on into its logs: workers have credentials from their node, as the driver has from its own.
+ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")])
 
 REPORT_S: Final = 0.5
 """Without early stopping a worker reports this often, not every epoch: the driver handles some 800 results a second."""
@@ -337,20 +344,27 @@ def connect(profile: Profile, plugins: Iterable[str] = ()) -> Iterator[None]:
         # The one misses result files that nobody wants and repeats errors, the other tells that tokens are on.
         logging.getLogger(quiet).setLevel(logging.CRITICAL)
     options: dict[str, Any] = dict(profile.start)
-    if profile.address is None:
-        options.setdefault("num_cpus", len(os.sched_getaffinity(0)))
-    with tempfile.TemporaryDirectory(prefix="tailsweep-ship-") as folder:
+    with contextlib.ExitStack() as stack:
+        if profile.address is None:
+            keep_token_private()
+            options.setdefault("num_cpus", len(os.sched_getaffinity(0)))
+            folder = stack.enter_context(session_folder())
+            options.setdefault("_temp_dir", str(folder / "r"))
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tailsweep-")))
         if profile.ship:
-            options["runtime_env"] = {"py_modules": parcel(Path(folder), plugins), "excludes": ["__pycache__"]}
+            sent = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tailsweep-ship-")))
+            options["runtime_env"] = {"py_modules": parcel(sent, plugins), "excludes": ["__pycache__"]}
         try:
-            ray.init(address=profile.address or "local", **options)
+            with started_in(folder):
+                ray.init(address=profile.address or "local", **options)
         except (ConnectionError, RuntimeError, ValueError, RayError) as err:
             raise BadInput(f"{profile.unreachable()}: {_first_line(err)}") from err
-    with _watched(profile):
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        with _watched(profile):
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
 
 def _watched(profile: Profile) -> contextlib.AbstractContextManager[None]:

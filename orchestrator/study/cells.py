@@ -173,7 +173,7 @@ def notes(study: Study) -> list[str]:
 def sketch(study: Study) -> list[Cell]:
     """The cells without their data's fingerprints: what can be checked where the data are not; raises BadInput."""
     try:
-        load_plugins(study.plugins)
+        load_plugins(study.plugins, study.plugins_from)
         recipes = _recipes(study)
         _check_rule(study.tune.select_by)
         _check_space(study, recipes)

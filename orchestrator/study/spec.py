@@ -35,7 +35,7 @@ PREFIX: Final = "TAILSWEEP_"
 """Environment variables: TAILSWEEP_STORAGE, TAILSWEEP_DATA, TAILSWEEP_TUNE__TRIALS, TAILSWEEP_SPACE__LDS__WIDTH."""
 OF_THE_NODE: Final = frozenset({"TAILSWEEP_CACHE"})
 """Variables that are no part of a study: where a node keeps decoded data (workloads/cache.py)."""
-PLACES: Final = frozenset({"resources", "tracking", "storage", "data", "checkpoint_every_s"})
+PLACES: Final = frozenset({"resources", "tracking", "storage", "data", "plugins_from", "checkpoint_every_s"})
 """Keys that say where and how a study runs, not what it is."""
 
 
@@ -138,7 +138,8 @@ class Study(Model):
     """A study: workloads × recipes, a tuning budget and evaluation seeds.
 
     `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`; `train` sets `train.*` for all
-    workloads, or for one under its name. `plugins` are modules that bring methods of their own.
+    workloads, or for one under its name. `plugins` are modules that bring methods of their own: code that runs. They
+    lie in the folder `plugins_from`, by itself that of the study file, or are installed.
     """
 
     study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
@@ -153,6 +154,7 @@ class Study(Model):
     storage: str = "results"
     data: str | None = None
     plugins: tuple[str, ...] = ()
+    plugins_from: str | None = None
     checkpoint_every_s: Annotated[float, Field(ge=0)] = 30.0
 
     @classmethod
@@ -163,9 +165,10 @@ class Study(Model):
         environ: Mapping[str, str] | None = None,
         place: Mapping[str, Any] | None = None,
     ) -> "Study":
-        """Read a shipped study by name or a file by path; see `read`."""
+        """Read a shipped study by name or a file by path, beside which its plugins may lie; see `read`."""
         name, text = _source(source)
-        return cls.read(text, name, overrides, environ, place)
+        study = cls.read(text, name, overrides, environ, place)
+        return study._with_plugins(Path(source).resolve().parent) if Path(source).is_file() else study
 
     @classmethod
     def read(
@@ -201,6 +204,17 @@ class Study(Model):
             return cls.model_validate(tree)
         except ValidationError as err:
             raise BadInput(f"{name}: {_message(err, cls, 'a study')}") from None
+
+    def _with_plugins(self, folder: Path) -> "Study":
+        """The study, with the folder in which its plugins lie: other processes have another current folder."""
+        if not self.plugins:
+            return self
+        if self.plugins_from is not None:
+            return self.model_copy(update={"plugins_from": str((folder / self.plugins_from).resolve())})
+        from workloads.plugins import beside  # torch comes with it, as it does with the plugins
+
+        there = any(beside(plugin, folder) for plugin in self.plugins)
+        return self.model_copy(update={"plugins_from": str(folder)}) if there else self
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -97,5 +97,82 @@ def test_a_plugin_that_breaks_the_rules_is_refused_with_the_way_out(monkeypatch,
 
 
 def test_a_plugin_that_is_not_there_is_named():
-    with pytest.raises(PluginError, match="cannot import plugin 'no_such_module'"):
+    with pytest.raises(PluginError, match="cannot import plugin 'no_such_module'.*beside the study file"):
         load_plugins(["no_such_module"])
+
+
+PLAIN = """
+from workloads.seam import Method
+class Plain(Method):
+    "Does nothing."
+    source = "made up"
+"""
+
+
+@pytest.fixture
+def study_folder(tmp_path):
+    """A folder with a plugin of one file, one of several, and files of somebody else."""
+    (tmp_path / "alone_here.py").write_text(PLAIN + "METHODS = {'alone': Plain}")
+    for name in ("family_here", "family_here/inner", "empty_here"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "family_here" / "__init__.py").write_text("from .parts import METHODS")
+    (tmp_path / "family_here" / "parts.py").write_text(PLAIN + "METHODS = {'parts': Plain}")
+    (tmp_path / "family_here" / "inner" / "child.py").write_text(PLAIN + "METHODS = {'child': Plain}")
+    for name in ("scipy", "json", "helper_here"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(0)")
+    yield tmp_path
+    for name in [name for name in sys.modules if "_here" in name]:
+        del sys.modules[name]
+
+
+def test_plugins_lie_beside_the_study_file_whose_folder_is_on_no_path(study_folder):
+    path = [*sys.path]
+    load_plugins(["alone_here", "family_here", "family_here.inner.child"], study_folder)
+    load_plugins(["alone_here"], study_folder)
+    assert {"alone", "parts", "child"} <= METHODS.keys()
+    assert METHODS["alone"].__module__ == "alone_here"
+    assert sys.path == path
+    with pytest.raises(ImportError):
+        import helper_here  # noqa: F401
+
+
+@pytest.mark.parametrize("name", ["scipy", "json"])
+def test_a_plugin_does_not_stand_in_for_an_installed_module(study_folder, name):
+    before = __import__(name)
+    with pytest.raises(PluginError, match=f"are both '{name}'; rename the plugin"):
+        load_plugins([name], study_folder)
+    assert sys.modules[name] is before
+
+
+def test_a_copy_of_a_plugin_on_the_path_is_the_same_plugin(study_folder, tmp_path_factory, monkeypatch):
+    sent = tmp_path_factory.mktemp("sent")
+    (sent / "alone_here.py").write_bytes((study_folder / "alone_here.py").read_bytes())
+    monkeypatch.syspath_prepend(sent)
+    load_plugins(["alone_here"], study_folder)
+    assert Path(sys.modules["alone_here"].__file__).parent == sent
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
+        ("def broken(:", "SyntaxError"),
+        ("import helper_here", "a plugin of several files is a package"),
+        ("import no_such_library", "install what it imports"),
+        ("METHODS = {3: 4}", "a method's name is a word: got 3"),
+        (PLAIN + "METHODS = [Plain]", "a dict of names and Method classes"),
+    ],
+)
+def test_a_plugin_that_fails_is_bad_input_and_nothing_else(study_folder, code, message):
+    (study_folder / "broken_here.py").write_text(code)
+    with pytest.raises(PluginError, match=message):
+        load_plugins(["broken_here"], study_folder)
+    with pytest.raises(PluginError, match=message):
+        load_plugins(["broken_here"], study_folder)
+
+
+@pytest.mark.parametrize("name", ["../x", ".x", "", "a b", "x/", "x.", "__main__", "empty_here"])
+def test_a_plugin_is_the_name_of_a_module(study_folder, name):
+    with pytest.raises(PluginError, match="plugin"):
+        load_plugins([name], study_folder)

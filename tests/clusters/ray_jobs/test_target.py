@@ -56,6 +56,7 @@ def test_the_preview_names_the_driver_what_is_shipped_and_no_secret(monkeypatch:
     assert "hunter2" not in text
     assert request["entrypoint"].startswith(': "${TOKEN:?must be set on the nodes}"; python -m orchestrator.cli sweep ')
     assert request["runtime_env"]["env_vars"]["A"] == "b"
+    assert request["runtime_env"]["env_vars"]["PYTHONSAFEPATH"] == "1", "the head's current folder is nobody's to trust"
     shipped = request["runtime_env"]["working_dir"]
     assert re.fullmatch(r"<a folder with clusters, orchestrator, tailsweep-\S+\.dist-info, workloads>", shipped)
     assert "working_dir" not in json.loads(target(made("options.ship=false"), {}).preview())["runtime_env"]

@@ -130,3 +130,15 @@ def test_a_study_of_known_names_is_read_without_torch() -> None:
     load = "from orchestrator.study.spec import Study; Study.load('quickstart')"
     code = f"import sys; {load}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_study_remembers_where_its_plugins_lie(tmp_path: Path) -> None:
+    path = write(tmp_path, SMALL + "plugins: [mine.part]\n")
+    assert Study.load(path, environ={}).plugins_from is None
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").touch()
+    made = Study.load(path, environ={})
+    assert made.plugins_from == str(tmp_path)
+    assert Study.of(json.loads(made.model_dump_json())) == made
+    assert made.definition() == Study.load(path, ["plugins_from=elsewhere"], environ={}).definition()
+    assert Study.load(path, ["plugins_from=elsewhere"], environ={}).plugins_from == str(tmp_path / "elsewhere")
