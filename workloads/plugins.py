@@ -29,7 +29,7 @@ class PluginError(ValueError):
 def load_plugins(modules: Iterable[str] = (), folder: str | Path | None = None) -> None:
     """Register the methods of all installed entry points and of the modules' METHODS; twice is as good as once.
 
-    A module lies in `folder` or is an installed one. A name comes after the built-in ones in the canonical order. Raises
+    A module lies in `folder` or is installed. A name comes after the built-in ones in the canonical order. Raises
     PluginError.
     """
     for entry in entry_points(group=GROUP):

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -37,6 +38,12 @@ OF_THE_NODE: Final = frozenset({"TAILSWEEP_CACHE"})
 """Variables that are no part of a study: where a node keeps decoded data (workloads/cache.py)."""
 PLACES: Final = frozenset({"resources", "tracking", "storage", "data", "plugins_from", "checkpoint_every_s"})
 """Keys that say where and how a study runs, not what it is."""
+SECRET_PARAMETER: Final = re.compile(r"[?&;](pass|pwd|passwd|password|\w*token|api_?key|\w*secret)=", re.IGNORECASE)
+WAYS_OUT: Final = dict.fromkeys(
+    ("http", "https"),
+    "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment",
+)
+"""Where MLflow looks for the password of a server."""
 
 
 class Model(BaseModel):
@@ -108,6 +115,20 @@ class Resources(Model):
     concurrent: Count | None = None
 
 
+def _without_password(uri: str | None) -> str | None:
+    """Raises ValueError, without the secret, for a URI that brings one; the way out is where MLflow looks itself."""
+    scheme, there, rest = (uri or "").partition("://")
+    kind = scheme.lower()
+    user = rest.rpartition("@")[0] if there and kind not in {"file", "sqlite"} else ""  # a password may hold any letter
+    if ":" in user or (kind in {"http", "https"} and user) or SECRET_PARAMETER.search(rest):
+        way = WAYS_OUT.get(kind, "it to the client of the database, by PGPASSWORD or ~/.pgpass or what it reads")
+        raise ValueError(
+            "tracking.uri holds no password or token, since it is stored and shown: "
+            f"got one in {scheme}://…; give {way}, and leave it out of the URI"
+        )
+    return uri
+
+
 def _tracker(name: str) -> str:
     """The name of a tracker; raises ValueError."""
     if name not in trackers():
@@ -118,11 +139,12 @@ def _tracker(name: str) -> str:
 class Tracking(Model):
     """Where a study is followed: `tracker` names a file of `orchestrator/tracking/`, `uri` is its server.
 
-    MLflow's defaults to `mlflow.db` in the storage folder; `enabled: false` leaves tracking out of the sweep.
+    MLflow's defaults to `mlflow.db` in the storage folder; `enabled: false` leaves tracking out of the sweep. A URI is
+    kept in study.json and shown: it may name a user of a database, but holds no password.
     """
 
     enabled: bool = True
-    uri: str | None = None
+    uri: Annotated[str | None, AfterValidator(_without_password)] = None
     tracker: Annotated[str, AfterValidator(_tracker)] = "mlflow"
 
     @model_serializer(mode="wrap")

@@ -97,7 +97,7 @@ def test_a_plugin_that_breaks_the_rules_is_refused_with_the_way_out(monkeypatch,
 
 
 def test_a_plugin_that_is_not_there_is_named():
-    with pytest.raises(PluginError, match="cannot import plugin 'no_such_module'.*beside the study file"):
+    with pytest.raises(PluginError, match=r"cannot import plugin 'no_such_module'.*beside the study file"):
         load_plugins(["no_such_module"])
 
 

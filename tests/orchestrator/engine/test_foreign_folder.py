@@ -14,10 +14,10 @@ import pytest
 from orchestrator import Ledger
 from running import tailsweep
 
-FOREIGN = (
-    "boto3 clusters email json matplotlib mlflow numpy optuna orchestrator orjson pandas pyarrow pydantic ray rich "
-    "scipy setproctitle torch uvloop workloads yaml"
-).split()
+FOREIGN = [
+    *("boto3", "clusters", "email", "json", "matplotlib", "mlflow", "numpy", "optuna", "orchestrator", "orjson"),
+    *("pandas", "pyarrow", "pydantic", "ray", "rich", "scipy", "setproctitle", "torch", "uvloop", "workloads", "yaml"),
+]
 """Our packages, what we import, what that imports, and what it would import if it were there."""
 STUDY = """
 study: guest

@@ -142,3 +142,30 @@ def test_a_study_remembers_where_its_plugins_lie(tmp_path: Path) -> None:
     assert Study.of(json.loads(made.model_dump_json())) == made
     assert made.definition() == Study.load(path, ["plugins_from=elsewhere"], environ={}).definition()
     assert Study.load(path, ["plugins_from=elsewhere"], environ={}).plugins_from == str(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("uri", "way"),
+    [
+        ("http://me:hunter2@mlflow:5000", "MLFLOW_TRACKING_PASSWORD"),
+        ("HTTPS://hunter2@mlflow", "MLFLOW_TRACKING_TOKEN"),
+        ("http://me:hun/ter2?hunter2@mlflow", "MLFLOW_TRACKING_PASSWORD"),
+        ("https://mlflow/?access_token=hunter2", "MLFLOW_TRACKING_TOKEN"),
+        ("postgresql+psycopg2://me:hunter2@base/mlflow", "PGPASSWORD"),
+        ("mysql://base/mlflow?user=me&password=hunter2", "client of the database"),
+    ],
+)
+def test_a_tracking_uri_with_a_password_is_refused_without_showing_it(tmp_path: Path, uri: str, way: str) -> None:
+    path = write(tmp_path, SMALL)
+    for overrides, environ in (([f"tracking.uri={uri}"], {}), ([], {"TAILSWEEP_TRACKING__URI": uri})):
+        with pytest.raises(BadInput, match=way) as said:
+            Study.load(path, overrides, environ=environ)
+        assert "hunter2" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://mlflow:5000", "postgresql://me@base:5432/mlflow", "sqlite:////a:b@c/mlflow.db", "file:///a:b@c", None],
+)
+def test_a_tracking_uri_without_a_password_is_taken(uri: str | None) -> None:
+    assert study(tracking={"uri": uri}).tracking.uri == uri
