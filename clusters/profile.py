@@ -3,19 +3,49 @@
 import contextlib
 import difflib
 import os
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 ADDRESS_TIMEOUT_S: Final = 1.0
 EXTENDS: Final = "extends"
 PROFILE: Final = "profile.yaml"
 """In the folder of a kind of cluster."""
+
+
+def _one_line(value: str) -> str:
+    """Raises ValueError for control characters: the value becomes a line of a script, or a word of a command."""
+    if not value.isprintable():
+        raise ValueError("a value of one line without control characters")
+    return value
+
+
+def _variable(name: str) -> str:
+    """Raises ValueError for what is no name of a variable; scripts export it without quotes."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("a variable has a name of ASCII letters, digits and _, no digit first")
+    return name
+
+
+def _reference(reference: str) -> str:
+    """Raises ValueError for a reference to a secret that no kind of cluster could read."""
+    kind, colon, where = _one_line(reference).partition(":")
+    if kind == "env" and colon:
+        _variable(where)
+    return reference
+
+
+OneLine: TypeAlias = Annotated[str, AfterValidator(_one_line)]
+Variable: TypeAlias = Annotated[str, AfterValidator(_variable)]
+Reference: TypeAlias = Annotated[str, AfterValidator(_reference)]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+"""Part of a key of the storage."""
 
 
 class Profile(BaseModel):
@@ -34,17 +64,17 @@ class Profile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Name
     target: str = "processes"
-    address: str | None = None
+    address: OneLine | None = None
     start: Mapping[str, Any] = {}
     ship: bool = False
-    environment: Mapping[str, str] = {}
-    secrets: Mapping[str, str] = {}
+    environment: Mapping[Variable, str] = {}
+    secrets: Mapping[Variable, Reference] = {}
     study: Mapping[str, Any] = {}
     shards: Annotated[int, Field(ge=1, le=10_000)] = 1
     steal: bool = False
-    image: str | None = None
+    image: OneLine | None = None
     options: Mapping[str, Any] = {}
 
     def apply(self) -> None:

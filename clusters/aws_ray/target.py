@@ -18,6 +18,7 @@ from clusters.aws_ray.config import AwsRayOptions, cluster, cluster_name
 from clusters.shared.inside import ENTRYPOINT, environment
 from clusters.shared.programs import answer, lines
 from clusters.submission import State, Submission, Word, options
+from orchestrator.engine.private_ray import keep_token_private
 from orchestrator.errors import ClusterFailed
 
 HEAD: Final = "http://127.0.0.1:8265"
@@ -52,6 +53,7 @@ class AwsRay:
 
     def submit(self) -> dict[str, Any]:
         """Start the machines and the job, unless they are there."""
+        keep_token_private()  # `ray` would make it readable for everybody
         answer(["ray", "get-auth-token", "--generate"])
         with self._file() as file:
             answer(self._up(file), timeout_s=self._options.up_s)

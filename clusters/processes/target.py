@@ -34,6 +34,12 @@ class Processes:
                 f"one Ray cluster takes one driver of a study: got {submission.shards} shards on "
                 f"{submission.profile.address}; Ray Tune runs as many trials as fit from one driver"
             )
+        for name, reference in submission.profile.secrets.items():
+            if not reference.startswith("env:"):
+                raise BadInput(
+                    f"profile {submission.profile.name}: a secret is env:VARIABLE on this machine: got {reference!r} "
+                    f"for {name}"
+                )
         host = sent.get("host", platform.node())
         if host != platform.node():
             raise BadInput(f"{submission.name} runs on {host}: ask there")

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
+from clusters.profile import OneLine
 from clusters.submission import Options, Submission
 
 SOCKET_CHARS: Final = 107
@@ -28,23 +29,23 @@ PORT: Final = "$((20000 + SLURM_JOB_ID % 10000))"
 class SlurmOptions(Options):
     """Options of the target `slurm`. None leaves a value to the cluster's default."""
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    time: str | None = None
-    gres: str | None = None
-    mem: str | int | None = None
+    partition: OneLine | None = None
+    account: OneLine | None = None
+    qos: OneLine | None = None
+    time: OneLine | None = None
+    gres: OneLine | None = None
+    mem: OneLine | int | None = None
     cpus_per_task: Annotated[int, Field(ge=1)] = 4
     nodes: Annotated[int, Field(ge=1)] = 1
     at_once: Annotated[int, Field(ge=1)] | None = None
     head_and_workers: bool = False
-    sbatch: tuple[str, ...] = ()
+    sbatch: tuple[OneLine, ...] = ()
     setup: tuple[str, ...] = ()
-    python: str | None = None
-    folder: str | None = None
+    python: OneLine | None = None
+    folder: OneLine | None = None
     grace_s: Annotated[int, Field(ge=30)] = 120
     requeues: Annotated[int, Field(ge=0)] = 100
-    report_time: str = "00:30:00"
+    report_time: OneLine = "00:30:00"
 
     @field_validator("time", "report_time", mode="before")
     @classmethod

@@ -48,3 +48,44 @@ def test_a_profile_sets_where_a_study_runs_and_not_what_it_is(tmp_path: Path) ->
     assert (read.resources.cpus, read.resources.gpus, read.storage) == (3, 0.5, "env")
     with pytest.raises(BadInput, match=r"a cluster profile sets .*storage.*: got 'recipes'"):
         Study.read(text, "text", (), {}, {"recipes": {"also": ["l1 + lds"]}})
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("name: ../../x", "name"),
+        ("name: a/b", "name"),
+        ("name: ''", "name"),
+        ("environment: {A B: x}", "environment"),
+        ("environment: {'A;id': x}", "environment"),
+        ("secrets: {1A: 'env:B'}", "secrets"),
+        ("secrets: {A: 'env:B}; id'}", "secrets.A"),
+        ('secrets: {A: "file:/x\\nid"}', "secrets.A"),
+        ('image: "a\\nb"', "image"),
+        ('address: "a:1\\nb"', "address"),
+    ],
+)
+def test_what_goes_into_scripts_and_keys_is_checked_by_pattern(text: str, where: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"^profile \S+: {where}"):
+        profile(str(path))
+
+
+@pytest.mark.parametrize("option", ["partition", "account", "qos", "gres", "mem", "python", "folder", "time"])
+def test_no_directive_of_a_batch_script_has_a_second_line(option: str) -> None:
+    from clusters.slurm.scripts import SlurmOptions
+    from clusters.submission import options
+
+    with pytest.raises(BadInput, match=rf"options\.{option}"):
+        options(SlurmOptions, profile("slurm", [f'options.{option}="gpu\\nid"']))
+    with pytest.raises(BadInput, match=r"options\.sbatch\.0"):
+        options(SlurmOptions, profile("slurm", ['options.sbatch=["--x\\nid"]']))
+
+
+def test_a_secret_of_this_machine_is_a_variable() -> None:
+    from builders import study
+    from clusters.submission import Submission, target
+
+    with pytest.raises(BadInput, match="env:VARIABLE on this machine: got 'B}; id'"):
+        target(Submission(study(), profile("local", ["secrets.A='B}; id'"]), "/results", 2), {})

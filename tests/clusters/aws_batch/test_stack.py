@@ -128,3 +128,24 @@ def test_a_node_that_finds_no_head_gives_up_with_a_reason() -> None:
     )
     assert done.returncode == 1
     assert "node 1: no head at 127.0.0.1:9 within 0 s" in done.stderr
+
+
+def test_whoever_submits_ends_and_tags_jobs_of_tailsweep_only(stack: dict[str, Any]) -> None:
+    statements = stack["Resources"]["Submitter"]["Properties"]["PolicyDocument"]["Statement"]
+    of_jobs = [each for each in statements if "job/*" in json.dumps(each["Resource"])]
+    conditions = {each["Action"]: each["Condition"] for each in of_jobs}
+    assert conditions.keys() == {"batch:TerminateJob", "batch:TagResource"}
+    ours = "tailsweep-*"
+    assert conditions["batch:TerminateJob"]["StringLike"] == {"aws:ResourceTag/tailsweep-submission": ours}
+    assert conditions["batch:TagResource"]["StringLike"] == {"aws:RequestTag/tailsweep-submission": ours}
+    assert set(conditions["batch:TagResource"]["ForAllValues:StringEquals"]["aws:TagKeys"]) == {
+        "tailsweep-study",
+        "tailsweep-submission",
+    }
+
+
+def test_what_is_deleted_or_overwritten_in_the_bucket_can_be_brought_back(stack: dict[str, Any]) -> None:
+    assert stack["Resources"]["Bucket"]["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
+    allowed = json.dumps([stack["Resources"]["JobRole"], stack["Resources"]["Submitter"]])
+    assert "s3:DeleteObjectVersion" not in allowed
+    assert "s3:*" not in allowed

@@ -1,5 +1,6 @@
 """A study on EC2 by `ray up`: what is sent, what is refused, what becomes of it on machines that are stood in for."""
 
+import json
 import os
 import shlex
 import sys
@@ -220,3 +221,27 @@ def test_a_cluster_without_the_job_is_told(machines: Path) -> None:
     sent = submission()
     (machines / sent.name.rpartition("-")[0]).mkdir()
     assert "was not given the job" in target(sent, {}).state().lines[0]
+
+
+def test_a_head_names_and_ends_machines_of_its_own_and_starts_no_others() -> None:
+    policy = json.loads((ROOT / "clusters" / "aws_ray" / "ray-up-head-policy.json").read_text("utf-8"))
+    by_action: dict[str, list[dict[str, Any]]] = {}
+    for statement in policy["Statement"]:
+        if isinstance(statement["Action"], str):
+            by_action.setdefault(statement["Action"], []).append(statement)
+    ours = "tailsweep-*"
+    tags = [each["Condition"] for each in by_action["ec2:CreateTags"]]
+    assert {
+        "StringEquals": {"ec2:CreateAction": "RunInstances"},
+        "StringLike": {"aws:RequestTag/ray-cluster-name": ours},
+    } in tags
+    assert {"StringLike": {"aws:ResourceTag/ray-cluster-name": ours}} in tags
+    assert len(tags) == 2
+    (end,) = by_action["ec2:TerminateInstances"]
+    assert end["Condition"] == {"StringLike": {"aws:ResourceTag/ray-cluster-name": ours}}
+    starts = {json.dumps(each["Resource"]): each for each in by_action["ec2:RunInstances"]}
+    assert '"*"' not in starts
+    machine = starts['"arn:aws:ec2:*:*:instance/*"']["Condition"]
+    assert machine["StringLike"]["aws:RequestTag/ray-cluster-name"] == ours
+    assert "*" not in machine["StringLike"]["ec2:InstanceType"]
+    assert machine["ArnLike"]["ec2:InstanceProfile"].endswith("instance-profile/tailsweep-worker")
