@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from orchestrator.errors import BadInput
+from orchestrator.report.escape import figure_text
 from orchestrator.report.plots import COLOURS, histogram
 from workloads.labels import REGIONS
 from workloads.workload import Data, DataError, Maps, Workload, images_of
@@ -115,7 +116,7 @@ def _picture(axes: Axes, sample: Sample) -> None:
     if sample.pixel is not None:
         down, right = (share * side - 0.5 for share, side in zip(sample.pixel, pixels.shape, strict=False))
         axes.plot(right, down, "o", markersize=6, markerfacecolor="none", color=COLOURS[sample.region])
-    axes.set_title(sample.label, fontsize=7, color=COLOURS[sample.region])
+    axes.set_title(figure_text(sample.label), fontsize=7, color=COLOURS[sample.region])
     axes.set_xticks([])
     axes.set_yticks([])
 

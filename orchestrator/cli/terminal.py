@@ -1,9 +1,12 @@
 """A study's tables on a terminal."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
+from rich.text import Text
 
 from orchestrator.api import Outcome
+from orchestrator.report.escape import line
 from orchestrator.report.outputs import notes
 from orchestrator.report.tables import TITLES, cell, tables
 
@@ -13,13 +16,13 @@ def show(outcome: Outcome, console: Console) -> None:
     if not console.is_terminal:
         console = Console(width=200)  # a table in a log is not cut to a guessed width
     for table in tables(outcome.planner.plans):
-        grid = Grid(title=table.workload, title_justify="left", title_style="bold")
+        grid = Grid(title=Text(line(table.workload)), title_justify="left", title_style="bold")
         grid.add_column("recipe", no_wrap=True)
         grid.add_column("n", justify="right")
         for metric, region in table.columns:
             grid.add_column(f"{TITLES.get(metric, metric)}\n{region.capitalize()}", justify="right", no_wrap=True)
         for row in table.rows:
-            cells = [row.recipe, str(row.seeds)]
+            cells = [escape(line(row.recipe)), str(row.seeds)]
             for column in table.columns:
                 mean, sd = cell(table, row, column)
                 text = f"{mean} ±{sd}" if sd else mean
@@ -29,9 +32,11 @@ def show(outcome: Outcome, console: Console) -> None:
         console.print(grid)
         plans = [plan for plan in outcome.planner.plans if plan.cell.workload == table.workload]
         for note in notes(outcome.study, outcome.planner, table, plans):
-            console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"  {line(note)}", highlight=False, markup=False, soft_wrap=True)
         for row in table.rows:
             if row.missing:
-                console.print(f"  {row.recipe}: {row.missing}", highlight=False, markup=False, soft_wrap=True)
+                console.print(
+                    f"  {line(row.recipe)}: {line(row.missing)}", highlight=False, markup=False, soft_wrap=True
+                )
     table_md = outcome.ledger.store.locate(f"{outcome.study.study}/table.md")
-    console.print(f"\nWritten: {table_md} .csv .tex, report.html", highlight=False, soft_wrap=True)
+    console.print(f"\nWritten: {table_md} .csv .tex, report.html", highlight=False, markup=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from importlib import resources
 import jinja2
 
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.escape import line, markdown_text
 from orchestrator.report.tables import (
     ERROR,
     NOTHING,
@@ -97,8 +98,8 @@ def _warnings(plan: CellPlan) -> list[str]:
 
 def text(section: Section) -> str:
     """A workload's part of table.md."""
-    parts = [f"## {section.table.workload}\n", markdown(section.table)]
-    parts += ["\n".join(f"- {note}" for note in section.notes) + "\n"]
+    parts = [f"## {markdown_text(section.table.workload)}\n", markdown(section.table)]
+    parts += ["\n".join(f"- {markdown_text(note)}" for note in section.notes) + "\n"]
     if section.differences:
         parts += [
             f"### Change of the test {section.error} against {section.base or 'the objective alone'}\n",
@@ -149,6 +150,7 @@ def page(study: Study, planner: Planner, found: Sequence[Section]) -> str:
     from orchestrator.report import plots  # matplotlib is slow to import, and most commands draw nothing
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["line"] = line
     template = environment.from_string((resources.files("orchestrator.report") / "page.html.j2").read_text("utf-8"))
     figures = {
         section.table.workload: [

@@ -8,6 +8,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orchestrator.report.escape import figure_text
 from orchestrator.report.tables import ERROR, PERCENT, TITLES, Difference, Table
 from workloads import WORKLOADS
 from workloads.labels import REGIONS, kernel_window
@@ -25,7 +26,7 @@ def _svg(figure: Figure) -> str:
 def _title(workload: str) -> str:
     """The error that the figures of a workload show, with its unit."""
     metric = ERROR[WORKLOADS[workload].task]
-    return TITLES[metric] if metric in PERCENT else f"{TITLES[metric]} ({WORKLOADS[workload].unit})"
+    return TITLES[metric] if metric in PERCENT else f"{TITLES[metric]} ({figure_text(WORKLOADS[workload].unit)})"
 
 
 def trade_off(table: Table) -> str:
@@ -44,12 +45,12 @@ def trade_off(table: Table) -> str:
             fmt="o",
             color=colormaps["tab20"]((number - 1) % 20),
             elinewidth=0.7,
-            label=f"{number}  {row.recipe}",
+            label=f"{number}  {figure_text(row.recipe)}",
         )
         axes.annotate(str(number), (many.mean, few.mean), xytext=(5, 4), textcoords="offset points", fontsize=9)
     axes.set_xlabel(f"many-shot test {_title(table.workload)}")
     axes.set_ylabel(f"few-shot test {_title(table.workload)}")
-    axes.set_title(f"{table.workload}: lower left is better", fontsize=10)
+    axes.set_title(f"{figure_text(table.workload)}: lower left is better", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8)
     return _svg(figure)
@@ -66,7 +67,7 @@ def forest(differences: Sequence[Difference], workload: str, region: str = "few"
         axes.plot([i.low, i.high], [position, position], color=colour, linewidth=2)
         axes.plot(i.value, position, "o", color=colour)
     axes.axvline(0, color="#333333", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [d.recipe for d in reversed(shown)], fontsize=8)
+    axes.set_yticks(range(len(shown)), [figure_text(d.recipe) for d in reversed(shown)], fontsize=8)
     axes.set_xlabel(f"change of the {region}-shot {_title(workload)}; left of zero is better")
     axes.grid(axis="x", alpha=0.3)
     return _svg(figure)
@@ -84,7 +85,7 @@ def histogram(axes: Axes, workload: Workload, data: Data) -> None:
     smoothed = np.convolve(counts, kernel_window("gaussian", 5, 2.0, normalize="sum"), mode="full")[2:-2]
     axes.plot(grid.centres[smoothed > 0], smoothed[smoothed > 0], color="#333333", linewidth=1, label="smoothed")
     axes.set_yscale("log")
-    axes.set_xlabel(f"{workload.title} ({workload.unit})" if workload.unit else workload.title)
+    axes.set_xlabel(figure_text(f"{workload.title} ({workload.unit})" if workload.unit else workload.title))
     axes.set_ylabel(f"training {'pixels' if workload.dense else 'rows'} per bin")
     axes.legend(frameon=False, ncols=4, fontsize=8)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
+from orchestrator.report.escape import csv_text, markdown_text, tex_text
 from orchestrator.report.stats import Interval, Spread, paired_difference, spread
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
@@ -129,14 +130,14 @@ def markdown(table: Table) -> str:
         "|" + "|".join([":--", "--:", *("--:" for _ in head)]) + "|",
     ]
     for row in table.rows:
-        cells = [row.recipe, str(row.seeds)]
+        cells = [markdown_text(row.recipe), str(row.seeds)]
         for column in table.columns:
             mean, sd = cell(table, row, column)
             bold = column in row.scores and row.scores[column].mean == table.best(column)
             text = f"**{mean}**" if bold else mean
             cells.append(f"{text} ± {sd}" if sd else text)
         lines.append("| " + " | ".join(cells) + " |")
-    lines += [f"\n`{row.recipe}`: {row.missing}" for row in table.rows if row.missing]
+    lines += [f"\n`{markdown_text(row.recipe)}`: {markdown_text(row.missing)}" for row in table.rows if row.missing]
     return "\n".join(lines) + "\n"
 
 
@@ -148,12 +149,12 @@ def latex(table: Table) -> str:
         r"% \usepackage{booktabs}",
         r"\begin{tabular}{l" + "r" * len(table.columns) + "}",
         r"\toprule",
-        " & " + " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{_escaped(TITLES.get(m, m))}}}" for m in metrics) + r" \\",
+        " & " + " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{tex_text(TITLES.get(m, m))}}}" for m in metrics) + r" \\",
         "Recipe & " + " & ".join(region.capitalize() for _, region in table.columns) + r" \\",
         r"\midrule",
     ]
     for row in table.rows:
-        cells = [_escaped(row.recipe)]
+        cells = [tex_text(row.recipe)]
         for column in table.columns:
             mean, sd = cell(table, row, column)
             if mean == NOTHING:
@@ -164,10 +165,6 @@ def latex(table: Table) -> str:
             cells.append(rf"${value} \pm {sd}$" if sd else f"${value}$")
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def _escaped(text: str) -> str:
-    return text.replace("_", r"\_").replace("%", r"\%")
 
 
 def to_csv(every: Sequence[Table]) -> str:
@@ -182,7 +179,7 @@ def to_csv(every: Sequence[Table]) -> str:
     writer.writerow(["workload", "recipe", "seeds", *head])
     for table in every:
         for row in table.rows:
-            line: list[str | int | float | None] = [row.workload, row.recipe, row.seeds]
+            line: list[str | int | float | None] = [csv_text(row.workload), csv_text(row.recipe), row.seeds]
             for column in columns:
                 score = row.scores.get(column)
                 line += [None, None] if score is None else [score.mean, score.sd]
@@ -255,7 +252,7 @@ def differences_markdown(found: Sequence[Difference]) -> str:
         "|" + "|".join([":--", *("--:" for _ in shown)]) + "|",
     ]
     for difference in found:
-        cells = [difference.recipe]
+        cells = [markdown_text(difference.recipe)]
         for region in shown:
             i = difference.by_region.get(region)
             text = NOTHING if i is None else difference.text(region)
