@@ -29,7 +29,8 @@ RUN pip install ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} "$(grep '^torch==' 
 
 # ray[default]: the dashboard and the job server of a cluster's head. psycopg2: MLflow's database.
 COPY pyproject.toml ./
-RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; e = p["optional-dependencies"]; \
+print(*p["dependencies"], *(d for n in ("images", "text", "signals", "demo", "aws") for d in e[n]), sep="\n")' \
       > requirements.txt \
  && pip install --constraint constraints.txt --requirement requirements.txt 'ray[default]' psycopg2-binary
 

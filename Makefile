@@ -30,11 +30,11 @@ setup: $(DONE) ## make .venv; skipped when nothing changed
 $(DONE): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo 'make: needs Python 3.11 or newer; name one with PYTHON=...' >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
 	@touch $@
 
 $(DEV): $(DONE)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	@touch $@
 
 sweep: $(DONE) ## run a study and print its table; with CLUSTER, there

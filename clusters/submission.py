@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from clusters.profile import Profile
 from orchestrator.errors import BadInput
 from orchestrator.ledger.records import canonical
-from orchestrator.storage.store import Store, remote
+from orchestrator.storage.store import Store, need_aws, remote
 from orchestrator.study.spec import Study
 
 NAME_CHARS: Final = 24
@@ -138,6 +138,8 @@ def target(submission: Submission, sent: Mapping[str, Any]) -> Target:
     name = submission.profile.target
     if name not in targets():
         raise BadInput(f"profile {submission.profile.name}: target is one of {', '.join(targets())}: got {name!r}")
+    if name.startswith("aws-"):
+        need_aws()
     kind = importlib.import_module(f"clusters.{name.replace('-', '_')}.target").TARGET
     made: Target = kind(submission, sent)
     return made

@@ -141,6 +141,7 @@ class Workload:
     `load(root)` reads the files (raises DataError); `encoder(data)` makes a new encoder and says the width D of its
     features (of rows `[B, D]`, of maps `[B, D, h, w]`); `augment(x)` changes training inputs `[B, …]` on their device,
     drawing from torch's global stream, and `augment_maps(x, y)` inputs and maps together; `dense`: labels are maps;
+    `needs` are modules of `workloads.extras` that training takes;
     `settings` are defaults of `part.hparam` and `train.hparam` that this workload sets, `metrics` the columns of its
     tables. `counts` are numbers of rows by split and region (`train`, `test/few`) to check files against: `published`,
     or of a cut or of validation rows that are our own (`ours`), as `counted` says; `fixture(root)` writes small made-up
@@ -161,6 +162,7 @@ class Workload:
     augment: Callable[[Tensor], Tensor] | None = None
     augment_maps: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     dense: bool = False
+    needs: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     counted: Literal["published", "ours"] = "published"
     fixture: Callable[[Path], None] | None = None

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.cli import submit as cli_submit
@@ -246,6 +247,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 complete; 2 bad input; 3 some trials failed; 4 the storage failed; 130 interrupted, "
         "143 told to stop: the same command continues",
     )
+    top.add_argument("--version", action="version", version=f"tailsweep {version('tailsweep')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, function in COMMANDS.items():
         doc = (function.__doc__ or "").strip()

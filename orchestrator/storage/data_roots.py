@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from filelock import FileLock
 
 from orchestrator.errors import BadInput, StorageFailed
-from orchestrator.storage.store import remote
+from orchestrator.storage.store import need_aws, remote
 from workloads.cache import default_folder, sharing, tell, writing
 from workloads.workload import DataError, Workload
 
@@ -122,6 +122,7 @@ def _copy(root: str, names: tuple[str, ...], check: bool) -> Path:
 
 
 def _opened(root: str, check: bool) -> "S3Store":
+    need_aws()
     from orchestrator.storage.s3 import open_s3  # boto3 is slow to import, and a folder does not need it
 
     if check:

@@ -10,6 +10,7 @@ from typing import Protocol
 from orchestrator.errors import BadInput, StorageFailed
 from orchestrator.storage.create_once import name_once
 from orchestrator.storage.keys import checked, checked_prefix
+from workloads.extras import MissingExtra, need
 
 
 class Store(Protocol):
@@ -145,6 +146,14 @@ def local_folder(uri: str) -> Path:
     return Path("results" if remote(uri) else uri).expanduser().resolve()
 
 
+def need_aws() -> None:
+    """Raises BadInput where boto3 is not installed, which only S3 needs."""
+    try:
+        need("boto3")
+    except MissingExtra as err:
+        raise BadInput(f"S3 needs more: {err}") from None
+
+
 def open_store(uri: str, check: bool = True, write: bool = True) -> Store:
     """The store of a storage setting.
 
@@ -152,6 +161,7 @@ def open_store(uri: str, check: bool = True, write: bool = True) -> Store:
     only reads asks without `write`: then nothing is created, neither a folder nor an object.
     """
     if remote(uri):
+        need_aws()
         from orchestrator.storage import s3  # boto3 is slow to import, and a folder does not need it
 
         if check:

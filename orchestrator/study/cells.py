@@ -17,6 +17,7 @@ from orchestrator.study.spec import Interval, Study
 from workloads import WORKLOADS
 from workloads.data.custom import rows as yours
 from workloads.data.custom.schema import kind_of
+from workloads.extras import MissingExtra, need
 from workloads.hparams import Choice, Field, Range, UnknownName, Value
 from workloads.labels import REGIONS
 from workloads.loop import Training, settle
@@ -182,8 +183,9 @@ def sketch(study: Study) -> list[Cell]:
         for name in study.names:
             if name not in WORKLOADS:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
+            need(*WORKLOADS[name].needs)
         return [_cell(study, WORKLOADS[name], recipe, "") for name in study.names for recipe in recipes]
-    except (ValueError, DataError) as err:
+    except (ValueError, DataError, MissingExtra) as err:
         raise BadInput(str(err)) from None
 
 

@@ -179,6 +179,7 @@ WORKLOADS: Final = (
         shots=Shares(many=0.01, few=0.001),
         load=partial(load, SIZE),
         encoder=_encoder,
+        needs=("transformers",),
         task="classification",
         metrics=("accuracy", "miou", "error"),
         settings={  # ours

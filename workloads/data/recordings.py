@@ -87,9 +87,17 @@ READING: Final = threading.Lock()
 """Held while a library reads: neither of them, nor what silences warnings, is made for several threads."""
 
 
+def _installed(module: str) -> None:
+    try:
+        need(module)
+    except MissingExtra as err:
+        raise DataError(str(err)) from None
+
+
 @contextlib.contextmanager
 def wfdb_library() -> Iterator[Any]:
     """The package wfdb: takes a second to import, and prepared arrays do not need it."""
+    _installed("wfdb")
     with READING, warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning
@@ -120,6 +128,7 @@ def _wfdb(layout: Layout, path: Path) -> Signal:
 
 
 def _edf_header(layout: Layout, path: Path) -> Header:
+    _installed("pyedflib")
     import pyedflib  # needed for EDF only
 
     with READING, pyedflib.EdfReader(str(path), pyedflib.DO_NOT_READ_ANNOTATIONS) as reader:

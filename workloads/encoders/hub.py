@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from workloads.extras import MissingExtra, need
+
 PREFIX: Final = "hub:"
 FILE: Final = "model.safetensors"
 
@@ -22,6 +24,10 @@ def fetched(text: str) -> Path:
 
     The hub is asked once a process: trials of one sweep start from the same weights.
     """
+    try:
+        need("huggingface_hub")
+    except MissingExtra as err:
+        raise ValueError(str(err)) from None
     from huggingface_hub import hf_hub_download
 
     name, _, revision = text.removeprefix(PREFIX).partition("@")

@@ -183,5 +183,6 @@ def build(own: CustomMaps) -> Workload:
             "fds.statistics": "streaming",
         },
         augment_maps=partial(_augment, own),
+        needs=("transformers",),
         dense=True,
     )

@@ -241,4 +241,11 @@ def build(own: CustomData, root: Path | None) -> Workload:
         encoder=partial(_encoder, own),
         settings={"train.schedule": "cosine"},
         augment=_augment(own),
+        needs=_needs(own),
     )
+
+
+def _needs(own: CustomData) -> tuple[str, ...]:
+    if not isinstance(own, CustomImages):
+        return ()
+    return (("transformers",) if own.named.weights else ()) + (("kornia",) if own.augment else ())
