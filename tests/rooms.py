@@ -22,7 +22,7 @@ FLOORS = [
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
 INSIDE = [
-    {"workloads.hparams", "workloads.labels", "workloads.losses", "workloads.messages", "workloads.seeds"},
+    {f"workloads.{name}" for name in ("extras", "hparams", "labels", "losses", "messages", "seeds")},
     {"workloads.metrics", "workloads.seam"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache_checks"},

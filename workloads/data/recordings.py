@@ -13,7 +13,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from workloads.extras import MissingExtra, need
 from workloads.labels import LabelGrid
+from workloads.workload import DataError
 
 
 @dataclass(frozen=True)
