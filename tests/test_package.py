@@ -73,17 +73,7 @@ def test_a_wheel_in_a_fresh_environment_runs_the_quickstart_from_an_empty_folder
     tailsweep, python = str(fresh / "bin" / "tailsweep"), str(fresh / "bin" / "python")
     where = "import orchestrator as o, workloads as w, clusters as c; print(o.__file__, w.__file__, c.__file__)"
     assert all(path.startswith(str(fresh)) for path in run(python, "-c", where).split())
-    short = (
-        "--trials",
-        "1",
-        "--seeds",
-        "1",
-        "--set",
-        "train.epochs=1",
-        "--set",
-        "recipes={also: [l1 + lds]}",
-        "--set",
-        "space={}",
-    )
-    assert "2/2 trials done, 0 running, 0 failed" in run(tailsweep, "sweep", "quickstart", *short)
+    recipes = "recipes={also: [l1 + ranksim, l1 + distloss]}"  # those that the study's space names
+    short = ("--trials", "1", "--seeds", "1", "--set", "train.epochs=1", "--set", recipes)
+    assert "4/4 trials done, 0 running, 0 failed" in run(tailsweep, "sweep", "quickstart", *short)
     assert (empty / "results" / "quickstart" / "table.md").is_file()
