@@ -25,7 +25,6 @@ from torch import nn
 from workloads.data.recordings import Layout, Signal, wfdb_library
 from workloads.data.signal_folder import SPLITS, load
 from workloads.encoders.signals import NightEncoder, SignalResNet
-from workloads.extras import MissingExtra, need
 from workloads.hparams import Value
 from workloads.labels import LabelGrid, Shots
 from workloads.workload import Data, Origin, Workload
