@@ -62,6 +62,11 @@ class Training(Declared):
         "val/mae/all"
     )
 
+    @property
+    def version(self) -> int:
+        """Part of the trial id as the version of a part is; 2: in half precision the head runs in float32."""
+        return 1 if self.precision == "full" else 2
+
 
 def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
     """The active settings of `train.*` and of the recipe's parts that differ from their declared defaults.
@@ -76,6 +81,12 @@ def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
         for part, hparams in declared.items()
         for name, value in hparams.of(settings_of(part, merged), part).changed().items()
     }
+
+
+def versions(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, int]:
+    """Versions that are not 1 under these settings, of the parts and of the loop (`train`): part of a trial's id."""
+    loop = Training.of(settings_of("train", settings), "train").version
+    return {**recipe.versions(settings), **({"train": loop} if loop != 1 else {})}
 
 
 class Diverged(Exception):
@@ -133,6 +144,8 @@ class Fit:
         self.curve: list[Epoch] = []
         self.best: dict[str, Tensor] | None = None
         self.best_score = math.inf
+        self.best_methods: dict[str, Tensor] = {}
+        self.seed = seed
 
         torch.manual_seed(seed_of(seed, "initial weights"))
         encoder, dim = workload.encoder(data)
@@ -169,8 +182,17 @@ class Fit:
         """Freeze what the stage freezes and start its optimizer."""
         stage: Stage = self.model.stages()[number]
         self.model.encoder.requires_grad_(stage.trains == "all")
-        params = [p for p in self.model.parameters() if p.requires_grad]
-        return OPTIMIZERS[self.hparams.optimizer](params, self.hparams)
+        parts = [p for p in self._parts().parameters() if p.requires_grad]
+        of_parts = {id(p) for p in parts}
+        network = [p for p in self.model.parameters() if p.requires_grad and id(p) not in of_parts]
+        optimizer = OPTIMIZERS[self.hparams.optimizer](network, self.hparams)
+        if parts:  # a noise scale or a class centre is no weight: decay would pull it to an arbitrary 0
+            optimizer.add_param_group({"params": parts, "weight_decay": 0.0})
+        return optimizer
+
+    def _parts(self) -> nn.ModuleList:
+        """The parts of the recipe, whose own parameters are learned but not decayed."""
+        return nn.ModuleList([self.model.objective, self.model.methods, self.model.plan])
 
     def __iter__(self) -> Iterator[Epoch]:
         while len(self.curve) < self.hparams.epochs:
@@ -179,6 +201,8 @@ class Fit:
     def _epoch(self, epoch: int) -> Epoch:
         stage = self.stages[epoch]
         if epoch and self.stages[epoch - 1] != stage:
+            if self.model.stages()[stage].start == "best":
+                self._return_to_best()
             if self.model.stages()[stage].fresh_head:
                 self.model.fresh_head()
             self.optimizer = self._enter(stage)
@@ -186,7 +210,7 @@ class Fit:
         loss = self._train(epoch, stage)
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
-        self.model.end_epoch(epoch, stage, self._features(), last=epoch + 1 == self.hparams.epochs)
+        self.model.end_epoch(epoch, stage, self._features(epoch), last=epoch + 1 == self.hparams.epochs)
         when = f"on validation in epoch {epoch}"
         pred = self._predict(self.data.val, when)
         val = shot_metrics(pred, self.val_labels, self.val_regions, self.metrics, self.grid.unit)
@@ -203,7 +227,7 @@ class Fit:
         dtype = PRECISIONS[p.precision]
         total = torch.zeros((), device=self.device)
         self.model.train()
-        for rows in self._batches():
+        for rows in self._batches(self.order):
             batch = self.train.batch(rows, epoch, stage)
             with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
                 loss = self.model.loss(batch)
@@ -217,14 +241,18 @@ class Fit:
             total += loss.detach() * len(rows)
         return float(total) / self.rows  # the one synchronisation with the device in an epoch
 
-    def _batches(self) -> list[Tensor]:
-        """Rows of every batch, in a fresh order; a last batch of one row joins its neighbour (BatchNorm needs two)."""
-        batches = list(torch.split(torch.randperm(self.rows, generator=self.order), self.hparams.batch_size))
+    def _batches(self, order: torch.Generator, of: Tensor | None = None) -> list[Tensor]:
+        """All rows, or those of `of`, in batches and in a fresh order; a last batch of one row joins its neighbour.
+
+        BatchNorm needs two.
+        """
+        shuffled = torch.randperm(self.rows if of is None else len(of), generator=order)
+        batches = list(torch.split(shuffled if of is None else of[shuffled], self.hparams.batch_size))
         if len(batches) > 1 and len(batches[-1]) == 1:
             batches[-2:] = [torch.cat(batches[-2:])]
         return batches
 
-    def _features(self) -> Features:
+    def _features(self, epoch: int) -> Features:
         """The training set encoded when a method asks, once per mode for all that ask."""
         cache: dict[bool, Tensor] = {}
 
@@ -232,10 +260,29 @@ class Fit:
             if train_mode not in cache:
                 self.model.train(train_mode)
                 with torch.no_grad():
-                    cache[train_mode] = torch.cat(list(self._encoded(self.train)))
+                    cache[train_mode] = (
+                        self._passed(epoch) if train_mode else torch.cat(list(self._encoded(self.train)))
+                    )
             return cache[train_mode], self.train.y
 
         return features
+
+    def _passed(self, epoch: int) -> Tensor:
+        """Features of the scored labels `[N, D]` from a pass in training mode: BatchNorm moves, dropout acts.
+
+        In batches, shuffled and augmented like those of a training epoch: in the order of the table, which is often
+        sorted by label, BatchNorm would end with the statistics of the last labels. The order is a stream of its own,
+        so that what a method asks for leaves the order of training as it is.
+        """
+        order = torch.Generator().manual_seed(seed_of(self.seed, "statistics pass", epoch))
+        made: Tensor | None = None
+        for shuffled in self._batches(order, self.train.wanted()):
+            rows = shuffled.sort().values
+            z = self.train.scored(self.model.encoder(self.train.seen(rows)), rows)
+            made = z.new_empty(len(self.train.y), *z.shape[1:]) if made is None else made
+            made[self.train.places(rows).to(z.device)] = z
+        assert made is not None  # a training set has rows
+        return made
 
     def _keep(self, epoch: Epoch) -> None:
         name = self.hparams.monitor
@@ -245,6 +292,19 @@ class Fit:
         score = -value if name.split("/")[1] in HIGHER_IS_BETTER else value
         if score < self.best_score:
             self.best_score, self.best = score, copy.deepcopy(self._predictor().state_dict())
+            following = self.model.stages()[epoch.stage + 1 :]
+            if following and following[0].start == "best":
+                self.best_methods = {name: held.detach().clone() for name, held in tensors(self.model.methods)}
+
+    def _return_to_best(self) -> None:
+        """Put back what the best epoch of a stage left: weights and statistics, of methods too; streams go on."""
+        if self.best is None:
+            return
+        kept = {name: held for name, held in self.best.items() if not name.endswith("_extra_state")}
+        self._predictor().load_state_dict(kept, strict=False)
+        with torch.no_grad():
+            for name, held in tensors(self.model.methods):
+                held.copy_(self.best_methods[name])
 
     def _predictor(self) -> nn.ModuleList:
         """The modules that a prediction needs."""
@@ -303,6 +363,7 @@ class Fit:
             "scaler": self.scaler.state_dict(),
             "best": self.best,
             "best_score": self.best_score,
+            "best_methods": self.best_methods,
             "order": self.order.get_state(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -328,7 +389,13 @@ class Fit:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.best, self.best_score = state["best"], state["best_score"]
+        self.best_methods = state.get("best_methods", {})
         self.order.set_state(state["order"])
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+
+def tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers of a module by name."""
+    return itertools.chain(module.named_parameters(), module.named_buffers())

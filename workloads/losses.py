@@ -18,7 +18,7 @@ def huber(pred: Tensor, target: Tensor, beta: float = 1.0) -> Tensor:
 
 
 ACTIVATIONS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
-    "sigmoid": lambda scaled: 2.0 * torch.sigmoid(scaled) - 1.0,
+    "sigmoid": lambda scaled: torch.tanh(scaled / 2.0),  # = 2σ(u) − 1, which rounds small u to 0
     "tanh": torch.tanh,
 }
 """Growing from 0 to 1 with the scaled error. The factor 2σ − 1 is the published code's; the paper prints σ."""
@@ -32,10 +32,16 @@ def focal(
         e^power · s(β e)^γ,   e = |pred − target|,   s(u) = 2σ(u) − 1 or tanh(u)
 
     The factor is not detached, and `power = 2` keeps |e| inside s, both as in the published code. β is per label unit:
-    0.2 for ages, 20 for STS-B scaled to [0, 1]. Source: Yang et al., ICML 2021, arXiv:2102.09554, Sec. 4.1.
+    0.2 for ages, 20 for STS-B scaled to [0, 1]. At an exact hit value and gradient are 0 for every γ > 0; there the
+    published code, which only runs γ = 1, has the gradient 0 · ∞ for γ < 1. Source: Yang et al., ICML 2021,
+    arXiv:2102.09554, Sec. 4.1.
     """
     error = (pred - target).abs()
-    return error**power * ACTIVATIONS[activation](beta * error) ** gamma
+    grown = ACTIVATIONS[activation](beta * error)
+    hit = grown == 0.0
+    # At a hit the power is taken of 1: its slope at 0 is infinite, and autograd multiplies it by 0 even behind `where`.
+    factor = torch.where(hit, 1.0, grown) ** gamma
+    return torch.where(hit, torch.zeros_like(error), error**power * factor)
 
 
 ELEMENTWISE: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {

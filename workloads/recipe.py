@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
 from typing import Final
 
 from workloads.hparams import Declared, Field, UnknownName, Value
@@ -84,9 +85,13 @@ class Recipe:
             f"{part}.{name}": field for part in self.parts for name, field in PARTS[part].Hparams.declared().items()
         }
 
-    def versions(self) -> dict[str, int]:
-        """Version of every part that is not 1."""
-        return {part: PARTS[part].version for part in self.parts if PARTS[part].version != 1}
+    def versions(self, settings: Mapping[str, Value] = MappingProxyType({})) -> dict[str, int]:
+        """Version of every part that is not 1 under settings named `part.hparam`."""
+        found = {
+            part: PARTS[part].version_of(PARTS[part].Hparams.of(settings_of(part, settings), part))
+            for part in self.parts
+        }
+        return {part: version for part, version in found.items() if version != 1}
 
     def build(self, settings: Mapping[str, Value]) -> tuple[Objective, dict[str, Method], Plan]:
         """Make the parts from settings named `part.hparam`; what is not named keeps its default."""

@@ -23,7 +23,7 @@ class Features(Protocol):
     """The training set encoded without gradient, when first asked for: features `[N, D]` and labels `[N]`."""
 
     def __call__(self, train_mode: bool = False) -> tuple[Tensor, Tensor]:
-        """In evaluation mode; or in training mode, where dropout acts and BatchNorm moves."""
+        """In evaluation mode; or in training mode on shuffled, augmented batches: dropout acts and BatchNorm moves."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Stage:
-    """A share of the epochs, what is trained in it, and whether the head starts afresh."""
+    """A share of the epochs, what is trained in it, and whether the head starts afresh.
+
+    `start` is where a later stage begins: at the `last` epoch of the stage before, or at its `best`, the epoch that
+    `train.keep` and `train.monitor` name.
+    """
 
     share: float
     trains: Literal["all", "head"] = "all"
     fresh_head: bool = False
+    start: Literal["last", "best"] = "last"
 
 
 class NoEffectWarning(UserWarning):
@@ -108,6 +113,11 @@ class Part(nn.Module):
     """Whether the part can act where labels are maps and every pixel is a sample."""
     version: ClassVar[int] = 1
     """Part of the trial id: raise it when the same hyperparameters begin to give other numbers."""
+
+    @classmethod
+    def version_of(cls, hparams: Declared) -> int:
+        """The version under these hyperparameters: when only an option gives other numbers, the rest keep their ids."""
+        return cls.version
 
     hparams: Declared
     generator: torch.Generator

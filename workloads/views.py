@@ -23,17 +23,25 @@ class Rows:
     def batch(self, rows: Tensor, epoch: int, stage: int) -> Batch:
         """Rows `[B]` (on the CPU) to train on, augmented."""
         index = rows.to(self.device, non_blocking=True)
-        augment = self.workload.augment or (lambda x: x)
-        x = augment(self.split.inputs(rows, self.device))
-        return Batch(x, self.y[index], self.bins[index], index, epoch, stage)
+        return Batch(self.seen(rows), self.y[index], self.bins[index], index, epoch, stage)
 
     def wanted(self) -> Tensor:
         """The rows that have scored labels, ascending: all."""
         return torch.arange(len(self.split.y))
 
+    def seen(self, rows: Tensor) -> Tensor:
+        """Inputs `[B, …]` of rows as a pass in training mode sees them: augmented."""
+        augment = self.workload.augment or (lambda x: x)
+        x: Tensor = augment(self.split.inputs(rows, self.device))
+        return x
+
     def scored(self, z: Tensor, rows: Tensor) -> Tensor:
         """Features of the scored labels of rows: each row's own, `[B, D]`."""
         return z
+
+    def places(self, rows: Tensor) -> Tensor:
+        """Where among all scored labels `[N]` those of ascending rows are."""
+        return rows
 
 
 class Pixels(Rows):
@@ -59,12 +67,24 @@ class Pixels(Rows):
         rows: Tensor = torch.unique_consecutive(self.split.at // self.size)
         return rows
 
+    def seen(self, rows: Tensor) -> Tensor:
+        """Images as they are, as published: an augmented map would hold other labels at the scored places."""
+        return self.split.inputs(rows, self.device)
+
     def scored(self, z: Tensor, rows: Tensor) -> Tensor:
         """Features `[P, D]` of the scored pixels of ascending rows, from their maps `[B, D, h, w]`."""
-        first, last = torch.searchsorted(self.split.at, torch.stack([rows[0], rows[-1] + 1]) * self.size).tolist()
-        at = self.split.at[first:last]
+        at = self.split.at[self.places(rows)]
         row, place = torch.searchsorted(rows, at // self.size).to(z.device), (at % self.size).to(z.device)
-        return at_size(z, self.split.shape).flatten(2).movedim(1, -1)[row, place]
+        features: Tensor = at_size(z, self.split.shape).flatten(2).movedim(1, -1)[row, place]
+        return features
+
+    def places(self, rows: Tensor) -> Tensor:
+        """Where among all scored pixels `[P]` those of ascending rows are."""
+        first, end = torch.searchsorted(self.split.at, torch.stack([rows, rows + 1]) * self.size)
+        held = end - first
+        before = held.cumsum(0) - held
+        found: Tensor = torch.arange(int(held.sum())) + (first - before).repeat_interleave(held)
+        return found
 
 
 def learnt(labels: Tensor, grid: LabelGrid) -> Tensor:

@@ -20,7 +20,7 @@ from workloads.data.custom.schema import kind_of
 from workloads.extras import MissingExtra, need
 from workloads.hparams import Choice, Field, Range, UnknownName, Value
 from workloads.labels import REGIONS
-from workloads.loop import Training, settle
+from workloads.loop import Training, settle, versions
 from workloads.metrics import METRICS, undefined
 from workloads.plugins import load_plugins
 from workloads.published import first_settings
@@ -96,7 +96,7 @@ class Trial:
             "workload": [self.cell.workload, WORKLOADS[self.cell.workload].version],
             "data": self.cell.data,
             "recipe": str(self.cell.recipe),
-            "versions": self.cell.recipe.versions(),
+            "versions": versions(self.cell.recipe, self.settings),
             "settings": dict(self.settings),
             "seed": self.seed,
             "phase": self.phase,

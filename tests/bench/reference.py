@@ -138,18 +138,25 @@ class OfficialFDS:
         self.smoothed_mean = smooth_rows(self.last_mean, self.window)
         self.smoothed_var = smooth_rows(self.last_var, self.window)
 
-    def _fill_empty(self) -> None:
-        for values in (self.running_mean, self.running_var):
-            before = values.clone()
-            for b, n in enumerate(self.tracked):
-                if n == 0:
-                    left, right = max(b - 1, 0) if b else 1, b + 1 if b + 1 < len(before) else b - 1
-                    values[b] = (before[left] + before[right]) / 2
+    def _fill_absent(self, present: set[int]) -> None:
+        """Walk over the buckets from the first to the last and overwrite, in place, those that the call has not."""
+        size = len(self.running_mean)
+        for b in range(size):
+            if b in present or size == 1:
+                continue
+            for values in (self.running_mean, self.running_var):
+                if b == 0:
+                    values[0] = values[1]
+                elif b == size - 1:
+                    values[b] = values[b - 1]
+                else:
+                    values[b] = 0.5 * values[b - 1] + 0.5 * values[b + 1]
 
     def _update_running(self, features: Tensor, labels: Tensor, epoch: int) -> None:
         if epoch < self.epoch:
             return
-        for b, mask in self._members(labels):
+        members = self._members(labels)
+        for b, mask in members:
             rows = features[mask]
             n = len(rows)
             mean, var = rows.mean(0), rows.var(0, unbiased=n > 1)
@@ -159,7 +166,7 @@ class OfficialFDS:
             self.running_mean[b] = (1 - kept) * mean + kept * self.running_mean[b]
             self.running_var[b] = (1 - kept) * var + kept * self.running_var[b]
         if self.fill:
-            self._fill_empty()
+            self._fill_absent({b for b, _ in members})
 
 
 class PaperFDS:

@@ -81,13 +81,19 @@ class FDS(Method):
     samples drop out of the window, which is renormalised; a bin of one sample, which has no variance, is shifted but
     not scaled. `variant = official` follows the published code: statistics of already calibrated features of a pass in
     training mode, μ̃ one epoch older than μ (so the first smoothing is in epoch 2), empty bins stay at mean 0 and
-    variance 1 unless `empty = neighbours` (as for STS-B), bins of one sample are left alone, and so are single features
-    without variance (as for ages). Nothing is done in place, so it neither breaks autograd after a ReLU nor, unlike the
-    original, resumes differently.
+    variance 1, bins of one sample are left alone, and so are single features without variance (as for ages). Nothing is
+    done in place, so it neither breaks autograd after a ReLU nor, unlike the original, resumes differently.
+    `empty = neighbours` (as for STS-B) fills every bin that the epoch's pass lacks, seen before or not, from the lowest
+    up: with the mean of its two neighbours, the lower of which may just have been filled; an end bin with its one.
+
+    The official pass is over shuffled and augmented batches of the training's own size, as published: it moves
+    BatchNorm, which in the order of a table sorted by label would end with the statistics of the last labels. Label
+    maps are passed without augmentation, as published. The pass of `variant = paper` moves nothing.
 
     `statistics = streaming` gathers them from the training steps instead of a pass of its own over the data.
     `first_bin` and `last_bin` end the buckets (AgeDB-DIR: 3 and 99): bins beyond are merged into the end buckets;
-    officially only in calls that also hold a sample of the end bin itself.
+    officially only in calls that also hold a sample of the end bin itself. A call is a training step or the pass as a
+    whole; the published pass smooths by batches, which differ in the end buckets only.
 
     It can be driven alone: `fds.fit(train)`, then `fds.update(epoch, features, labels)` at the end of every epoch and
     `fds.calibrate(z, batch)` in between. Defaults are those of the published commands for ages.
@@ -112,6 +118,13 @@ class FDS(Method):
         start_smooth: Annotated[int, Int(1, 1000, tune=False)] = 1
         first_bin: Annotated[int, Int(0, 100_000, tune=False)] = 0
         last_bin: Annotated[int, Int(0, 100_000, tune=False)] = 100_000
+
+    @classmethod
+    def version_of(cls, hparams: Declared) -> int:
+        """2 where bins are filled from neighbours, or the pass is in training mode: both give other numbers than 1."""
+        assert isinstance(hparams, FDS.Hparams)
+        again = hparams.statistics == "pass" or hparams.empty == "neighbours"
+        return 2 if hparams.variant == "official" and again else cls.version
 
     hparams: Hparams
     mean: Tensor
@@ -241,8 +254,7 @@ class FDS(Method):
         smoothed_mean, smoothed_var = (windowed(v, self.window, self.places) for v in (self.mean, self.var))
         self._average(torch.full_like(count, epoch == 0, dtype=torch.bool), count, mean, var)
         if self.hparams.empty == "neighbours":
-            for values in (self.mean, self.var):
-                values.copy_(self._filled(values))
+            self._fill((count == 0).nonzero().flatten().tolist())  # synchronises, once an epoch
         if epoch == 0:
             return
         scale = variance_ratio(self.var, smoothed_var, (self.hparams.clip_low, self.hparams.clip_high))
@@ -258,11 +270,14 @@ class FDS(Method):
             reach > 0, windowed(values * share, self.window, self.places) / reach.clamp(min=1e-12), values
         )
 
-    def _filled(self, values: Tensor) -> Tensor:
-        """Values with the mean of the two neighbours in empty buckets, of the one neighbour at an end."""
-        before = torch.cat([values[1:2], values[:-1]])
-        after = torch.cat([values[1:], values[-2:-1]])
-        return torch.where((self.tracked > 0).unsqueeze(1), values, (before + after) / 2)
+    def _fill(self, empty: Sequence[int]) -> None:
+        """Give empty buckets, ascending, the mean of their neighbours, at an end of the one; a lone bucket stays."""
+        last = len(self.tracked) - 1
+        for b in empty if last else ():
+            # One after another, as published: a bucket sees what its lower neighbour was filled with.
+            before, after = (b - 1 if b else 1), (b + 1 if b < last else b - 1)
+            for values in (self.mean, self.var):
+                values[b] = (values[before] + values[after]) / 2
 
 
 VARIANTS = {"paper": FDS._paper, "official": FDS._official}

@@ -65,10 +65,11 @@ class FocalL1(Objective):
     loss_i = e · s(β e)^γ,   e = |pred_i − y_i|,   s(u) = 2σ(u) − 1 or tanh(u)
 
     The paper prints σ(|β e|); 2σ − 1, which starts at 0, is its code's, as are the defaults for ages. For STS-B β is 20
-    per score in [0, 1].
+    per score in [0, 1]. At an exact hit value and gradient are 0, for γ < 1 too.
     """
 
     source: ClassVar[str] = "baseline Focal-R of Yang et al., ICML 2021, arXiv:2102.09554, Sec. 4.1"
+    version: ClassVar[int] = 2  # 2: a gradient at exact hits for γ < 1, and s(u) of small u with all its digits
     power: ClassVar[int] = 1
 
     class Hparams(Declared):

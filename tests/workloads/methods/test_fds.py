@@ -83,6 +83,46 @@ def test_official_equals_the_loops_with_empty_bins_filled_from_neighbours():
     assert trace(fds, known, grid, labels, by_bin=False)[2:] == [True, True, True]
 
 
+def test_officially_neighbouring_empty_bins_are_filled_one_after_another():
+    """Recorded of the authors' code: the second empty bucket sees what the first was filled with."""
+    labels, grid = torch.tensor([0.0, 0.0, 3.0, 3.0]), LabelGrid(0, 4, 4)
+    known = reference.OfficialFDS(0, 3, 1, [1.0], fill=True)
+    z = torch.tensor([1.0, 1.0, 11.0, 11.0], dtype=torch.float64)[:, None]
+    known.end_epoch(z, labels, 0)
+    fds = make(grid, labels, 1, variant="official", empty="neighbours")
+    fds.update(0, z, labels)
+    assert fds.mean.flatten().tolist() == known.running_mean.flatten().tolist() == [1.0, 0.5, 5.75, 11.0]
+
+
+def test_officially_a_bin_that_this_pass_lacks_is_filled_though_it_was_seen_before():
+    generator = torch.Generator().manual_seed(0)
+    grid = LabelGrid(0, 12, 12)
+    fds = make(grid, torch.arange(12.0), variant="official", empty="neighbours")
+    known = reference.OfficialFDS(0, 11, DIM, kernel_window("gaussian", 5, 2.0, "sum").tolist(), fill=True)
+    # The first epoch has every bin; later ones lack the first, the last, or neighbouring ones in between.
+    for epoch, held in enumerate((range(12), (0, 1, 2, 6, 7), (3, 4, 9, 11), (5,))):
+        labels = torch.tensor(sorted([*held] * 4), dtype=torch.float32)
+        z = features(labels, generator)
+        fds.update(epoch, z, labels)
+        known.end_epoch(z, labels, epoch)
+        assert_close((fds.mean, fds.var), (known.running_mean, known.running_var))
+
+
+def test_officially_the_values_of_one_single_bin_stay():
+    labels, grid = torch.zeros(3), LabelGrid(0, 2, 2)
+    fds = make(grid, labels, variant="official", empty="neighbours", first_bin=1)
+    fds.update(0, torch.ones(3, DIM, dtype=torch.float64), labels)  # bin 0 lies beyond the buckets: none is present
+    assert (fds.mean.unique().tolist(), fds.var.unique().tolist()) == ([0.0], [1.0])
+
+
+def test_only_the_options_whose_numbers_changed_have_a_new_version():
+    versions = {
+        text: FDS.version_of(FDS.Hparams.of(dict(pair.split("=") for pair in text.split()), "fds"))
+        for text in ("variant=paper", "variant=official", "variant=official statistics=streaming")
+    }
+    assert list(versions.values()) == [1, 2, 1]
+
+
 @pytest.mark.parametrize("average", ["running", "cumulative"])
 @pytest.mark.parametrize("data", ["ages", "scores"])
 def test_paper_equals_the_loops_and_smooths_from_epoch_1(average, data):

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from bench import reference
 from published import agedb
+from workloads.hparams import Choice
 from workloads.labels import LabelGrid
 from workloads.objectives import OBJECTIVES
 from workloads.objectives.bmse import gaussian_mixture
@@ -35,6 +36,30 @@ def test_focal_equals_the_formula(power, beta, gamma, activation):
     assert_close(focal(pred, target, power, beta, gamma, activation).tolist(), golden, rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("gamma", [0.25, 0.5, 1.0, 1.5, 4.0])
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("beta", [0.01, 0.2, 100.0])
+def test_focal_has_no_gradient_at_an_exact_hit_and_a_finite_one_near_it(power, gamma, activation, beta):
+    target = torch.tensor([40.0, 0.0, 0.0, 0.0, 0.0, -3.0, 40.0])
+    pred = torch.tensor([40.0, 0.0, 1e-45, -1e-39, 1e-20, -3.0, 41.0], requires_grad=True)
+    focal(pred, target, power, beta, gamma, activation).sum().backward()
+    assert pred.grad[[0, 1, 5]].tolist() == [0.0, 0.0, 0.0]
+    assert pred.grad.isfinite().all() and pred.grad[6] > 0
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+def test_focal_and_its_gradient_keep_their_digits_near_a_hit(activation):
+    errors = torch.tensor([1e-6, 1e-4, 1e-2])
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        pred = errors.to(dtype, copy=True).requires_grad_()
+        loss = focal(pred, torch.zeros(3, dtype=dtype), 1, 0.2, 0.5, activation)
+        loss.sum().backward()
+        results.append((loss.detach().double(), pred.grad.double()))
+    assert_close(results[0], results[1], rtol=1e-6, atol=0)
+
+
 def test_focal_grows_as_published():
     errors = torch.tensor([1.0, 5.0, 10.0, 20.0])
     assert_close(focal(errors, torch.zeros(4)) / errors, torch.tensor([0.0997, 0.462, 0.762, 0.964]), atol=5e-4, rtol=0)
@@ -56,6 +81,29 @@ def make(name, y, grid=GRID, **hparams):
 def step(objective, out, y, grid=GRID):
     batch = Batch(y, y, torch.from_numpy(grid.bin(y.numpy())), torch.arange(len(y)), 0, 0)
     return Step(batch, out, out, out, objective.decode(out), lambda x: x)
+
+
+EVERY_OPTION = [
+    pytest.param(name, {field.name: value}, id=f"{name}.{field.name}={value}")
+    for name, objective in OBJECTIVES.items()
+    for field in objective.Hparams.declared().values()
+    for value in (field.range.options if isinstance(field.range, Choice) else (field.range.low, field.range.high))
+] + [pytest.param(name, {}, id=name) for name in OBJECTIVES]
+
+
+@pytest.mark.parametrize(("name", "hparams"), EVERY_OPTION)
+def test_the_gradient_of_every_objective_is_finite_at_exact_hits(name, hparams):
+    y = torch.tensor([1.0, 2.0, 2.0, 7.0])
+    objective = OBJECTIVES[name](OBJECTIVES[name].Hparams.of(hparams, name))
+    objective.fit(TrainLabels(y, GRID, 4, 32))
+    out = y[:, None].repeat(1, objective.outputs)
+    if objective.outputs > 1:  # a class is hit exactly where all its mass is on it
+        out = torch.where(torch.arange(objective.outputs) == y[:, None], 1e4, -1e4)
+    out = out.float().requires_grad_()
+    losses = objective(step(objective, out, y))
+    learned = list(objective.parameters())
+    grads = torch.autograd.grad(losses.mean(), [out, *learned])
+    assert losses.isfinite().all() and all(grad.isfinite().all() for grad in grads)
 
 
 @pytest.mark.parametrize("noise", [1.0, 4.0])
