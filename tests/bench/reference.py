@@ -345,9 +345,11 @@ def kde_pseudo_labels(
             if total >= 1:
                 made[place] = round(total)
                 break
-    mode = density.index(max(density))
+    mode = made.index(max(made))  # the first of the largest rounded counts
     while sum(made) != n:
         rest = n - sum(made)
+        if made[mode] == 0:
+            mode = made.index(max(made))
         near = min(abs(rest), len(points) // 2 or 1)
         start = min(max(mode - near // 2, 0), len(points) - near)
         for place in range(start, start + near):

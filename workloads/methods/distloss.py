@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Final
 
 import numpy as np
 import torch
+from scipy.optimize import isotonic_regression
 from scipy.special import ndtr
 from torch import Tensor
 
@@ -75,11 +76,13 @@ def apportion(density: Floats, n: int) -> Ints:
     made = np.rint(expected).astype(np.int64)
     made[:first], made[first] = 0, np.rint(lower[first])
     made[last + 1 :], made[last] = 0, np.rint(upper[last])
+    mode = int(np.argmax(made))  # the first of the largest rounded numbers, not the largest density
 
     window = len(density) // 2 or 1
     while rest := n - int(made.sum()):
+        mode = mode if made[mode] else int(np.argmax(made))  # there is nothing left to take away where it was
         near = min(abs(rest), window)
-        start = min(max(int(np.argmax(density)) - near // 2, 0), len(density) - near)
+        start = min(max(mode - near // 2, 0), len(density) - near)
         made[start : start + near] += np.sign(rest)
         made = np.maximum(made, 0)
     return made
@@ -94,8 +97,8 @@ def kde_pseudo_labels(labels: Tensor, n: int, bandwidth: float, low: float, high
 
     A Gaussian KDE of the labels with `bandwidth` in their standard deviations gives each point its expected number of
     n. The tails, where the numbers add up to less than 1, are collapsed onto the first point where they reach it; in
-    between numbers are rounded; what is missing or left over is spread one by one over a window around the mode of at
-    most half the points, several times if need be.
+    between numbers are rounded; what is missing or left over is spread one by one over a window of at most half the
+    points around the mode, the first of the largest rounded numbers, several times if need be.
 
     The published code adds what it should take away, and leaves most of a small batch at 0 (14 of 16 on STS-B); this
     always returns n labels. Source: Nie et al., ICLR 2025, arXiv:2411.15216.
@@ -118,30 +121,24 @@ def soft_sort(values: Tensor, strength: float) -> Tensor:
 
         ρ/ε − isotonic(ρ/ε − w),   w = values in descending order,   ρ = (n, …, 1),   ε = strength
 
-    isotonic = the nearest non-increasing sequence, here from the minimax formula min_{a ≤ i} max_{b ≥ i} mean(a … b)
-    instead of pooling one by one: O(n²) numbers, no loop, any device. Equals the plain sort when no gap exceeds 1/ε.
-    Raises ValueError for a strength that is not positive.
+    isotonic = the nearest non-increasing sequence, found by pooling adjacent violators in O(n) (SciPy's): runs of
+    values that violate the order share their mean. So a value that stands alone is kept to the last digit, and the
+    gradient is the mean over a run. Pooling is done in float64 on the CPU, as published, and waits for the device once.
+    Equals the plain sort when no gap exceeds 1/ε. Raises ValueError for a strength that is not positive.
     Source: Blondel et al., ICML 2020, arXiv:2002.08871, Prop. 3, with l2 regularisation.
     """
     if strength <= 0:
         raise ValueError(f"strength must be positive: got {strength}; sort plainly instead")
     w = values.sort(descending=True).values
-    n = len(w)
-    rho = torch.arange(n, 0, -1, device=w.device, dtype=torch.float64) / strength
-    y = rho - w.double()
-    with torch.no_grad():
-        sums = torch.nn.functional.pad(y.cumsum(0), (1, 0))
-        place = torch.arange(n, device=w.device)
-        length = place[None, :] - place[:, None] + 1  # of the run a … b
-        means = (sums[None, 1:] - sums[:-1, None]) / length.clamp(min=1)
-        means = means.masked_fill(length < 1, -torch.inf)
-        best = means.flip(1).cummax(1).values.flip(1).masked_fill(length < 1, torch.inf)
-        level = best.min(0).values
-        # A run shares one entry of `means`, but rounding can split it: neighbours this close are one run.
-        block = torch.cat([place.new_zeros(1), (level.diff().abs() > 1e-9 * rho[0]).long().cumsum(0)])
-        size = torch.zeros_like(y).index_add_(0, block, torch.ones_like(y))
-    pooled = torch.zeros_like(y).index_add(0, block, y)[block] / size[block]
-    return (rho - pooled).flip(0).to(values.dtype)
+    rho = np.arange(len(w), 0, -1) / strength
+    starts = isotonic_regression(rho - w.detach().cpu().double().numpy(), increasing=False).blocks
+    sizes = np.diff(starts)
+    run = np.repeat(np.arange(len(sizes)), sizes)
+    apart = rho - (np.add.reduceat(rho, starts[:-1]) / sizes)[run]  # from the middle of the run
+    offset = torch.from_numpy(apart).to(w.dtype).to(w.device)  # cast first: not every device has float64
+    block, size = torch.from_numpy(run).to(w.device), torch.from_numpy(sizes).to(w.device)
+    mean = torch.zeros_like(w[: len(sizes)]).index_add(0, block, w) / size
+    return (mean[block] + offset).flip(0)
 
 
 class DistLoss(Method):
@@ -156,6 +153,9 @@ class DistLoss(Method):
 
     `strength` > 0 sorts softly; the published 0.1 gives a plain sort unless neighbouring predictions are 10 label units
     apart, so 0 (the plain sort) is the default.
+
+    Quantiles are the default on purpose: on AgeDB, at a batch of 64, they have the mean of the training labels (45.0),
+    the apportioned labels 41.3; at 512 the two differ by 0.3 years on average.
     """
 
     source: ClassVar[str] = "Nie et al., ICLR 2025, arXiv:2411.15216"
@@ -171,6 +171,13 @@ class DistLoss(Method):
         pseudo: Annotated[str, Choice("quantile", "kde", tune=False)] = "quantile"
         loss: Annotated[str, Choice(*ELEMENTWISE, tune=False)] = "l1"
         strength: Annotated[float, Float(0.0, 100.0, tune=False)] = 0.0
+
+    @classmethod
+    def version_of(cls, hparams: Declared) -> int:
+        """2 where a soft sort, apportioned labels or the focal loss are asked for: these give other numbers than 1."""
+        assert isinstance(hparams, DistLoss.Hparams)
+        again = hparams.strength > 0 or hparams.pseudo == "kde" or hparams.loss == "focal_l1"
+        return 2 if again else cls.version
 
     hparams: Hparams
     knots: Tensor

@@ -1,7 +1,7 @@
 """Synthetic rare samples: SmoteR and SMOGN, inside the batch."""
 
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from workloads.hparams import Declared, Float, Int
 from workloads.labels import Ints
 from workloads.methods.bins import bin_of
 from workloads.seam import Batch, Method, TrainLabels
+
+LATER: Final = 128.0
+"""More than any exponential waiting time that float32 can hold."""
 
 
 def rare_bins(counts: Ints, share: float) -> torch.Tensor:
@@ -42,6 +45,7 @@ class SmoteR(Method):
     source: ClassVar[str] = "Torgo et al., EPIA 2013, with interpolation in input space as in Yang et al., ICML 2021"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     dense: ClassVar[bool] = False
+    version: ClassVar[int] = 2  # 2: drawn by waiting times
 
     class Hparams(Declared):
         """`rare`: share of training rows; `replaced`: share of the batch; `neighbours`: k."""
@@ -75,14 +79,14 @@ class SmoteR(Method):
         rare = self.rare[batch.bin]
         # Sizes do not depend on how many samples are rare, so nothing waits for the device: where none is rare, a
         # drawn seed is a common sample, and the last line keeps the row as it was.
-        seed = torch.multinomial(rare + 1e-9, made, replacement=True, generator=self.generator)
-        place = torch.multinomial(~rare + 1e-9, made, generator=self.generator)
+        seed = self._drawn(rare.expand(made, -1), 1).squeeze(1)
+        place = self._drawn(~rare, made)
         flat = batch.x.flatten(1)
         apart = torch.cdist(flat[seed], flat)
         other = rare & (torch.arange(size, device=rare.device) != seed[:, None])
         near = apart.masked_fill(~other, torch.inf).topk(min(self.hparams.neighbours, size), largest=False)
         known = near.values.isfinite()
-        picked = torch.multinomial(known + 1e-9, 1, generator=self.generator)
+        picked = self._drawn(known, 1)
         alone = ~known.gather(1, picked).squeeze(1)
         mate = torch.where(alone, seed, near.indices.gather(1, picked).squeeze(1))
         x, y = self._synthesise(batch, apart, rare, seed, mate)
@@ -97,6 +101,15 @@ class SmoteR(Method):
             bin=batch.bin.index_copy(0, place, bin_of(y, self.edges)),
             index=batch.index.index_copy(0, place, torch.where(kept, batch.index[place], batch.index[seed])),
         )
+
+    def _drawn(self, wanted: Tensor, n: int) -> Tensor:
+        """Places `[…, n]` of n different entries of each row, at random: wanted ones, others when these run out.
+
+        The shortest of exponential waiting times, with the unwanted entries behind all others. `torch.multinomial`
+        looks at its weights, and so waits for the device, when it draws one or without replacement.
+        """
+        wait = torch.empty(wanted.shape, device=wanted.device).exponential_(generator=self.generator)
+        return torch.where(wanted, wait, wait + LATER).topk(n, largest=False).indices
 
     def _synthesise(
         self, batch: Batch, apart: Tensor, rare: Tensor, seed: Tensor, mate: Tensor

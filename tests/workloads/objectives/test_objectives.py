@@ -115,11 +115,36 @@ def test_balanced_mse_equals_the_densities(variant, noise):
         # The batch's labels, each counted once: the published softmax leaves out the share 1/B.
         centres = [(1.0, label, 0.0) for label in y.tolist()]
     elif variant == "bni":
-        centres = [(n / len(y), b + 0.5, 0.0) for b, n in enumerate(GRID.counts(y.float().numpy())) if n]
+        held = [[label for label in y.float().tolist() if int(label) == b] for b in range(GRID.bins)]
+        centres = [(len(labels) / len(y), sum(labels) / len(labels), 0.0) for labels in held if labels]
     else:
         centres = list(zip(*(v.tolist() for v in gaussian_mixture(y.float().double().numpy(), 3)), strict=True))
     golden = reference.balanced_mse(pred.tolist(), y.tolist(), centres, noise)
     assert_close(objective(step(objective, pred[:, None], y)).tolist(), golden, rtol=1e-5, atol=1e-5)
+
+
+def test_balanced_mse_by_bins_has_whole_ages_where_they_are():
+    """Bins of a year hold one age each, at their lower end: the batch's labels with their shares are the same sum."""
+    ages = torch.tensor([3.0] * 7 + [4.0] * 2 + [9.0])
+    pred = torch.linspace(1, 11, len(ages), dtype=torch.float64)
+    objective = make("bmse", ages, variant="bni", noise=1.5)
+    assert objective.centres.tolist() == [3.0, 4.0, 9.0]
+    golden = reference.balanced_mse(
+        pred.tolist(), ages.tolist(), [(1 / len(ages), age, 0.0) for age in ages.tolist()], 1.5
+    )
+    assert_close(objective(step(objective, pred[:, None], ages.double())).tolist(), golden, rtol=1e-5, atol=1e-5)
+
+
+def test_balanced_mse_of_pixels_by_bins_equals_that_of_their_labels_where_a_bin_holds_one_label():
+    y = torch.tensor([0.25, 0.25, 3.75, 11.0], dtype=torch.float64)
+    pred = torch.tensor([1.0, 2.0, 3.0, 9.0], dtype=torch.float64)
+    results = []
+    for pixels in (None, GRID.counts(y.numpy())):
+        objective = OBJECTIVES["bmse"](OBJECTIVES["bmse"].Hparams.of({"noise": 1.0}, "bmse")).double()
+        objective.fit(TrainLabels(y.float(), GRID, 4, 32, pixels))
+        objective = objective.double()
+        results.append(objective(step(objective, pred[:, None], y)))
+    assert_close(results[0], results[1])
 
 
 def test_balanced_mse_learns_its_noise_unless_told_not_to():
