@@ -1,6 +1,6 @@
 """Settings and numbers of the papers, read from `published.yaml`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -38,7 +38,7 @@ def published() -> tuple[Published, ...]:
             Recipe.parse(row["recipe"]),
             row["as"],
             row.get("settings", {}),
-            {metric: dict(zip(REGIONS, numbers, strict=False)) for metric, numbers in row["results"].items()},
+            {metric: _printed(numbers) for metric, numbers in row["results"].items()},
             sources[row["source"]],
         )
         for workload, rows in tree.items()
@@ -46,8 +46,13 @@ def published() -> tuple[Published, ...]:
     )
 
 
+def _printed(numbers: Sequence[float | None]) -> dict[str, float]:
+    """Numbers by region, without those that the source does not print."""
+    return {region: number for region, number in zip(REGIONS, numbers, strict=False) if number is not None}
+
+
 def first_settings(workload: str, recipe: Recipe) -> dict[str, Value]:
-    """The settings of the paper for a recipe, empty where none are published."""
+    """The settings of the paper for a recipe, searched ones and others; empty where none are published."""
     for row in published():
         if row.workload == workload and row.recipe == recipe and row.settings:
             return dict(row.settings)

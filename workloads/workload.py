@@ -142,10 +142,11 @@ class Workload:
     features (of rows `[B, D]`, of maps `[B, D, h, w]`); `augment(x)` changes training inputs `[B, …]` on their device,
     drawing from torch's global stream, and `augment_maps(x, y)` inputs and maps together; `dense`: labels are maps;
     `needs` are modules of `workloads.extras` that training takes;
-    `settings` are defaults of `part.hparam` and `train.hparam` that this workload sets, `metrics` the columns of its
-    tables. `counts` are numbers of rows by split and region (`train`, `test/few`) to check files against: `published`,
-    or of a cut or of validation rows that are our own (`ours`), as `counted` says; `fixture(root)` writes small made-up
-    files in the official layout.
+    `settings` are defaults of `part.hparam` and `train.hparam` that this workload sets, `by_objective` those that go
+    with the scale of an objective's loss and win over them, `metrics` the columns of its tables. `counts` are numbers
+    of rows by split and region (`train`, `test/few`) to check files against: `published`, or of a cut or of validation
+    rows that are our own (`ours`), as `counted` says; `fixture(root)` writes small made-up files in the official
+    layout.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Workload:
     task: Literal["regression", "classification"] = "regression"
     metrics: tuple[str, ...] = ("mae", "gm")
     settings: Mapping[str, Value] = field(default_factory=dict)
+    by_objective: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     augment: Callable[[Tensor], Tensor] | None = None
     augment_maps: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     dense: bool = False
@@ -167,6 +169,10 @@ class Workload:
     counted: Literal["published", "ours"] = "published"
     fixture: Callable[[Path], None] | None = None
     version: int = 1
+
+    def defaults(self, objective: str) -> dict[str, Value]:
+        """The settings of this workload for recipes with an objective."""
+        return {**self.settings, **self.by_objective.get(objective, {})}
 
     def bin_counts(self, data: Data) -> Ints:
         """Training labels in every bin, `[M]`: rows, or pixels of all maps."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +50,7 @@ class Cell:
     """Workload × recipe: what gets an equal budget, and a row of a table.
 
     `fixed` holds the settings that every trial shares, `axes` what is searched, `data` the workload's fingerprint.
+    `published` are settings of the paper that are not searched: the first trial has them as well, the others do not.
     """
 
     workload: str
@@ -57,6 +58,7 @@ class Cell:
     fixed: Settings
     axes: tuple[Axis, ...]
     data: str
+    published: Settings = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -277,28 +279,32 @@ def _cell(study: Study, workload: Workload, recipe: Recipe, data: str) -> Cell:
                 f"{part} compares whole rows, and cannot act where every pixel has a label: got '{recipe}' on "
                 f"{workload.name}; leave {part} out, or make it a study of its own on other workloads"
             )
-    fixed: dict[str, Value] = {**workload.settings, "train.monitor": study.tune.select_by}
+    fixed: dict[str, Value] = {**workload.defaults(recipe.objective), "train.monitor": study.tune.select_by}
+    asked: dict[str, Value] = {}
     for name, value in study.train.items():
         if isinstance(value, Mapping):
             if name == workload.name:
-                fixed |= {f"train.{hparam}": inner for hparam, inner in value.items()}
+                asked |= {f"train.{hparam}": inner for hparam, inner in value.items()}
         else:
-            fixed[f"train.{name}"] = value
+            asked[f"train.{name}"] = value
+    fixed |= asked
     paper = first_settings(workload.name, recipe)
     axes: list[Axis] = []
     for part in (*recipe.parts, "train"):
-        for field in declared(part).values():
-            name = f"{part}.{field.name}"
+        for hparam in declared(part).values():
+            name = f"{part}.{hparam.name}"
             written = study.space.get(name)
-            default = paper.get(name, fixed.get(name, field.default))
+            default = paper.get(name, fixed.get(name, hparam.default))
             if isinstance(written, Interval | tuple):
-                axes.append(_axis(name, field, _narrowed(name, field, written), default, part))
+                axes.append(_axis(name, hparam, _narrowed(name, hparam, written), default, part))
             elif written is not None:
                 fixed[name] = written
-            elif field.range.tune:
-                axes.append(_axis(name, field, field.range, default, part))
+            elif hparam.range.tune:
+                axes.append(_axis(name, hparam, hparam.range, default, part))
     settle(recipe, fixed)  # refuses fixed values outside their ranges
-    return Cell(workload.name, recipe, fixed, tuple(axes), data)
+    known = {*asked, *study.space, *(axis.name for axis in axes)}  # what the study says wins over the paper
+    apart = {name: value for name, value in paper.items() if name not in known and fixed.get(name) != value}
+    return Cell(workload.name, recipe, fixed, tuple(axes), data, apart)
 
 
 def _narrowed(name: str, field: Field, written: Interval | tuple[Value, ...]) -> Range:

@@ -41,6 +41,8 @@ def direction(rule: str) -> Literal["minimize", "maximize"]:
 def suggest(cell: Cell, sampler: str, rule: str, number: int, history: Sequence[Observation]) -> dict[str, Value]:
     """Settings of the number-th tuning trial of a cell; the first is the published (or default) setting.
 
+    The first has what the paper sets beside the searched hyperparameters too, a batch size or a rate of its own.
+
     The sampler is made anew with a seed of its own and told the whole history, so that a study that was interrupted
     suggests what it would have suggested.
     """
@@ -76,7 +78,7 @@ def _acts(cell: Cell, axis: Axis, values: dict[str, Value]) -> bool:
 
 
 def _active(cell: Cell, values: dict[str, Value]) -> dict[str, Value]:
-    kept: dict[str, Value] = {}
+    kept = dict(cell.published)
     for axis in cell.axes:
         if _acts(cell, axis, kept):
             kept[axis.name] = values[axis.name]

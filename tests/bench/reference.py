@@ -357,6 +357,17 @@ def kde_pseudo_labels(
     return [p for p, count in zip(points, made, strict=True) for _ in range(count)]
 
 
+def sinkhorn_potential(cost: Tensor, source: Tensor, target: Tensor, epsilon: float, steps: int) -> Tensor:
+    """Potential `[n]` of the source by the textbook's alternating scalings, with the kernel divided by row maxima."""
+    least = cost.min(1).values
+    kernel = torch.exp(-(cost - least[:, None]) / epsilon)
+    v = torch.ones_like(target)
+    for _ in range(steps):
+        u = source / (kernel @ v)
+        v = target / (kernel.T @ u)
+    return epsilon * u.log() + least
+
+
 def focal(pred: float, target: float, power: int, beta: float, gamma: float, activation: str) -> float:
     """Focal-R of one sample."""
     error = abs(pred - target)

@@ -125,16 +125,29 @@ def _mlp(data: Data) -> tuple[nn.Module, int]:
     return encoder, encoder.dim
 
 
-# The published loss is (ŷ − y)² of scores divided by 5; here every loss sees scores from 0 to 5. So an MSE is 25 times
-# the published one, and with it go what is added to it or bounds its gradient: the weight of RankSim (3e-4), weight
-# decay (1e-5) and the gradient's norm (5). RankSim's λ moves the ranks by λ times the weight, so λ = 2 becomes 2/25,
-# which is below its range: 0.1 is the nearest.
+def _scaled(scale: float) -> Mapping[str, Value]:
+    """What goes with the scale of the loss, from the published settings for scores divided by 5.
+
+    That is what is added to the loss or bounds its gradient: the weight of RankSim (3e-4), weight decay (1e-5) and the
+    gradient's norm (5). RankSim's λ moves the ranks by λ times the weight, so λ = 2 becomes 2/scale.
+    """
+    return {
+        "train.weight_decay": scale * 1e-5,
+        "train.grad_clip": scale * 5.0,
+        "ranksim.weight": scale * 3e-4,
+        "ranksim.strength": 2.0 / scale,
+    }
+
+
+# Published losses are of scores divided by 5; here every loss sees scores from 0 to 5. So a squared error is 25 times
+# the published one, an absolute one 5 times, and Huber's, whose β is 5 times the published one, too.
 # The β of Huber and Focal-R are of scores divided by 5: 0.3 is 1.5 of a score, 20 is 4 per score.
-SCALE: Final = 25.0
+SQUARED: Final = 25.0
+ABSOLUTE: Final = 5.0
+BY_OBJECTIVE: Final = dict.fromkeys(("l1", "huber", "focal_l1"), _scaled(ABSOLUTE))
 PUBLISHED: Final[Mapping[str, Value]] = {
+    **_scaled(SQUARED),
     "train.monitor": "val/mse/all",
-    "train.weight_decay": SCALE * 1e-5,
-    "train.grad_clip": SCALE * 5.0,
     "train.batch_size": 128,
     "inv.clip_low": 0,
     "inv.clip_high": 10**9,
@@ -147,8 +160,6 @@ PUBLISHED: Final[Mapping[str, Value]] = {
     "huber.beta": 5.0 * 0.3,
     "focal_l1.beta": 20.0 / 5.0,
     "focal_mse.beta": 20.0 / 5.0,
-    "ranksim.weight": SCALE * 3e-4,
-    "ranksim.strength": 0.1,
 }
 # Published: validation every 400 batches, that is 9.5 epochs, at most 100 times. Sizes and epochs of the others are
 # ours, for a machine without a GPU.
@@ -182,6 +193,7 @@ def _workload(
         encoder=encoder,
         metrics=("mse", "mae", "gm", "pearson", "spearman"),
         settings={**PUBLISHED, **training},
+        by_objective=BY_OBJECTIVE,
         counts={**DIR_COUNTS, **dict(zip(("test/many", "test/medium", "test/few"), counts, strict=True))},
         fixture=partial(fixture, split.folder),
     )

@@ -3,6 +3,7 @@ import pytest
 from optuna.trial import TrialState
 
 from builders import cell
+from orchestrator.study import cells
 from orchestrator.study.space import Observation, ask, distribution, suggest
 from workloads import WORKLOADS
 from workloads.hparams import Choice
@@ -96,3 +97,29 @@ def test_a_stopped_trial_reaches_optuna_as_pruned_with_its_curve() -> None:
     assert frozen.state is TrialState.PRUNED
     assert frozen.intermediate_values == {0: 5.0, 1: 4.0}
     assert isinstance(frozen, optuna.trial.FrozenTrial)
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """A paper with settings that are searched, and some that are not."""
+    made: dict[str, object] = {"bmse.variant": "gai", "bmse.noise": 1.0, "bmse.learn": False, "train.batch_size": 64}
+    monkeypatch.setattr(cells, "first_settings", lambda workload, recipe: made)
+    return made
+
+
+def test_published_settings_that_are_not_searched_are_those_of_the_first_trial_alone(paper: dict[str, object]) -> None:
+    made = cell("bmse")
+    first = suggest(made, "tpe", RULE, 0, [])
+    assert paper.items() <= first.items()
+    trained = made.trial("tune", 0, first).settings
+    assert (trained["bmse.learn"], trained["train.batch_size"]) == (False, 64)
+    assert made.trial("evaluate", 3, first).settings == trained  # what is evaluated is what was selected
+    later = made.trial("tune", 1, suggest(made, "tpe", RULE, 1, [told(0, first)])).settings
+    assert "bmse.learn" not in later and later.get("train.batch_size") != 64
+
+
+def test_what_a_study_says_wins_over_the_paper(paper: dict[str, object]) -> None:
+    made = cell("bmse", train={"batch_size": 32}, space={"bmse.learn": True, "bmse.variant": ["bmc", "bni"]})
+    trained = made.trial("tune", 0, suggest(made, "tpe", RULE, 0, [])).settings
+    assert trained["train.batch_size"] == 32 and "bmse.learn" not in trained
+    assert trained.get("bmse.variant", "bmc") == "bmc" and trained["bmse.noise"] == 1.0
