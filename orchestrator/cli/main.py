@@ -47,6 +47,7 @@ def plan(args: argparse.Namespace) -> int:
                 "workload": p.cell.workload,
                 "recipe": str(p.cell.recipe),
                 "fixed": dict(p.cell.fixed),
+                "published": dict(p.cell.published),
                 "search": [dict(zip(("name", "range", "first", "only"), axis, strict=True)) for axis in ranges(p.cell)],
             }
             for p in state.planner.plans
@@ -64,6 +65,9 @@ def plan(args: argparse.Namespace) -> int:
     shown: set[str] = set()
     for p in state.planner.plans:
         say(f"  {p.cell.name}: {', '.join(axis.name for axis in p.cell.axes) or 'nothing to search'}")
+        if p.cell.published:
+            beside = ", ".join(f"{name} = {value}" for name, value in p.cell.published.items())
+            say(f"    the first trial also has the paper's {beside}")
     for p in state.planner.plans:
         for name, limits, first, only in ranges(p.cell):
             if name not in shown:

@@ -104,7 +104,7 @@ class OT(Method):
         epsilon: Annotated[float, Float(0.01, 1.0, log=True), Only(solver=("sinkhorn",))] = 0.1
         lr: Annotated[float, Float(1e-2, 1.0, log=True), Only(solver=("sinkhorn",))] = 0.5
         beta: Annotated[float, Float(0.0, 0.99999, tune=False), Only(solver=("sinkhorn",))] = 0.9999
-        steps: Annotated[int, Int(0, 10_000, tune=False), Only(solver=("sinkhorn",))] = 0
+        steps: Annotated[int, Int(0, 1000, tune=False), Only(solver=("sinkhorn",))] = 0
         meta: Annotated[int, Int(0, 100, tune=False), Only(solver=("sinkhorn",))] = 0
 
     @classmethod

@@ -1,7 +1,7 @@
 """Synthetic rare samples: SmoteR and SMOGN, inside the batch."""
 
 from dataclasses import replace
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -11,9 +11,6 @@ from workloads.hparams import Declared, Float, Int
 from workloads.labels import Ints
 from workloads.methods.bins import bin_of
 from workloads.seam import Batch, Method, TrainLabels
-
-LATER: Final = 128.0
-"""More than any exponential waiting time that float32 can hold."""
 
 
 def rare_bins(counts: Ints, share: float) -> torch.Tensor:
@@ -45,7 +42,7 @@ class SmoteR(Method):
     source: ClassVar[str] = "Torgo et al., EPIA 2013, with interpolation in input space as in Yang et al., ICML 2021"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     dense: ClassVar[bool] = False
-    version: ClassVar[int] = 2  # 2: drawn by waiting times
+    version: ClassVar[int] = 2  # 2: drawn by random keys
 
     class Hparams(Declared):
         """`rare`: share of training rows; `replaced`: share of the batch; `neighbours`: k."""
@@ -105,11 +102,11 @@ class SmoteR(Method):
     def _drawn(self, wanted: Tensor, n: int) -> Tensor:
         """Places `[…, n]` of n different entries of each row, at random: wanted ones, others when these run out.
 
-        The shortest of exponential waiting times, with the unwanted entries behind all others. `torch.multinomial`
-        looks at its weights, and so waits for the device, when it draws one or without replacement.
+        The smallest of random keys, those of unwanted entries beyond all others. `torch.multinomial` looks at its
+        weights, and so waits for the device, when it draws one or without replacement.
         """
-        wait = torch.empty(wanted.shape, device=wanted.device).exponential_(generator=self.generator)
-        return torch.where(wanted, wait, wait + LATER).topk(n, largest=False).indices
+        key = torch.rand(wanted.shape, device=wanted.device, generator=self.generator)
+        return torch.where(wanted, key, key + 1.0).topk(n, largest=False).indices
 
     def _synthesise(
         self, batch: Batch, apart: Tensor, rare: Tensor, seed: Tensor, mate: Tensor

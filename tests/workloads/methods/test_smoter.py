@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from workloads.labels import LabelGrid
 from workloads.methods.smoter import SMOGN, SmoteR, rare_bins
@@ -89,3 +90,14 @@ def test_the_draws_come_from_the_methods_own_stream():
     first = make(SMOGN).augment(given)
     torch.manual_seed(123)
     assert torch.equal(first.x, make(SMOGN).augment(given).x)
+
+
+def test_drawn_places_are_different_wanted_ones_and_each_as_likely():
+    method = make(SmoteR)
+    wanted = torch.tensor([True, False, True, True, False])
+    drawn = torch.stack([method._drawn(wanted, 2) for _ in range(3000)])
+    assert (drawn[:, 0] != drawn[:, 1]).all()
+    shares = torch.bincount(drawn.flatten(), minlength=5) / 3000
+    assert_close(shares, torch.tensor([2 / 3, 0.0, 2 / 3, 2 / 3, 0.0]), rtol=0, atol=0.04)
+    beyond = method._drawn(wanted, 4)  # once the wanted ones run out, others follow
+    assert set(beyond[:3].tolist()) == {0, 2, 3} and beyond[3] in {1, 4}
