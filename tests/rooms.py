@@ -24,6 +24,7 @@ FLOORS = [
 INSIDE = [
     {f"workloads.{name}" for name in ("extras", "hparams", "labels", "losses", "messages", "seeds")},
     {"workloads.metrics", "workloads.seam"},
+    {"workloads.diverged"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache_checks"},
     {"workloads.cache"},

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workloads.diverged import Diverged, finite
 from workloads.hparams import Choice, Declared, Float, Int, Value
 from workloads.labels import REGIONS, Floats
 from workloads.metrics import HIGHER_IS_BETTER, METRICS, Score, shot_metrics
@@ -87,19 +88,6 @@ def versions(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, int]:
     """Versions that are not 1 under these settings, of the parts and of the loop (`train`): part of a trial's id."""
     loop = Training.of(settings_of("train", settings), "train").version
     return {**recipe.versions(settings), **({"train": loop} if loop != 1 else {})}
-
-
-class Diverged(Exception):
-    """The training loss, a prediction or a score is not a finite number any more."""
-
-
-def finite(scores: Mapping[str, Mapping[str, Score]], what: str) -> Mapping[str, Mapping[str, Score]]:
-    """Scores by region and metric as they are; raises Diverged where one is not a finite number."""
-    for region, metrics in scores.items():
-        for name, score in metrics.items():
-            if score.value is not None and not math.isfinite(score.value):
-                raise Diverged(f"{name}/{region} became {score.value} {what}")
-    return scores
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from orchestrator.storage.store import open_store, remote
 from orchestrator.study.cells import Trial, data_root, declare, declared_data, places
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
-from workloads.loop import Epoch, Fit, finite
+from workloads.diverged import finite
+from workloads.loop import Epoch, Fit
 from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
 from workloads.recipe import Recipe
