@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+# How fast a machine is says nothing of what a test looks at; a machine may be busy.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # Nobody's settings reach a test, nor the commands that it starts; where data and caches lie may be said.
 for name in list(os.environ):

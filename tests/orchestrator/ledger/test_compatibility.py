@@ -8,16 +8,20 @@ import pytest
 from orchestrator.cli.main import main
 from orchestrator.ledger.ledger import Ledger
 from running import tailsweep
+from workloads import WORKLOADS
 
 BEFORE = Path(__file__).parents[2] / "fixtures" / "before_rooms"
 TABLES = ("table.md", "table.csv", "table.tex")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """A copy of the study, its data and its storage: the current folder."""
     copied = Path(shutil.copytree(BEFORE, tmp_path / "study"))
     monkeypatch.chdir(copied)
+    monkeypatch.setattr("orchestrator.study.cells._DECLARED", {})
+    known = dict(WORKLOADS)
+    request.addfinalizer(lambda: (WORKLOADS.clear(), WORKLOADS.update(known)))
     return copied
 
 
