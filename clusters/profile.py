@@ -1,22 +1,32 @@
 """Where a study runs: profiles, and the function that reads them."""
 
 import contextlib
-import difflib
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator import yaml12
+from orchestrator.errors import shown
+from orchestrator.laws import broken, unknown
 
 ADDRESS_TIMEOUT_S: Final = 1.0
 EXTENDS: Final = "extends"
+EXTENDED: Final = 10
 PROFILE: Final = "profile.yaml"
 """In the folder of a kind of cluster."""
+SHARDS: Final = 10_000
+SOCKET_CHARS: Final = 107
+"""What Unix allows for the path of a socket."""
+RAY_CHARS: Final = 68
+"""What Ray appends to its folder: /ray/session_<date>_<time>_<microseconds>_<pid>/sockets/plasma_store."""
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _one_line(value: str) -> str:
@@ -72,7 +82,7 @@ class Profile(BaseModel):
     environment: Mapping[Variable, str] = {}
     secrets: Mapping[Variable, Reference] = {}
     study: Mapping[str, Any] = {}
-    shards: Annotated[int, Field(ge=1, le=10_000)] = 1
+    shards: Annotated[int, Field(ge=1, le=SHARDS)] = 1
     steal: bool = False
     image: OneLine | None = None
     options: Mapping[str, Any] = {}
@@ -102,23 +112,34 @@ class Profile(BaseModel):
 
         Ray itself would try for a minute.
         """
+        if self.address is None:
+            self._check_folder()
         if self.address is None or self.address == "auto":
             return
         host, _, port = self.address.rpartition(":")
-        if "://" in self.address or not host or not port.isdigit():
+        if "://" in self.address or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
             raise ValueError(
                 f"a Ray address is host:port or auto: got {self.address!r}; ray:// is not for Tune, use the port of "
                 "ray start (6379)"
             )
         try:
             socket.create_connection((host, int(port)), timeout=ADDRESS_TIMEOUT_S).close()
-        except OSError as err:
+        except (OSError, UnicodeError) as err:  # a name that is none is told in several ways
             raise ValueError(
                 f"the Ray cluster at {self.address} must answer: {err}; start it (ray start --head), or leave the "
                 "address out to use this machine"
             ) from None
         if not _has_node():
             raise ValueError(f"{self.unreachable()}: no Ray node runs here")
+
+    def _check_folder(self) -> None:
+        """Raises ValueError where the sockets of a Ray that starts here would have paths longer than Unix allows."""
+        folder = str(self.start.get("_temp_dir") or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+        if len(os.fsencode(folder)) > SOCKET_CHARS - RAY_CHARS:
+            raise ValueError(
+                f"Ray's folder must have a path of at most {SOCKET_CHARS - RAY_CHARS} bytes, for Unix bounds those of "
+                f"sockets: got {shown(folder)}; set RAY_TMPDIR to a shorter one, such as /tmp"
+            )
 
 
 def _has_node() -> bool:
@@ -154,39 +175,37 @@ def profile(source: str, overrides: Iterable[str] = (), address: str | None = No
     for written in overrides:
         path, equals, value = written.partition("=")
         if not equals:
-            raise ValueError(f"a key of the profile is set by A.B=C: got {written!r}")
-        tree = _merged(tree, _nested(path.split("."), yaml.safe_load(value)))
+            raise ValueError(f"a key of the profile is set by A.B=C: got {shown(written)}")
+        given = yaml12.load(value, f"--cluster-set {shown(path)}: the value")
+        tree = _merged(tree, _nested(path.split("."), given))
     if address:
         tree["address"] = address
+    tree = {"name": Path(source).stem, **tree}
     try:
-        return Profile.model_validate({"name": Path(source).stem, **tree})
+        return Profile.model_validate(tree)
     except ValidationError as err:
-        first = err.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise ValueError(_unknown("key", where, set(Profile.model_fields) | {EXTENDS}, source)) from None
-        raise ValueError(f"profile {source}: {where}: {first['msg']}: got {first['input']!r}") from None
+        found = broken(err, tree)
+        if found.kind == "extra_forbidden":
+            raise ValueError(unknown(found.where, sorted({*Profile.model_fields, EXTENDS}), source, "key")) from None
+        if found.cause is not None:
+            raise ValueError(f"profile {shown(source)}: {found.where} {found.cause}") from None
+        raise ValueError(f"profile {source}: {found.where}: {found.law}: got {shown(found.value)}") from None
 
 
 def _tree(source: str, seen: tuple[str, ...]) -> dict[str, Any]:
     """A profile with those that it extends below it."""
-    if source in seen:
+    if source in seen or len(seen) > EXTENDED:
         raise ValueError(f"a profile extends others, not itself: got {' -> '.join((*seen, source))}")
     if Path(source).suffix in {".yaml", ".yml"}:
-        try:
-            text = Path(source).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as err:
-            raise ValueError(f"the cluster profile {source} must be a readable file: {err}") from None
+        tree = yaml12.load_file(Path(source), "the cluster profile")
     elif source in profiles():
         text = (resources.files("clusters") / source.replace("-", "_") / PROFILE).read_text("utf-8")
+        tree = yaml12.load(text, source)
     else:
-        raise ValueError(_unknown("cluster profile", source, profiles(), "clusters, or give a .yaml file"))
-    try:
-        tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as err:
-        raise ValueError(f"the cluster profile {source} must be YAML: {' '.join(str(err).split())}") from None
+        raise ValueError(unknown(source, profiles(), "clusters, or give a .yaml file", "cluster profile"))
+    tree = {} if tree is None else tree
     if not isinstance(tree, dict):
-        raise ValueError(f"the cluster profile {source} must hold a mapping: got {tree!r}")
+        raise ValueError(f"the cluster profile {source} must hold a mapping: got {shown(tree)}")
     below = tree.pop(EXTENDS, None)
     return tree if below is None else _merged(_tree(str(below), (*seen, source)), tree)
 
@@ -204,9 +223,3 @@ def _nested(path: list[str], value: Any) -> dict[str, Any]:
     for part in reversed(path):
         value = {part: value}
     return dict(value)
-
-
-def _unknown(kind: str, name: str, known: Iterable[str], where: str) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"unknown {kind} {name!r} in {where}; known: {', '.join(sorted(known))}{hint}"

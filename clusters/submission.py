@@ -19,7 +19,8 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clusters.profile import Profile
-from orchestrator.errors import BadInput
+from orchestrator.errors import BadInput, StorageFailed, one_line, shown
+from orchestrator.laws import broken
 from orchestrator.ledger.records import canonical
 from orchestrator.storage.store import Store, need_aws, remote
 from orchestrator.study.spec import Study
@@ -165,10 +166,10 @@ def options(kind: type[O], profile: Profile) -> O:
                 f"profile {profile.name}: {', '.join(unset)} must be set: by --cluster-set {unset[0]}=..., or in a "
                 f"file with `extends: {profile.name}`"
             ) from None
-        first = err.errors()[0]
-        known = f"; known: {', '.join(kind.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        where = ".".join(("options", *map(str, first["loc"])))
-        raise BadInput(f"profile {profile.name}: {where}: {first['msg']}: got {first['input']!r}{known}") from None
+        found = broken(err, profile.options)
+        known = f"; known: {', '.join(kind.model_fields)}" if found.kind == "extra_forbidden" else ""
+        law = str(found.cause) if found.cause is not None else f"{found.law}: got {shown(found.value)}"
+        raise BadInput(f"profile {profile.name}: {'.'.join(('options', *found.keys))}: {law}{known}") from None
 
 
 def _unset(error: Mapping[str, Any]) -> bool:
@@ -198,8 +199,19 @@ class Ticket(BaseModel):
 
 def find(store: Store, study: str, profile: str) -> Ticket | None:
     """The last submission of a study under a profile."""
-    written = store.get(_key(study, profile))
-    return None if written is None else Ticket.model_validate_json(written)
+    key = _key(study, profile)
+    written = store.get(key)
+    if written is None:
+        return None
+    try:
+        ticket = Ticket.model_validate_json(written)
+        _ = ticket.submission
+    except (ValidationError, BadInput) as err:
+        raise StorageFailed(
+            f"{store.locate(key)} is not what tailsweep submit wrote: {one_line(err, 300)}; if nothing of it runs any "
+            "more, delete it, and submit the study again"
+        ) from None
+    return ticket
 
 
 def sent(store: Store, study: str) -> list[str]:

@@ -12,13 +12,10 @@ from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
-from clusters.profile import OneLine
+from clusters.profile import CONTROL, RAY_CHARS, SOCKET_CHARS, OneLine
 from clusters.submission import Options, Submission
+from orchestrator.errors import BadInput, shown
 
-SOCKET_CHARS: Final = 107
-"""What Unix allows for the path of a socket."""
-RAY_CHARS: Final = 68
-"""What Ray appends to its folder: /ray/session_<date>_<time>_<microseconds>_<pid>/sockets/plasma_store."""
 JOIN_S: Final = 300
 """How long a driver waits for nodes to join, before it works with those that came."""
 
@@ -51,7 +48,7 @@ class SlurmOptions(Options):
     @classmethod
     def _written(cls, value: object) -> object:
         if isinstance(value, int):
-            raise ValueError("a time must be in quotes: YAML reads 24:00:00 as the number 86400")
+            raise ValueError(f"a time is MINUTES or HOURS:MINUTES:SECONDS, minutes in quotes: got {value}")
         return value
 
 
@@ -171,6 +168,11 @@ def _directives(name: str, chosen: SlurmOptions, folder: Path, **given: str | No
         "qos": chosen.qos,
     }
     values = {**common, **given}
+    for key, value in values.items():
+        if value is not None and CONTROL.search(value):
+            raise BadInput(
+                f"--{key.replace('_', '-')} must hold no line ends and control characters: got {shown(value)}"
+            )
     lines = [
         f"#SBATCH --{key.replace('_', '-')}={shlex.quote(value)}" for key, value in values.items() if value is not None
     ]

@@ -1,6 +1,7 @@
 """The study file: YAML into frozen models, overridden by the environment and by `--set`. Does not import torch."""
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -8,7 +9,6 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,7 +24,10 @@ from pydantic import (
     model_serializer,
 )
 
-from orchestrator.errors import BadInput
+from orchestrator import yaml12
+from orchestrator.errors import VALUE_CHARS, BadInput, one_line, shown
+from orchestrator.laws import broken, unknown
+from orchestrator.study.checks import check_space, check_train, each_name_once, no_folder_of_storage
 
 if TYPE_CHECKING:
     from workloads.data.custom.schema import CustomData
@@ -44,6 +47,10 @@ WAYS_OUT: Final = dict.fromkeys(
     "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment",
 )
 """Where MLflow looks for the password of a server."""
+VERBATIM: Final = frozenset({"storage", "data"})
+"""Keys whose variables hold a path as it is: `#`, `:` and quotes are part of it."""
+TRIALS, PARALLEL, SEEDS, CPUS = 10_000, 256, 1_000, 100_000
+"""Bounds of a study: planning takes time for each trial, and for each pair of trials that are under way at once."""
 
 
 class Model(BaseModel):
@@ -57,7 +64,7 @@ def _workload(item: object) -> object:
     if not isinstance(item, Mapping):
         if isinstance(item, str | BaseModel):
             return item
-        raise ValueError(f"a workload is a name, or a mapping that declares one: got {item!r}")
+        raise ValueError(f"a workload is a name, or a mapping that declares one: got {shown(item)}")
     from workloads.data.custom.schema import (
         kind_of,  # torch comes with it, which a study of known names need not wait for
     )
@@ -66,8 +73,8 @@ def _workload(item: object) -> object:
     try:
         return kind.model_validate(item)
     except ValidationError as err:
-        told = _message(err, kind, f"data of type {item['type']}")
-        raise ValueError(f"workload {item.get('name')}: {told}") from None
+        told = _message(err, item, kind, f"data of type {item['type']}")
+        raise ValueError(f"workload {shown(item.get('name'))}: {told}") from None
 
 
 class Recipes(Model):
@@ -86,17 +93,17 @@ class Tune(Model):
     k - parallel + 1 and no others, so what is suggested does not depend on who finishes first.
     """
 
-    trials: Count = 16
+    trials: Annotated[Count, Field(le=TRIALS)] = 16
     sampler: Literal["tpe", "random"] = "tpe"
     scheduler: Literal["none", "asha"] = "none"
     select_by: str = "val/mae/all"
-    parallel: Count = 4
+    parallel: Annotated[Count, Field(le=PARALLEL)] = 4
 
 
 class Evaluate(Model):
     """The selected setting of every cell is trained with this many seeds and scored on test."""
 
-    seeds: Count = 3
+    seeds: Annotated[Count, Field(le=SEEDS)] = 3
 
 
 class Interval(Model):
@@ -110,8 +117,8 @@ class Interval(Model):
 class Resources(Model):
     """What one trial is given; GPUs may be shared (0.5). `concurrent` bounds the trials that run at once."""
 
-    cpus: Annotated[float, Field(gt=0)] = 1
-    gpus: Annotated[float, Field(ge=0)] = 0
+    cpus: Annotated[float, Field(gt=0, le=CPUS)] = 1
+    gpus: Annotated[float, Field(ge=0, le=CPUS)] = 0
     concurrent: Count | None = None
 
 
@@ -164,13 +171,20 @@ class Study(Model):
     lie in the folder `plugins_from`, by itself that of the study file, or are installed.
     """
 
-    study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
-    workloads: Annotated[tuple[Annotated[Any, BeforeValidator(_workload)], ...], Field(min_length=1)]
+    study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80), AfterValidator(no_folder_of_storage)]
+    workloads: Annotated[
+        tuple[Annotated[Any, BeforeValidator(_workload)], ...],
+        Field(min_length=1, max_length=1000),
+        AfterValidator(each_name_once),
+    ]
     recipes: Recipes
     tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
-    space: Mapping[str, Interval | Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]] = {}
-    train: Mapping[str, Scalar | Mapping[str, Scalar]] = {}
+    space: Annotated[
+        Mapping[str, Interval | Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]],
+        BeforeValidator(check_space),
+    ] = {}
+    train: Annotated[Mapping[str, Scalar | Mapping[str, Scalar]], BeforeValidator(check_train)] = {}
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
     storage: str = "results"
@@ -206,15 +220,16 @@ class Study(Model):
         Raises BadInput with one message: the law, the value, the way out.
         """
         try:
-            tree = yaml.safe_load(text)
-        except yaml.YAMLError as err:
-            raise BadInput(f"{name} must be YAML: {' '.join(str(err).split())}") from None
+            tree = yaml12.load(text, name)
+        except ValueError as err:
+            raise BadInput(str(err)) from None
         if not isinstance(tree, dict):
             raise BadInput(f"{name} must hold a mapping with the keys {', '.join(cls.model_fields)}")
         for key, value in (place or {}).items():
             if key not in PLACES:
                 raise BadInput(f"a cluster profile sets {', '.join(sorted(PLACES))} of a study: got {key!r}")
-            tree[key] = {**tree.get(key, {}), **value} if isinstance(value, Mapping) else value
+            below = tree.get(key)
+            tree[key] = {**below, **value} if isinstance(value, Mapping) and isinstance(below, dict) else value
         for origin, path, written in _overrides(overrides, os.environ if environ is None else environ):
             _set(tree, path, written, origin)
         return cls.of(tree, name)
@@ -225,7 +240,7 @@ class Study(Model):
         try:
             return cls.model_validate(tree)
         except ValidationError as err:
-            raise BadInput(f"{name}: {_message(err, cls, 'a study')}") from None
+            raise BadInput(f"{name}: {_message(err, tree, cls, 'a study')}") from None
 
     def _with_plugins(self, folder: Path) -> "Study":
         """The study, with the folder in which its plugins lie: other processes have another current folder."""
@@ -269,83 +284,80 @@ def shipped() -> list[str]:
 
 
 def _source(source: str | Path) -> tuple[str, str]:
+    """Name and text of a shipped study or a file; raises BadInput."""
     path = Path(source)
-    if path.is_file():
+    if str(source) not in shipped() or _is_file(path):
+        if not (_is_file(path) or path.suffix in {".yaml", ".yml", ".json"}):
+            near = difflib.get_close_matches(str(source)[:80], shipped(), n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise BadInput(
+                f"no study file and no shipped study {shown(str(source))}; shipped: {', '.join(shipped())}{hint}"
+            )
         try:
-            return str(path), path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as err:
-            raise BadInput(f"{path} must be a readable text file: {err}") from None
-    if str(source) in shipped():
-        return str(source), (resources.files("orchestrator.study") / "shipped" / f"{source}.yaml").read_text("utf-8")
-    near = difflib.get_close_matches(str(source), shipped(), n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise BadInput(f"no study file and no shipped study {str(source)!r}; shipped: {', '.join(shipped())}{hint}")
+            return str(path), yaml12.read_text(path, "the study")
+        except ValueError as err:
+            raise BadInput(str(err)) from None
+    return str(source), (resources.files("orchestrator.study") / "shipped" / f"{source}.yaml").read_text("utf-8")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or no name at all
+        return False
 
 
 def _overrides(settings: Iterable[str], environ: Mapping[str, str]) -> Iterable[tuple[str, list[str], str]]:
+    """Where each override is from, its keys, and its value as YAML."""
+    known: dict[str, str] = {}
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in OF_THE_NODE:
-            yield name, name.removeprefix(PREFIX).lower().split("__"), environ[name]
+            key = name.removeprefix(PREFIX).lower()
+            if known.setdefault(key, name) != name:
+                raise BadInput(f"{name} and {known[key]} set the same key; unset one of them")
+            value = json.dumps(environ[name] or None) if key in VERBATIM else environ[name]
+            yield name, key.split("__"), value
     for setting in settings:
         path, sign, value = setting.partition("=")
         if not sign:
-            raise BadInput(f"--set takes key=value: got {setting!r}; for example --set tune.trials=8")
-        yield f"--set {setting}", path.strip().split("."), value
+            raise BadInput(f"--set takes key=value: got {shown(setting)}; for example --set tune.trials=8")
+        yield f"--set {one_line(setting, VALUE_CHARS)}", path.strip().split("."), value
 
 
 def _set(tree: dict[str, Any], path: list[str], text: str, place: str) -> None:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise BadInput(f"{place}: the value must be YAML: got {text!r}") from None
-    section, *rest = path
-    if section not in Study.model_fields:
-        raise BadInput(f"{place}: {_unknown(section, Study.model_fields, 'a study')}")
-    if section == "space":
+        value = yaml12.load(text, f"{place}: the value")
+    except ValueError as err:
+        raise BadInput(str(err)) from None
+    head, *rest = path
+    if head not in Study.model_fields:
+        raise BadInput(f"{place}: {unknown(head, Study.model_fields, 'a study')}")
+    if head == "space" and rest:
         rest = [".".join(rest)]  # keys of the space are themselves `part.name`
-    *middle, last = [section, *rest]
+    *middle, last = [head, *rest]
     for key in middle:
-        below = tree.setdefault(key, {})
+        below = tree.get(key)
+        if below is None:
+            below = tree[key] = {}
         if not isinstance(below, dict):
-            raise BadInput(f"{place}: {key} is {below!r}, not a mapping; it has no key {last!r}")
+            raise BadInput(f"{place}: {key} is {shown(below)}, not a mapping; it has no key {shown(last)}")
         tree = below
     tree[last] = value
 
 
-def _unknown(key: str, known: Iterable[str], where: str) -> str:
-    near = difflib.get_close_matches(key, list(known), n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"unknown key {key!r} in {where}; known: {', '.join(known)}{hint}"
-
-
-def _message(err: ValidationError, top: type[BaseModel], what: str) -> str:
-    """The first error, in the words of the house.
-
-    Where a key takes several kinds of values, those kinds complain of a whole mapping or list too: that comes last.
-    """
-    first = min(
-        err.errors(),
-        key=lambda e: (
-            e["type"] not in ("extra_forbidden", "value_error"),
-            isinstance(e["input"], Mapping | list),
-            len(e["loc"]),
-        ),
-    )
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    kinds = {kind.__name__: kind for kind in (Interval,)}
-    path = [str(part) for part in first["loc"] if part not in kinds]
-    where = ".".join(path)
-    if first["type"] == "extra_forbidden":
+def _message(err: ValidationError, tree: object, top: type[BaseModel], what: str) -> str:
+    """The first law that is broken, in the words of the house."""
+    found = broken(err, tree)
+    if found.cause is not None:
+        return str(found.cause)
+    if found.kind == "extra_forbidden":
         model = top
-        for part in map(str, first["loc"][:-1]):
+        for part in found.keys[:-1]:
             field = model.model_fields.get(part)
-            if part in kinds:
-                model = kinds[part]
-            elif field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 model = field.annotation
-        return _unknown(path[-1], model.model_fields, ".".join(path[:-1]) or what)
-    if first["type"] == "missing":
-        return f"the key {where!r} is required in {what}"
-    law = first["msg"][0].lower() + first["msg"][1:]
-    return f"{where}: {law}: got {first['input']!r}"
+        return unknown(found.keys[-1], model.model_fields, ".".join(found.keys[:-1]) or what)
+    if found.kind == "missing":
+        return f"the key {found.where!r} is required in {what}"
+    law = found.law[0].lower() + found.law[1:]
+    return f"{found.where or what}: {law}: got {shown(found.value)}"

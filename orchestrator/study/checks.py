@@ -1,0 +1,92 @@
+"""What the values of a study must be like, beyond their types: laws that name the key and the value."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from orchestrator.errors import shown
+from orchestrator.laws import unknown
+
+BOUNDS: Final = ("low", "high", "log")
+"""Keys of a narrowed range."""
+OF_STORAGE: Final = frozenset({"ledger", "checkpoints", "cache", "mlartifacts", "mlruns"})
+"""Folders that every storage has: no study is called so, nor `mlflow.db` and what SQLite puts beside it."""
+DATABASE: Final = "mlflow.db"
+
+
+def _scalar(value: object, where: str) -> None:
+    """Raises ValueError unless the value is one that a hyperparameter may have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} must be a finite number: got {value}")
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError(f"{where} must be a number, a word, or true or false: got {shown(value)}")
+
+
+def _interval(value: Mapping[str, Any], where: str) -> None:
+    """Raises ValueError unless the mapping is {low, high} or {low, high, log}."""
+    for key in value:
+        if key not in BOUNDS:
+            raise ValueError(unknown(key, BOUNDS, where))
+    for key in ("low", "high"):
+        if key not in value:
+            raise ValueError(f"{where} must have low and high: got {shown(dict(value))}; or list values: [1, 2]")
+        if isinstance(value[key], bool) or not isinstance(value[key], int | float):
+            raise ValueError(f"{where}.{key} must be a number: got {shown(value[key])}")
+        _scalar(value[key], f"{where}.{key}")
+    if not isinstance(value.get("log"), bool | None):
+        raise ValueError(f"{where}.log must be true or false: got {shown(value['log'])}")
+
+
+def check_space(tree: object) -> object:
+    """What a study says of its ranges: `{low, high, log}`, a list of values, or one; raises ValueError."""
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"space must be a mapping of part.hyperparameter to ranges: got {shown(tree)}")
+    for name, value in tree.items():
+        where = f"space.{name}"
+        if isinstance(value, Mapping):
+            _interval(value, where)
+        elif isinstance(value, list | tuple):
+            if not value:
+                raise ValueError(f"{where} must list at least one value: got []")
+            for number, each in enumerate(value):
+                _scalar(each, f"{where}.{number}")
+        elif not isinstance(value, BaseModel):
+            if value is None:
+                raise ValueError(f"{where} must be {{low, high}}, a list of values, or one value: got null")
+            _scalar(value, where)
+    return tree
+
+
+def check_train(tree: object) -> object:
+    """What a study sets of training: one value each, or a mapping of such under a workload; raises ValueError."""
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"train must be a mapping of hyperparameters to values: got {shown(tree)}")
+    for name, value in tree.items():
+        own = value if isinstance(value, Mapping) else None
+        for where, each in ((f"train.{name}.{key}", own[key]) for key in own) if own else ((f"train.{name}", value),):
+            if isinstance(each, Mapping | list | tuple):
+                raise ValueError(f"{where} takes one value: got {shown(each)}; what is searched stands under space")
+            _scalar(each, where)
+    return tree
+
+
+def no_folder_of_storage(name: str) -> str:
+    """A study's outputs lie in a folder of its name: raises ValueError where the storage has something else there."""
+    if name in OF_STORAGE or name.startswith(DATABASE):
+        raise ValueError(
+            f"study must not be called like what every storage holds ({', '.join((*sorted(OF_STORAGE), DATABASE))}): "
+            f"got {name!r}; choose another name"
+        )
+    return name
+
+
+def each_name_once(workloads: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Raises ValueError where a declared data set has the name of another workload of the study."""
+    count = Counter(item if isinstance(item, str) else item.name for item in workloads)
+    for item in workloads:
+        if not isinstance(item, str) and count[item.name] > 1:
+            raise ValueError(f"workloads must have names of their own: got {count[item.name]} called {item.name!r}")
+    return workloads
