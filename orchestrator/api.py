@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -15,8 +16,10 @@ from rich.console import Console
 from clusters.profile import Profile, profile
 from orchestrator.engine.heartbeat import Heartbeat
 from orchestrator.engine.progress import Display, preparing
-from orchestrator.errors import BadInput, StorageFailed
+from orchestrator.errors import BadInput, StorageFailed, one_line
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import Phase
+from orchestrator.ledger.segments import READERS
 from orchestrator.report.outputs import write_outputs
 from orchestrator.storage.leases import TTL_S, Leases
 from orchestrator.storage.store import Store, local_folder, open_store, remote
@@ -24,6 +27,7 @@ from orchestrator.study.cells import difference, expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.sharding import Shard, Share, Stealing
 from orchestrator.study.spec import OF_THE_NODE, PREFIX, Study
+from orchestrator.study.stored import definition, definition_key
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,13 @@ def outcome(
     retry_failed: bool = False,
     share: Callable[[Sequence[str]], Share] | None = None,
     console: Console | None = None,
+    write: bool = True,
 ) -> Outcome:
     """A study's plan against the ledger of its storage; `share` makes the driver's share of the cells.
 
-    Raises BadInput for a study that cannot run.
+    Without `write` nothing is made in the storage. Raises BadInput for a study that cannot run.
     """
-    ledger = Ledger(study.storage)
+    ledger = Ledger(open_store(study.storage, write=write))
     with preparing(console or Console(stderr=True)):
         cells = expand(study)
     mine = None if share is None else share([cell.name for cell in cells])
@@ -85,6 +90,7 @@ def sweep(
     with _tracker(study, state, console):
         with Display(state.planner, console) as display:
             tune.sweep(study, state.planner, state.ledger, cluster, display)
+        confirm(state)
         write_outputs(study, state.planner, state.ledger)
     tidy(state.ledger, console)
     return state
@@ -123,8 +129,30 @@ def sweep_shard(
         heartbeat = Heartbeat(display, state.planner, store, number, count)
         with leases.renewed() if steal else contextlib.nullcontext():
             tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
+        confirm(state)
         heartbeat.beat(ended=True)
     return state
+
+
+def confirm(state: Outcome) -> None:
+    """Read the ledger again, past all that this process remembers of it.
+
+    Raises StorageFailed where a trial of this driver's cells is not there: a storage that was deleted or emptied during
+    the sweep, or a disk that lost what it had taken.
+    """
+    phases: tuple[Phase, ...] = ("tune", "evaluate")
+    trials = [(r.trial_id, phase) for plan in state.planner.mine for phase in phases for r in plan.records(phase)]
+    fresh = Ledger(state.ledger.store)
+    for phase in phases:
+        fresh.segments(phase)  # read once, before many threads ask for them
+    with ThreadPoolExecutor(READERS) as pool:
+        found = pool.map(lambda trial: fresh.find(*trial) is not None, trials)
+        lost = len(trials) - sum(found)
+    if lost:
+        raise StorageFailed(
+            f"{lost} of {len(trials)} trials that were trained are no longer in {state.ledger.store.uri}: was it "
+            "deleted or emptied during the sweep? The same command trains them again"
+        )
 
 
 def report(study: Study) -> dict[str, str]:
@@ -135,11 +163,11 @@ def report(study: Study) -> dict[str, str]:
 
 def claim_name(study: Study, store: Store, replace: bool = False) -> None:
     """Keep the study's definition beside its outputs, and refuse another one under its name."""
-    key, definition = f"{study.study}/study.json", study.model_dump_json(indent=1).encode()
-    if not replace and store.create(key, definition):
+    key, content = definition_key(study.study), study.model_dump_json(indent=1).encode()
+    if not replace and store.create(key, content):
         return  # of two drivers that start at once, one gets here
-    written = store.get(key)
-    if written is not None and not replace:
+    written = None if replace else definition(store, study.study)
+    if written is not None:
         changes = difference(Study.of(json.loads(written), key).definition(), study.definition())
         if changes:
             raise BadInput(
@@ -147,7 +175,7 @@ def claim_name(study: Study, store: Store, replace: bool = False) -> None:
                 f"differs in {'; '.join(changes)}. Rename this one (--set study=NAME), take another storage, or pass "
                 "--replace; trained trials are kept and used either way"
             )
-    store.put(key, definition)
+    store.put(key, content)
 
 
 def tidy(ledger: Ledger, console: Console) -> None:
@@ -175,7 +203,7 @@ def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX) or k in OF_THE_NODE}
     environment["PYTHONSAFEPATH"] = "1"  # -P for what it starts itself
     command = [sys.executable, "-P", "-m", "orchestrator.cli", "track", str(folder / "study.json"), "--follow"]
-    with (folder / "track.log").open("w+", encoding="utf-8") as log:
+    with (folder / "track.log").open("w+", encoding="utf-8", errors="replace") as log:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -197,7 +225,7 @@ def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
             log.seek(0)
             last = (log.read().strip().splitlines() or ["no reason given"])[-1]
             console.print(
-                f"{tracker(study).title} is behind: {last}\n"
+                f"{tracker(study).title} is behind: {one_line(last.removeprefix('tailsweep: '))}\n"
                 f"`tailsweep track {study.study}` completes it; the results are safe.",
                 highlight=False,
                 markup=False,

@@ -11,7 +11,9 @@ MARKED = re.compile(r"(<!-- imports -->\n)(.*)(<!-- end of imports -->\n)", re.D
 PACKAGES = ("workloads", "orchestrator", "clusters")
 
 FLOORS = [
-    {"workloads", "orchestrator.errors", "clusters.profile"},
+    {"workloads", "orchestrator.errors"},
+    {"orchestrator.laws", "orchestrator.yaml12"},
+    {"clusters.profile"},
     {"orchestrator.storage"},
     {"orchestrator.ledger"},
     {"orchestrator.study"},

@@ -7,7 +7,7 @@ put onto the path: nothing else that lies there can be imported, by whomever.
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import entry_points
 from importlib.util import find_spec, module_from_spec
@@ -33,13 +33,23 @@ def load_plugins(modules: Iterable[str] = (), folder: str | Path | None = None) 
     PluginError.
     """
     for entry in entry_points(group=GROUP):
-        _register(entry.name, entry.load(), f"entry point {entry.value}")
+        place = f"entry point {entry.value}"
+        _register(entry.name, _guarded(entry.load, place), place)
     for module in modules:
         methods = getattr(_imported(module, folder), "METHODS", None)
         if not isinstance(methods, Mapping) or not methods:
-            raise PluginError(f"plugin {module!r} needs METHODS, a dict of names and Method classes: got {methods!r}")
+            kind = "nothing" if methods is None else f"a {type(methods).__name__}"
+            raise PluginError(f"plugin {module!r} needs METHODS, a dict of names and Method classes: got {kind}")
         for name, method in methods.items():
-            _register(name, method, f"plugin {module!r}")
+            _register(name, method, place)
+
+
+def _guarded(load: Callable[[], object], place: str) -> object:
+    """What a plugin's code gives; raises PluginError for all that it may raise, the end of the program included."""
+    try:
+        return load()
+    except (Exception, SystemExit) as err:
+        raise PluginError(f"cannot use {place}: it raises {type(err).__name__}: {str(err)[:500]}") from err
 
 
 def beside(module: str, folder: str | Path) -> bool:
@@ -121,11 +131,14 @@ def _register(name: object, method: object, place: str) -> None:
     if METHODS.get(name) is method:
         return
     if not isinstance(method, type) or not issubclass(method, Method):
-        raise PluginError(f"{place}: {name} must be a subclass of workloads.seam.Method: got {method!r}")
+        raise PluginError(
+            f"{place}: {name[:80]} must be a subclass of workloads.seam.Method: got a {type(method).__name__}"
+        )
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name == "train":
         raise PluginError(f"{place}: a method's name is a word in lower case other than 'train': got {name!r}")
     if name in PARTS:
         raise PluginError(f"{place}: the name {name!r} is taken by {PARTS[name].__module__}; choose another")
     if not hasattr(method, "source"):
         raise PluginError(f"{place}: {name} must say its source: set `source`, the paper and section it follows")
+    _guarded(method.Hparams.declared, f"{place}: the hyperparameters of {name}")
     METHODS[name] = PARTS[name] = method

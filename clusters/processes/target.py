@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from clusters.shared.files import tail
 from clusters.submission import Options, State, Submission, options
-from orchestrator.errors import REPORTED, BadInput
+from orchestrator.errors import REPORTED, BadInput, shown
 from orchestrator.storage.store import local_folder
 
 STOPPED: Final = "stopped"
@@ -37,8 +37,8 @@ class Processes:
         for name, reference in submission.profile.secrets.items():
             if not reference.startswith("env:"):
                 raise BadInput(
-                    f"profile {submission.profile.name}: a secret is env:VARIABLE on this machine: got {reference!r} "
-                    f"for {name}"
+                    f"profile {submission.profile.name}: a secret is env:VARIABLE on this machine: "
+                    f"got {shown(reference)} for {name}"
                 )
         host = sent.get("host", platform.node())
         if host != platform.node():

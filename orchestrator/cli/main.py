@@ -5,27 +5,28 @@ Nothing heavy is imported before a command is known.
 
 import argparse
 import gc
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from orchestrator.cli import submit as cli_submit
 from orchestrator.cli.console import say
 from orchestrator.cli.data import DATA_COMMANDS, add_actions
+from orchestrator.cli.guard import BAD_INPUT, COMPLETE, CUT_OFF, SOME_FAILED, STORAGE_FAILED, guarded
 from orchestrator.cli.ledger import LEDGER_COMMANDS, add_ledger_actions
 from orchestrator.cli.study import add_cluster, add_study, cluster_of, study_of
+from orchestrator.errors import BadInput, shown
 
 if TYPE_CHECKING:
     from orchestrator.api import Outcome
     from orchestrator.study.spec import Study
 
-COMPLETE, BAD_INPUT, SOME_FAILED, STORAGE_FAILED, INTERRUPTED, PREEMPTED = 0, 2, 3, 4, 130, 143
 HERE: Final = "processes"
 """The target whose drivers run on this machine: `sweep` is such a driver itself."""
-CUT_OFF: Final = 141
 
 
 def _code(outcome: "Outcome") -> int:
@@ -38,7 +39,7 @@ def plan(args: argparse.Namespace) -> int:
     from orchestrator.api import outcome
     from orchestrator.report.outputs import ranges
 
-    state = outcome(study)
+    state = outcome(study, write=False)
     budget = state.planner.budget
     if args.json:
         cells = [
@@ -86,7 +87,6 @@ def _say_notes(study: "Study") -> None:
 
 def sweep(args: argparse.Namespace) -> int:
     """Train what is missing, print and write the table; on another machine, submit and follow."""
-    from orchestrator.errors import BadInput
     from orchestrator.storage.store import open_store
     from orchestrator.study.sharding import parse
 
@@ -138,7 +138,7 @@ def status(args: argparse.Namespace) -> int:
     study = study_of(args)
     from orchestrator.api import outcome
 
-    state = outcome(study)
+    state = outcome(study, write=False)
     planned = sum(state.planner.budget.values())
     for p in state.planner.plans:
         records = [*p.records("tune"), *p.records("evaluate")]
@@ -160,7 +160,12 @@ def report(args: argparse.Namespace) -> int:
     from orchestrator.report.outputs import write_outputs
 
     console = Console()
-    state = outcome(study)
+    state = outcome(study, write=False)
+    if not any(plan.records(phase) for plan in state.planner.plans for phase in ("tune", "evaluate")):
+        raise BadInput(
+            f"there must be something to report: {state.ledger.store.uri} holds no trial of study {study.study}; is it "
+            "the storage of its sweep (--storage)?"
+        )
     write_outputs(study, state.planner, state.ledger)
     tidy(state.ledger, console)  # shards leave that to whoever is last
     if args.track and study.tracking.enabled:
@@ -173,10 +178,12 @@ def track(args: argparse.Namespace) -> int:
     """Bring MLflow up to date with the ledger."""
     study = study_of(args)
     from orchestrator.ledger.ledger import Ledger
+    from orchestrator.storage.store import open_store
     from orchestrator.tracking import follow, tracker
     from orchestrator.tracking import track as project
 
-    sent = (follow if getattr(args, "follow", False) else project)(study, Ledger(study.storage))
+    ledger = Ledger(open_store(study.storage, write=False))
+    sent = (follow if getattr(args, "follow", False) else project)(study, ledger)
     say(f"{sent} trials sent to {tracker(study).address(study)}")
     return COMPLETE
 
@@ -219,8 +226,17 @@ def _sharing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--replace", action="store_true", help="give a study's name to another definition")
     command.add_argument("--retry-failed", action="store_true", help="train failed trials again")
     command.add_argument("--steal", action="store_true", help="then take cells of other shards that nobody works on")
-    command.add_argument("--shards", type=int, metavar="N", help="number of drivers that share the cells")
+    command.add_argument("--shards", type=_shards, metavar="N", help="number of drivers that share the cells")
     command.add_argument("--dry-run", action="store_true", help="print exactly what would be sent, and send nothing")
+
+
+def _shards(text: str) -> int:
+    """A number of drivers; raises ArgumentTypeError."""
+    from clusters.profile import SHARDS
+
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= SHARDS):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {SHARDS:,}: got {shown(text)}")
+    return int(text)
 
 
 def _flag(name: str, text: str) -> Callable[[argparse.ArgumentParser], None]:
@@ -243,13 +259,21 @@ ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]
 """What a command takes beside the study."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong in one line, as everything else is told."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises BadInput."""
+        raise BadInput(f"{message}; {self.prog} --help says what it takes")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="tailsweep",
         description="Hyperparameter studies for learning from imbalanced targets.",
-        epilog="exit codes: 0 complete; 2 bad input; 3 some trials failed; 4 the storage failed; 130 interrupted, "
-        "143 told to stop: the same command continues",
+        epilog="exit codes: 0 complete; 2 bad input; 3 some trials failed, or the cluster or MLflow; 4 the storage "
+        "failed; 130 interrupted, 143 told to stop: the same command continues; 1 a fault of tailsweep itself",
     )
     top.add_argument("--version", action="version", version=f"tailsweep {version('tailsweep')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -268,37 +292,32 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     gc.set_threshold(100_000, 50, 50)  # imports make a million objects that live on: fewer looks through them
-    args = parser().parse_args(argv)
-    from orchestrator.errors import BadInput, ClusterFailed, Preempted, StorageFailed
 
-    try:
+    def command() -> int:
+        args = parser().parse_args(argv)
         return COMMANDS[args.command](args)
-    except BadInput as err:
-        sys.stderr.write(f"tailsweep: {err}\n")
-        return BAD_INPUT
-    except StorageFailed as err:
-        sys.stderr.write(f"tailsweep: the storage failed: {err}\n")
-        return STORAGE_FAILED
-    except ClusterFailed as err:
-        sys.stderr.write(f"tailsweep: the cluster failed: {err}\n")
-        return SOME_FAILED
-    except Preempted:
-        sys.stderr.write("tailsweep: told to stop, and saved; the same command continues\n")
-        return PREEMPTED
-    except KeyboardInterrupt:
-        sys.stderr.write("tailsweep: interrupted; the same command continues\n")
-        return INTERRUPTED
+
+    return guarded(command)
 
 
 def entry() -> None:
     """The console script: leaves without tearing down libraries that take half a second to forget themselves."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no × gets a question mark
     try:
         code = main()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        code = guarded(_flushed) or code
     except BrokenPipeError:  # `tailsweep plan | head`; as a signal it would kill a sweep whose S3 drops a connection
         code = CUT_OFF
     os._exit(code)
+
+
+def _flushed() -> int:
+    """What is left in the buffers is written; a disk that is full is told."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return COMPLETE
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import BadInput
+from orchestrator.errors import BadInput, shown
 
 if TYPE_CHECKING:
     from clusters.profile import Profile
@@ -35,20 +35,19 @@ def study_of(args: argparse.Namespace, place: "Profile | None" = None) -> "Study
     """The study of the arguments; a profile's keys come between the file and the environment."""
     from orchestrator.study.spec import Study
 
-    short = {"storage": args.storage, "tune.trials": args.trials, "evaluate.seeds": args.seeds}
-    given = [f"{name}={value}" for name, value in short.items() if value is not None]
-    if args.plugin:
-        given.append(f"plugins={json.dumps(args.plugin)}")
+    short = {"storage": args.storage, "tune.trials": args.trials, "evaluate.seeds": args.seeds, "plugins": args.plugin}
+    given = [f"{name}={json.dumps(value)}" for name, value in short.items() if value is not None]  # JSON is YAML
     overrides, keys = [*args.set, *given], None if place is None else place.study
     if not args.stored:
         return Study.load(args.study, overrides, place=keys)
     from orchestrator.storage.store import open_store
+    from orchestrator.study.stored import definition
 
-    store = open_store(args.storage or os.environ.get("TAILSWEEP_STORAGE") or "results")
-    text = store.get(f"{args.study}/study.json")
+    store = open_store(args.storage or os.environ.get("TAILSWEEP_STORAGE") or "results", write=False)
+    text = definition(store, args.study)
     if text is None:
-        raise BadInput(f"no study {args.study!r} in the storage {store.uri}; tailsweep submit brings it there")
-    return Study.read(text.decode(), f"the stored study {args.study}", overrides, place=keys)
+        raise BadInput(f"no study {shown(args.study)} in the storage {store.uri}; tailsweep submit brings it there")
+    return Study.read(text, f"the stored study {args.study}", overrides, place=keys)
 
 
 def cluster_of(args: argparse.Namespace, default: str) -> "Profile":

@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli.console import say
+from orchestrator.cli.guard import COMPLETE, SOME_FAILED
 from orchestrator.cli.study import cluster_of, study_of
 from orchestrator.errors import BadInput
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from orchestrator.study.spec import Study
 
 POLL_S: Final = 5.0
-COMPLETE, SOME_FAILED = 0, 3
 
 
 def submit(args: argparse.Namespace) -> int:
@@ -69,7 +69,7 @@ def follow(study: "Study", store: "Store", profile: str) -> int:
     if state.word != "ended" or table is None:  # a table may be there from an attempt before
         say(f"tailsweep logs {study.study} --cluster {profile} says why; submitting it again goes on from there")
         return SOME_FAILED
-    say(table.decode())
+    say(table.decode(errors="replace"))
     say(f"{store.uri}: {study.study}/report.html")
     return SOME_FAILED if any(beat.failed for beat in _beats(store, study)) else COMPLETE
 
@@ -105,7 +105,7 @@ def _asked(args: argparse.Namespace) -> tuple["Study", "Store", str]:
 
     profile = cluster_of(args, "local")
     study = study_of(args, profile)
-    return study, open_store(study.storage), profile.name
+    return study, open_store(study.storage, write=False), profile.name
 
 
 def _sent(study: "Study", store: "Store", profile: str) -> tuple["Ticket", "Target"]:

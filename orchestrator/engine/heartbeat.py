@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.engine.observer import Observer
+from orchestrator.errors import StorageFailed, one_line
 from orchestrator.ledger.records import Record, now
 from orchestrator.storage.store import Store
 from orchestrator.study.cells import Trial
@@ -100,9 +101,16 @@ def beats(store: Store, study: str) -> list[Beat]:
     """The last beat of every driver of a study, by shard."""
     found = []
     for key in store.keys(_folder(study)):
-        tree = json.loads(store.get(key) or b"{}")
-        if tree:
+        written = store.get(key)
+        if written is None:  # forgotten since they were listed
+            continue
+        try:
+            tree = json.loads(written)
             found.append(Beat(**{**tree, "at": datetime.fromisoformat(tree["at"])}))
+        except (ValueError, TypeError, KeyError) as err:
+            raise StorageFailed(
+                f"{store.locate(key)} is not what a driver wrote: {one_line(err, 200)}; delete it"
+            ) from None
     return found
 
 

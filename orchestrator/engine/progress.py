@@ -9,9 +9,10 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from orchestrator.errors import masked, one_line, printable
 from orchestrator.ledger.records import Record
 from orchestrator.study.cells import Trial
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import REASON_CHARS, CellPlan, Planner, reason
 from orchestrator.study.space import direction
 from workloads.cache import telling
 from workloads.labels import REGIONS
@@ -76,12 +77,13 @@ class Display:
     def finished(self, trial: Trial, record: Record) -> None:
         """Failures are said at once."""
         if record.status == "failed":
-            error = (record.error or "unknown").splitlines()[0]
-            self._say(f"failed: {trial.cell.name} {trial.phase} {trial.number}: {error}")
+            self._say(f"failed: {trial.cell.name} {trial.phase} {trial.number}: {reason(record)}")
 
-    def lost(self, trial: Trial, reason: str) -> None:
+    def lost(self, trial: Trial, why: str) -> None:
         """Said at once, too: it costs time, and may cost more."""
-        self._say(f"worker lost, trying again: {trial.cell.name} {trial.phase} {trial.number}: {reason}")
+        self._say(
+            f"worker lost, trying again: {trial.cell.name} {trial.phase} {trial.number}: {one_line(why, REASON_CHARS)}"
+        )
 
     def tick(self) -> None:
         """A plain line now and then where there is no terminal."""
@@ -90,7 +92,7 @@ class Display:
             self._say(self._summary())
 
     def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(printable(masked(line)), highlight=False, markup=False, soft_wrap=True)
 
     def _count(self, what: str) -> int:
         return sum(_counts(plan)[what] for plan in self._planner.mine)

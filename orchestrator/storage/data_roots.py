@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from filelock import FileLock
 
 from orchestrator.errors import BadInput, StorageFailed
-from orchestrator.storage.store import need_aws, remote
+from orchestrator.storage.store import followed, need_aws, remote
 from workloads.cache import default_folder, sharing, tell, writing
 from workloads.workload import DataError, Workload
 
@@ -60,14 +60,14 @@ def local_root(root: str | Path | None, names: Iterable[str] = (), check: bool =
     if not root:
         return None
     if not remote(str(root)):
-        return Path(root).expanduser().resolve()
+        return followed(root)
     return _copy(str(root), _outermost(filter(_inside, map(_plain, names))), check)
 
 
 def at_hand(root: str | Path | None, name: str) -> bool:
     """Whether a file or folder is below the data root; raises as `local_root` does."""
     if root is None or not remote(str(root)):
-        return root is not None and (Path(root).expanduser() / name).exists()
+        return root is not None and (followed(root) / name).exists()
     return _opened(str(root), True).first(name) is not None
 
 

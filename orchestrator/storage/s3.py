@@ -260,11 +260,13 @@ def check(uri: str, write: bool = True) -> None:
     try:
         store.get(key)
         store.keys(".probe/none/")
+        if not write:
+            return
         store.create(key, b"1")
         twice = store.create(key, b"2")
         store.delete(key)
     except StorageFailed as err:
-        raise BadInput(f"the storage must be reachable and writable: {err}") from err
+        raise BadInput(f"the storage must be reachable{' and writable' if write else ''}: {err}") from err
     if twice:
         raise BadInput(
             f"the storage must refuse to write an object that exists (If-None-Match: *): {uri} does not, so two "

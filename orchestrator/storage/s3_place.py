@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from botocore.config import Config
 
-from orchestrator.errors import BadInput
+from orchestrator.errors import BadInput, shown
 
 OPTIONS: Final = ("endpoint_url", "region", "encryption", "kms_key")
 ENCRYPTIONS: Final = ("AES256", "aws:kms", "aws:kms:dsse")
@@ -48,7 +48,7 @@ def _split(address: str, uri: str) -> SplitResult:
     try:
         return urlsplit(address)
     except ValueError as err:
-        raise BadInput(f"a storage in S3 is s3://BUCKET/PREFIX: got {uri!r} ({err})") from None
+        raise BadInput(f"a storage in S3 is s3://BUCKET/PREFIX: got {shown(uri)} ({err})") from None
 
 
 @dataclass(frozen=True)
@@ -69,26 +69,28 @@ class Place:
         parts = _split(uri, uri)
         if not BUCKET.fullmatch(parts.netloc) or parts.fragment:
             raise BadInput(
-                f"a storage in S3 is s3://BUCKET/PREFIX: got {uri!r}; credentials come from the environment, "
+                f"a storage in S3 is s3://BUCKET/PREFIX: got {shown(uri)}; credentials come from the environment, "
                 "AWS_PROFILE or a role"
             )
         try:
             given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         except ValueError:
-            raise BadInput(f"options of a storage are ?NAME=VALUE&NAME=VALUE: got {parts.query!r} in {uri!r}") from None
+            raise BadInput(
+                f"options of a storage are ?NAME=VALUE&NAME=VALUE: got {parts.query!r} in {shown(uri)}"
+            ) from None
         options = dict(given)
         if unknown := [name for name, value in given if name not in OPTIONS or not value]:
-            raise BadInput(f"unknown or empty option {unknown[0]!r} in {uri!r}; known: {', '.join(OPTIONS)}")
+            raise BadInput(f"unknown or empty option {unknown[0]!r} in {shown(uri)}; known: {', '.join(OPTIONS)}")
         if len(options) < len(given):
-            raise BadInput(f"an option may be given once: got {parts.query!r} in {uri!r}")
+            raise BadInput(f"an option may be given once: got {parts.query!r} in {shown(uri)}")
         endpoint = _split(options.get("endpoint_url", "https://s3"), uri)
         if endpoint.scheme not in {"http", "https"} or not endpoint.hostname or endpoint.username is not None:
-            raise BadInput(f"endpoint_url must be http(s)://HOST:PORT: got {options['endpoint_url']!r}")
+            raise BadInput(f"endpoint_url must be http(s)://HOST:PORT: got {shown(options['endpoint_url'])}")
         encryption = options.get("encryption")
         if encryption is not None and encryption not in ENCRYPTIONS:
             raise BadInput(f"encryption must be one of {', '.join(ENCRYPTIONS)}: got {encryption!r}")
         if "kms_key" in options and not (encryption or "").startswith("aws:kms"):
-            raise BadInput(f"kms_key needs encryption=aws:kms: got encryption={encryption} in {uri!r}")
+            raise BadInput(f"kms_key needs encryption=aws:kms: got encryption={encryption} in {shown(uri)}")
         prefix = parts.path.strip("/")
         return cls(uri, parts.netloc, f"{prefix}/" if prefix else "", **options)
 

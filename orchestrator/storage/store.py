@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.errors import BadInput, StorageFailed
+from orchestrator.errors import BadInput, StorageFailed, shown
 from orchestrator.storage.create_once import name_once
 from orchestrator.storage.keys import checked, checked_prefix
 from workloads.extras import MissingExtra, need
@@ -45,10 +45,7 @@ class LocalStore:
     """A folder on a local or shared disk."""
 
     def __init__(self, root: Path) -> None:
-        try:
-            self.root = root.expanduser().resolve()
-        except (OSError, RuntimeError, ValueError) as err:  # no such user, a circle of links, a zero byte
-            raise BadInput(f"a storage folder must be a path: got {str(root)[:200]!r} ({err})") from err
+        self.root = followed(root)
         self.uri = str(self.root)
 
     def path(self, key: str) -> Path:
@@ -133,17 +130,25 @@ class LocalStore:
         return str(self.root / key)
 
 
+def followed(path: str | Path) -> Path:
+    """A path of the user's as an absolute one, `~` and links followed; raises BadInput for what is none."""
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as err:
+        raise BadInput(f"a path must lead somewhere on this machine: got {shown(str(path))}: {err}") from None
+
+
 def remote(uri: str) -> bool:
     """Whether a storage setting names something else than a folder; raises BadInput for what is neither."""
     scheme, sign, _ = uri.partition("://")
     if sign and scheme != "s3":
-        raise BadInput(f"a storage, like a data root, is a folder or s3://BUCKET/PREFIX: got {uri!r}")
+        raise BadInput(f"a storage, like a data root, is a folder or s3://BUCKET/PREFIX: got {shown(uri)}")
     return bool(sign)
 
 
 def local_folder(uri: str) -> Path:
     """Where files of a storage lie that must be on this machine, MLflow's: in it, or in `results` here for S3."""
-    return Path("results" if remote(uri) else uri).expanduser().resolve()
+    return followed("results" if remote(uri) else uri)
 
 
 def need_aws() -> None:

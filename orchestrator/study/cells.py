@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from orchestrator.errors import BadInput
+from orchestrator.errors import BadInput, shown
 from orchestrator.ledger.records import Phase, Settings, canonical
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import remote
@@ -31,6 +31,8 @@ from workloads.workload import Data, DataError, Workload
 _DECLARED: dict[str, tuple[Mapping[str, Any], Path | None]] = {}
 
 MONITOR: Final = "train.monitor"
+CELLS: Final = 10_000
+"""Of a study: planning takes about a millisecond for each, and each is a row of a table."""
 IDENTITY = 1
 """Version of what goes into a trial id."""
 
@@ -227,6 +229,17 @@ def _check_defined(workload: Workload, data: Data, key: str, rule: str) -> None:
 
 def _recipes(study: Study) -> list[Recipe]:
     written = study.recipes
+    for key in ("objectives", "combine", "plans"):
+        names: tuple[str, ...] = getattr(written, key)
+        if len(set(names)) < len(names):
+            raise ValueError(f"recipes.{key} must name every part once: got {shown(list(names))}")
+    subsets = 2 ** min(len(written.combine), CELLS.bit_length())
+    cells = len(study.names) * (len(written.objectives) * subsets * len(written.plans) + len(written.also))
+    if cells > CELLS:
+        raise ValueError(
+            f"a study must have at most {CELLS:,} cells, workloads x objectives x subsets of combine x plans: got "
+            f"{cells:,}{' or more' if len(written.combine) > CELLS.bit_length() else ''}; take fewer"
+        )
     recipes = combine(written.objectives, written.combine, written.plans)
     recipes += [Recipe.parse(text) for text in written.also]
     if not recipes:

@@ -1,6 +1,7 @@
 """What the values of a study must be like, beyond their types: laws that name the key and the value."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,6 +11,8 @@ from pydantic import BaseModel
 from orchestrator.errors import shown
 from orchestrator.laws import unknown
 
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+"""Of a study, and of a data set that one declares."""
 BOUNDS: Final = ("low", "high", "log")
 """Keys of a narrowed range."""
 OF_STORAGE: Final = frozenset({"ledger", "checkpoints", "cache", "mlartifacts", "mlruns"})

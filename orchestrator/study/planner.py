@@ -5,9 +5,11 @@ A planner is a pure function of the study and the ledger: asked again after any 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from optuna.trial import TrialState
 
+from orchestrator.errors import one_line
 from orchestrator.ledger.records import Phase, Record, Settings
 from orchestrator.study.cells import Cell, Trial
 from orchestrator.study.selection import select_best, why_none
@@ -16,6 +18,8 @@ from orchestrator.study.space import Observation, suggest
 from orchestrator.study.spec import Study
 from workloads.hparams import Value
 
+REASON_CHARS: Final = 500
+"""Of the reason why a trial failed, in tables, on the page and on a terminal."""
 Find = Callable[[str, Phase], Record | None]
 """Looks a trial id up in the ledger."""
 
@@ -60,8 +64,13 @@ class CellPlan:
     def missing(self) -> str:
         """Why there is no result, or fewer seeds than planned: empty when nothing is missing."""
         failed = self.failures()
-        told = f"{len(failed)} failed: {(failed[-1].error or 'unknown').splitlines()[0]}" if failed else ""
-        return "; ".join(reason for reason in (told, self.unselected) if reason)
+        told = f"{len(failed)} failed: {reason(failed[-1])}" if failed else ""
+        return "; ".join(text for text in (told, self.unselected) if text)
+
+
+def reason(record: Record) -> str:
+    """Why a trial failed: the first line of its error, cut, without control characters."""
+    return one_line(next(iter((record.error or "").strip().splitlines()), "unknown"), REASON_CHARS)
 
 
 class Planner:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.errors import BadInput
+from orchestrator.errors import BadInput, shown
 from orchestrator.storage.leases import Leases
 
 
@@ -89,7 +89,9 @@ class Stealing:
 
 def parse(text: str) -> tuple[int, int]:
     """`3/8`: the shard with number 3 of 8, counted from 0. Raises BadInput."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    found = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text.strip())
     if found is None or not int(found[1]) < int(found[2]):
-        raise BadInput(f"a shard is NUMBER/COUNT, counted from 0: got {text!r}; for example 0/8 or '$SLURM_PROCID/8'")
+        raise BadInput(
+            f"a shard is NUMBER/COUNT, counted from 0: got {shown(text)}; for example 0/8 or '$SLURM_PROCID/8'"
+        )
     return int(found[1]), int(found[2])

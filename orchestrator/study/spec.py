@@ -74,7 +74,7 @@ def _workload(item: object) -> object:
         return kind.model_validate(item)
     except ValidationError as err:
         told = _message(err, item, kind, f"data of type {item['type']}")
-        raise ValueError(f"workload {shown(item.get('name'))}: {told}") from None
+        raise ValueError(f"workload {one_line(item.get('name'), 80)}: {told}") from None
 
 
 class Recipes(Model):

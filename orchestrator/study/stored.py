@@ -1,0 +1,30 @@
+"""The definition of a study that its storage keeps, under `<study>/study.json`."""
+
+from orchestrator.errors import BadInput, StorageFailed, one_line, shown
+from orchestrator.storage.store import Store
+from orchestrator.study.checks import NAME
+from orchestrator.study.spec import Study
+
+
+def definition_key(study: str) -> str:
+    """Where a study's definition lies; raises BadInput for what can be no study's name."""
+    if NAME.fullmatch(study) is None:
+        raise BadInput(f"a stored study is named by its name: got {shown(study)}")
+    return f"{study}/study.json"
+
+
+def definition(store: Store, study: str) -> str | None:
+    """The JSON of a study that the storage holds, or None; raises StorageFailed with its place where it is damaged."""
+    key = definition_key(study)
+    written = store.get(key)
+    if written is None:
+        return None
+    try:
+        text = written.decode()
+        Study.read(text, key, environ={})
+    except (UnicodeDecodeError, BadInput) as err:
+        raise StorageFailed(
+            f"{store.locate(key)} is no definition of a study: {one_line(err, 300)}; put it back, or sweep the study "
+            "from its file with --replace: trained trials are kept and used"
+        ) from None
+    return text
