@@ -36,10 +36,11 @@ def load_plugins(modules: Iterable[str] = (), folder: str | Path | None = None) 
         place = f"entry point {entry.value}"
         _register(entry.name, _guarded(entry.load, place), place)
     for module in modules:
+        place = f"plugin {module[:80]!r}"
         methods = getattr(_imported(module, folder), "METHODS", None)
         if not isinstance(methods, Mapping) or not methods:
             kind = "nothing" if methods is None else f"a {type(methods).__name__}"
-            raise PluginError(f"plugin {module!r} needs METHODS, a dict of names and Method classes: got {kind}")
+            raise PluginError(f"{place} needs METHODS, a dict of names and Method classes: got {kind}")
         for name, method in methods.items():
             _register(name, method, place)
 

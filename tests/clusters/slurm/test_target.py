@@ -124,7 +124,7 @@ def test_options_reach_sbatch_and_what_they_leave_out_does_not(study: Study) -> 
     ("override", "message"),
     [
         ("options.time=1440", "minutes in quotes: got 1440"),
-        ('options.partition="gpu\\nrm"', "must hold no line ends"),
+        ('options.partition="gpu\\nrm"', "a value of one line"),
         ("options.gpu=1", "known: .*gres"),
         ("options.nodes=2", "head_and_workers"),
         ("options.head_and_workers=true", "one driver"),
