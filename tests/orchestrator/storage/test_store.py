@@ -188,7 +188,7 @@ def test_a_storage_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     "uri", ["~nobody-has-this-name/x", "a\0b", "s3://[bucket/x", "s3://bucket/x?endpoint_url=http://[x"]
 )
 def test_a_storage_that_cannot_be_a_place_is_bad_input(uri: str) -> None:
-    with pytest.raises(BadInput, match="a storage|a path"):
+    with pytest.raises(BadInput, match=r"a storage|a path"):
         open_store(uri)
 
 
