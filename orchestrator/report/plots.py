@@ -1,7 +1,6 @@
 """Figures of a study, as SVG."""
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -9,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orchestrator.report.escape import figure_text
-from orchestrator.report.tables import ERROR, PERCENT, TITLES, Difference, Table
+from orchestrator.report.tables import ERROR, PERCENT, TITLES, Table
 from workloads import WORKLOADS
 from workloads.labels import REGIONS, kernel_window
 from workloads.workload import Data, Workload
@@ -30,11 +29,15 @@ def _title(workload: str) -> str:
 
 
 def trade_off(table: Table) -> str:
-    """Test error in the few-shot region against the many-shot region: a numbered point per recipe, bars of one sd."""
+    """Test error in the few-shot region against the many-shot region: a numbered point per recipe and the best control.
+
+    Bars are one sd.
+    """
     figure = Figure(figsize=(10.0, 5.0))
     axes = figure.add_subplot()
     metric = ERROR[WORKLOADS[table.workload].task]
-    shown = [row for row in table.rows if {(metric, "many"), (metric, "few")} <= row.scores.keys()]
+    rows = [*table.recipes, *([table.control] if table.control else [])]
+    shown = [row for row in rows if {(metric, "many"), (metric, "few")} <= row.scores.keys()]
     for number, row in enumerate(shown, start=1):
         many, few = row.scores[metric, "many"], row.scores[metric, "few"]
         axes.errorbar(
@@ -56,21 +59,32 @@ def trade_off(table: Table) -> str:
     return _svg(figure)
 
 
-def forest(differences: Sequence[Difference], workload: str, region: str = "few") -> str:
-    """Differences to the base in one region with their intervals."""
-    shown = [d for d in differences if region in d.by_region]
-    figure = Figure(figsize=(7.5, 0.28 * len(shown) + 1.0))
+VERDICT_COLOURS = {"better": "#0072b2", "worse": "#d55e00", "equivalent": "#009e73", "undecided": "#8c8c8c"}
+"""Told apart by colour-blind readers too (Okabe and Ito), and by their markers."""
+VERDICT_MARKERS = {"better": "v", "worse": "^", "equivalent": "s", "undecided": "o"}
+
+
+def forest(table: Table) -> str:
+    """Every recipe's change against its base in the primary column, with its interval; colour and marker: verdict."""
+    column = table.primary
+    found = [table.comparisons.get((recipe, column)) for recipe in table.compared]
+    shown = [made for made in found if made is not None]
+    figure = Figure(figsize=(7.5, 0.28 * len(shown) + 1.2))
     axes = figure.add_subplot()
-    for position, difference in enumerate(reversed(shown)):
-        i = difference.by_region[region]
-        colour = "#4c72b0" if i.high < 0 else "#c44e52" if i.low > 0 else "#8c8c8c"
-        axes.plot([i.low, i.high], [position, position], color=colour, linewidth=2)
-        axes.plot(i.value, position, "o", color=colour)
-    axes.axvline(0, color="#333333", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [figure_text(d.recipe) for d in reversed(shown)], fontsize=8)
-    axes.set_xlabel(f"change of the {region}-shot {_title(workload)}; left of zero is better")
+    for position, made in enumerate(reversed(shown)):
+        colour, value = VERDICT_COLOURS[made.verdict], np.exp(made.value) if made.ratio else made.value
+        if made.interval is not None:
+            axes.plot([made.interval.low, made.interval.high], [position, position], color=colour, linewidth=2)
+        axes.plot(value, position, VERDICT_MARKERS[made.verdict], color=colour)
+    axes.axvline(1.0 if shown and shown[0].ratio else 0.0, color="#333333", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [figure_text(made.recipe) for made in reversed(shown)], fontsize=8)
+    axes.set_xlabel(f"change of the test {_named(*column)}: ▼ better, ▲ worse, ■ equivalent, ● undecided", fontsize=9)
     axes.grid(axis="x", alpha=0.3)
     return _svg(figure)
+
+
+def _named(metric: str, region: str) -> str:
+    return f"{TITLES.get(metric, metric)} in {region.capitalize()}"
 
 
 def histogram(axes: Axes, workload: Workload, data: Data) -> None:

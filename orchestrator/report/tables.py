@@ -1,26 +1,21 @@
-"""A study's results as rows, and rows as Markdown, LaTeX and CSV."""
+"""A study's results as rows: test scores by metric and region, with what can be said of them."""
 
-import csv
-import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-import numpy as np
-
-from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.records import Record
-from orchestrator.report.escape import csv_text, markdown_text, tex_text
-from orchestrator.report.stats import Interval, Spread, paired_difference, spread
+from orchestrator.report.comparisons import Column, Comparison, Scores, against_base, best_set
+from orchestrator.report.controls import Control
+from orchestrator.report.row_scores import ROW_SCORES
+from orchestrator.report.scores import NATURAL, completed, means
+from orchestrator.report.stats import Spread, spread
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
-from workloads.labels import REGIONS, Floats
-from workloads.metrics import HIGHER_IS_BETTER
+from workloads.labels import REGIONS
+from workloads.metrics import HIGHER_IS_BETTER, shot_metrics
 from workloads.recipe import Recipe
-from workloads.seeds import seed_of
-from workloads.workload import Data, images_of
+from workloads.workload import Data
 
 TITLES: Final = {
     "mae": "MAE",
@@ -37,8 +32,7 @@ TITLES: Final = {
 PERCENT: Final = frozenset({"accuracy", "error", "miou"})
 """Metrics that tables and figures show in percent; the ledger holds shares."""
 ERROR: Final = {"regression": "mae", "classification": "error"}
-"""The metric that differences and figures compare, by the workload's task."""
-NOTHING: Final = "–"
+"""The metric that figures show, by the workload's task."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +42,10 @@ class Row:
     workload: str
     recipe: str
     seeds: int
-    scores: dict[tuple[str, str], Spread]
+    scores: dict[Column, Spread]
     missing: str
+    uses: str = ""
+    """Of a control: what it was fitted to."""
 
 
 def label_decimals(workload: str) -> int:
@@ -61,12 +57,20 @@ def label_decimals(workload: str) -> int:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a workload, its columns (metric, region), and the test rows per region."""
+    """The rows of a workload, its columns (metric, region), and the test rows per region.
+
+    `best` has, by column, the recipes that cannot be told from the best one; `comparisons` every recipe against its
+    base, by recipe and column. Both are empty in a table that was made without predictions.
+    """
 
     workload: str
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     counts: dict[str, int]
+    best: Mapping[Column, frozenset[str]] = field(default_factory=dict)
+    comparisons: Mapping[tuple[str, Column], Comparison] = field(default_factory=dict)
+    primary: Column = ("mae", "few")
+    margin: float = 0.0
 
     def decimals(self, metric: str) -> int:
         """Decimals that say something: those of labels, two of a percentage, three of what lies between 0 and 1."""
@@ -74,24 +78,48 @@ class Table:
             return 2
         return 3 if metric in HIGHER_IS_BETTER else label_decimals(self.workload)
 
-    def best(self, column: tuple[str, str]) -> float | None:
-        """The best mean of a column."""
-        means = [row.scores[column].mean for row in self.rows if column in row.scores]
-        if not means:
-            return None
-        return max(means) if column[0] in HIGHER_IS_BETTER else min(means)
+    def is_best(self, recipe: str, column: Column) -> bool:
+        """Whether a recipe cannot be told from the best one of a column."""
+        return recipe in self.best.get(column, frozenset())
+
+    @property
+    def recipes(self) -> tuple[Row, ...]:
+        """The rows that the study trained."""
+        return tuple(row for row in self.rows if not row.uses)
+
+    @property
+    def leader(self) -> Row | None:
+        """The recipe with the best mean in the primary column."""
+        return self._first(self.recipes)
+
+    @property
+    def control(self) -> Row | None:
+        """The control with the best mean in the primary column."""
+        return self._first([row for row in self.rows if row.uses])
+
+    def _first(self, rows: Sequence[Row]) -> Row | None:
+        sign = -1.0 if self.primary[0] in HIGHER_IS_BETTER else 1.0
+        scored = [row for row in rows if self.primary in row.scores]
+        return min(scored, key=lambda row: sign * row.scores[self.primary].mean) if scored else None
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Recipes that were compared with a base, in the order of the rows."""
+        named = {recipe for recipe, _ in self.comparisons}
+        return tuple(row.recipe for row in self.rows if row.recipe in named)
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """What recipes were compared with."""
+        return tuple(dict.fromkeys(made.base for made in self.comparisons.values()))
 
 
 def tables(plans: Sequence[CellPlan]) -> list[Table]:
-    """One table per workload, rows in the study's order."""
+    """One table per workload from the ledger's scores, rows in the study's order; nothing is compared."""
     return [
         _table(workload, [plan for plan in plans if plan.cell.workload == workload])
         for workload in dict.fromkeys(plan.cell.workload for plan in plans)
     ]
-
-
-def _completed(plan: CellPlan) -> list[Record]:
-    return [record for record in plan.records("evaluate") if record.status == "completed"]
 
 
 def _table(workload: str, plans: Sequence[CellPlan]) -> Table:
@@ -99,163 +127,86 @@ def _table(workload: str, plans: Sequence[CellPlan]) -> Table:
     rows: list[Row] = []
     metrics = WORKLOADS[workload].metrics
     for plan in plans:
-        records = _completed(plan)
-        values: dict[tuple[str, str], list[float]] = {}
+        records = completed(plan)
+        values: dict[Column, list[float]] = {}
         for record in records:
             for score in record.test or ():
                 counts[score.region] = score.count
                 if score.value is not None and score.metric in metrics:
                     shown = 100 * score.value if score.metric in PERCENT else score.value
                     values.setdefault((score.metric, score.region), []).append(shown)
-        scores = {column: spread(v) for column, v in values.items()}
-        rows.append(Row(workload, str(plan.cell.recipe), len(records), scores, plan.missing()))
+        spreads = {column: spread(v) for column, v in values.items()}
+        rows.append(Row(workload, str(plan.cell.recipe), len(records), spreads, plan.missing()))
     kept = [region for region in ("all", *REGIONS) if region != "zero" or counts.get("zero")]
     return Table(workload, tuple((m, r) for m in metrics for r in kept), tuple(rows), counts)
 
 
-def cell(table: Table, row: Row, column: tuple[str, str]) -> tuple[str, str]:
-    """Mean and deviation of a row in a column as text; a dash and nothing where there is no result."""
-    score = row.scores.get(column)
-    if score is None:
-        return NOTHING, ""
-    digits = table.decimals(column[0])
-    return f"{score.mean:.{digits}f}", f"{score.sd:.{digits}f}" if score.sd is not None else ""
+def primary_column(workload: str, select_by: str, asked: str | None, scores: Scores) -> Column:
+    """The column whose marks are corrected for its own recipes only: what was asked for, as `metric/region`.
 
-
-def markdown(table: Table) -> str:
-    """A Markdown table: mean ± sd, best mean of a column bold; a recipe without results says why."""
-    head = [f"{TITLES.get(metric, metric)} {region.capitalize()}" for metric, region in table.columns]
-    lines = [
-        "| " + " | ".join(["Recipe", "Seeds", *head]) + " |",
-        "|" + "|".join([":--", "--:", *("--:" for _ in head)]) + "|",
-    ]
-    for row in table.rows:
-        cells = [markdown_text(row.recipe), str(row.seeds)]
-        for column in table.columns:
-            mean, sd = cell(table, row, column)
-            bold = column in row.scores and row.scores[column].mean == table.best(column)
-            text = f"**{mean}**" if bold else mean
-            cells.append(f"{text} ± {sd}" if sd else text)
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += [f"\n`{markdown_text(row.recipe)}`: {markdown_text(row.missing)}" for row in table.rows if row.missing]
-    return "\n".join(lines) + "\n"
-
-
-def latex(table: Table) -> str:
-    """A LaTeX `tabular` (booktabs): mean ± sd, best mean of a column bold."""
-    metrics = list(dict.fromkeys(metric for metric, _ in table.columns))
-    width = len(table.columns) // len(metrics)
-    lines = [
-        r"% \usepackage{booktabs}",
-        r"\begin{tabular}{l" + "r" * len(table.columns) + "}",
-        r"\toprule",
-        " & " + " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{tex_text(TITLES.get(m, m))}}}" for m in metrics) + r" \\",
-        "Recipe & " + " & ".join(region.capitalize() for _, region in table.columns) + r" \\",
-        r"\midrule",
-    ]
-    for row in table.rows:
-        cells = [tex_text(row.recipe)]
-        for column in table.columns:
-            mean, sd = cell(table, row, column)
-            if mean == NOTHING:
-                cells.append("--")
-                continue
-            bold = row.scores[column].mean == table.best(column)
-            value = rf"\mathbf{{{mean}}}" if bold else mean
-            cells.append(rf"${value} \pm {sd}$" if sd else f"${value}$")
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def to_csv(every: Sequence[Table]) -> str:
-    """One line per recipe: `workload,recipe,seeds`, then `metric/region/mean` and `metric/region/sd`, unrounded.
-
-    Units are those of the tables: accuracy and error in percent.
+    Without a wish it is the metric of the selection rule, or the task's error where that has no intervals, in the
+    few-shot region, or in `all` where the test set has no such rows.
     """
-    columns = list(dict.fromkeys(column for table in every for column in table.columns))
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    head = [f"{metric}/{region}/{what}" for metric, region in columns for what in ("mean", "sd")]
-    writer.writerow(["workload", "recipe", "seeds", *head])
-    for table in every:
-        for row in table.rows:
-            line: list[str | int | float | None] = [csv_text(row.workload), csv_text(row.recipe), row.seeds]
-            for column in columns:
-                score = row.scores.get(column)
-                line += [None, None] if score is None else [score.mean, score.sd]
-            writer.writerow(line)
-    return sink.getvalue()
+    if asked is not None:
+        metric, _, region = asked.partition("/")
+        return metric, region
+    metric = select_by.split("/")[1]
+    if metric not in ROW_SCORES or metric not in WORKLOADS[workload].metrics:
+        metric = ERROR[WORKLOADS[workload].task]
+    return metric, "few" if "few" in scores else "all"
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A recipe's error (`ERROR` of the task) minus that of its base, by region; negative is better."""
+def with_controls(table: Table, controls: Sequence[Control], data: Data) -> Table:
+    """The table with a row for every control behind the recipes."""
+    workload = WORKLOADS[table.workload]
+    y, where = data.test.y.numpy(), workload.regions(data, data.test)
+    rows = list(table.rows)
+    for control in controls:
+        values: dict[Column, list[float]] = {}
+        for pred in control.predictions.values():
+            for region, found in shot_metrics(pred, y, where, workload.metrics).items():
+                for metric, score in found.items():
+                    if score.value is not None:
+                        shown = 100 * score.value if metric in PERCENT else score.value
+                        values.setdefault((metric, region), []).append(shown)
+        spreads = {column: spread(v) for column, v in values.items()}
+        rows.append(Row(table.workload, control.row, len(control.predictions), spreads, "", control.uses))
+    return replace(table, rows=tuple(rows))
 
-    recipe: str
-    base: str
-    by_region: dict[str, Interval]
-    decimals: int
 
-    def text(self, region: str) -> str:
-        """`-1.20 [-2.00, -0.40]`."""
-        i, digits = self.by_region[region], self.decimals
-        return f"{i.value:+.{digits}f} [{i.low:+.{digits}f}, {i.high:+.{digits}f}]"
+def judged(table: Table, scores: Scores, primary: Column, margin: float) -> Table:
+    """The table with its natural columns, with every recipe compared with its base, and the best sets.
 
-
-def differences(plans: Sequence[CellPlan], ledger: Ledger, data: Data) -> list[Difference]:
-    """Every recipe of a workload against its objective alone, on the seeds that both have.
-
-    Empty where the objective alone is not part of the study.
+    The base of a recipe is its objective alone, without methods.
     """
-    by_recipe = {str(plan.cell.recipe): {r.number: r for r in _completed(plan)} for plan in plans}
-    images = images_of(data.test)
-
-    @cache
-    def of_base(recipe: str, number: int) -> Floats:
-        """Read once, however many recipes are compared with it."""
-        return _errors(ledger, by_recipe[recipe][number], WORKLOADS[plans[0].cell.workload].task)
-
-    found: list[Difference] = []
-    for plan in plans:
-        base = str(Recipe(plan.cell.recipe.objective))
-        name = str(plan.cell.recipe)
-        shared = sorted(by_recipe[name].keys() & by_recipe.get(base, {}).keys())
-        if name == base or not shared:
-            continue
-        workload = WORKLOADS[plan.cell.workload]
-        where = workload.regions(data, data.test)
-        ours = np.stack([_errors(ledger, by_recipe[name][number], workload.task) for number in shared])
-        theirs = np.stack([of_base(base, number) for number in shared])
-        rng = np.random.default_rng(seed_of(plan.cell.name, "paired bootstrap"))
-        by_region = {"all": paired_difference(ours, theirs, rng, images)}
-        for position, region in enumerate(REGIONS):
-            rows = where == position
-            if rows.any():
-                drawn = None if images is None else images[rows]
-                by_region[region] = paired_difference(ours[:, rows], theirs[:, rows], rng, drawn)
-        found.append(Difference(name, base, by_region, label_decimals(workload.name)))
-    return found
+    recipes = [row.recipe for row in table.rows]
+    bases = {row.recipe: str(Recipe(Recipe.parse(row.recipe).objective)) for row in table.recipes}
+    bases = {recipe: base for recipe, base in bases.items() if base in recipes}
+    first = next(iter(bases.values()), None)
+    bases = {recipe: base for recipe, base in bases.items() if recipe != base}
+    if first is not None:
+        bases |= {row.recipe: first for row in table.rows if row.uses}
+    columns, rows = table.columns, table.rows
+    if NATURAL in scores:
+        natural = {metric: means(scores[NATURAL], metric) for metric in scores[NATURAL].sums}
+        columns = tuple(
+            added
+            for column in columns
+            for added in (column, *([(column[0], NATURAL)] if column[1] == "all" and column[0] in natural else []))
+        )
+        rows = tuple(replace(row, scores=row.scores | _natural(row, natural)) for row in rows)
+    return Table(
+        table.workload,
+        columns,
+        rows,
+        table.counts,
+        {column: best_set(scores, column, recipes) for column in columns},
+        against_base(scores, bases, primary, margin),
+        primary,
+        margin,
+    )
 
 
-def _errors(ledger: Ledger, record: Record, task: str) -> Floats:
-    """Error of every test row: |ŷ − y|, or 100 where a class is missed, so that the mean is in percent."""
-    table = ledger.predictions(record)
-    y, pred = (table[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
-    return np.asarray(np.abs(pred - y) if task == "regression" else 100.0 * (pred != y))
-
-
-def differences_markdown(found: Sequence[Difference]) -> str:
-    """A Markdown table of differences; those whose interval excludes zero are bold."""
-    shown = [region for region in ("all", *REGIONS) if any(region in d.by_region for d in found)]
-    lines = [
-        "| " + " | ".join(["Recipe", *(region.capitalize() for region in shown)]) + " |",
-        "|" + "|".join([":--", *("--:" for _ in shown)]) + "|",
-    ]
-    for difference in found:
-        cells = [markdown_text(difference.recipe)]
-        for region in shown:
-            i = difference.by_region.get(region)
-            text = NOTHING if i is None else difference.text(region)
-            cells.append(f"**{text}**" if i is not None and i.excludes_zero else text)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def _natural(row: Row, natural: Mapping[str, Mapping[str, list[float]]]) -> dict[Column, Spread]:
+    """The natural scores of a row; a control without seeds of its own has one."""
+    return {(m, NATURAL): spread(v[row.recipe][: row.seeds]) for m, v in natural.items() if row.recipe in v}

@@ -103,7 +103,15 @@ class Tune(Model):
 class Evaluate(Model):
     """The selected setting of every cell is trained with this many seeds and scored on test."""
 
-    seeds: Annotated[Count, Field(le=SEEDS)] = 3
+    seeds: Annotated[Count, Field(le=SEEDS)] = 5
+
+
+class Report(Model):
+    """How tables are read: `primary` is the column, `metric/region`, that the study is decided by; a difference within
+    `margin` of the base's score (0.02: 2 %) is too small to matter."""
+
+    primary: Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z]+$")] | None = None
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
 
 
 class Interval(Model):
@@ -180,6 +188,7 @@ class Study(Model):
     recipes: Recipes
     tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
+    report: Report = Report()
     space: Annotated[
         Mapping[str, Interval | Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]],
         BeforeValidator(check_space),
@@ -265,7 +274,7 @@ class Study(Model):
 
     def definition(self) -> dict[str, Any]:
         """What makes it this study: everything but its budgets and where it runs, which may change between runs."""
-        tree = self.model_dump(mode="json", exclude={"study", "evaluate", *PLACES})
+        tree = self.model_dump(mode="json", exclude={"study", "evaluate", "report", *PLACES})
         del tree["tune"]["trials"]
         return tree
 

@@ -11,7 +11,7 @@ import torch
 from builders import study
 from orchestrator import Ledger
 from orchestrator.engine.trial import Job, run
-from orchestrator.report.tables import differences
+from orchestrator.report.scores import scores
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 from workloads import WORKLOADS
@@ -46,9 +46,10 @@ def test_a_trial_keeps_the_predictions_of_the_scored_pixels_and_differences_draw
         for place, region in enumerate(REGIONS[:3]):
             assert told[region] == (pytest.approx(errors[where == place].mean()), int((where == place).sum()))
     planner = Planner(made, cells, ledger.find)
-    (found,) = differences(planner.plans, ledger, data)
-    assert found.recipe == "l1 + lds"
-    assert {"all", "many", "medium", "few"} == set(found.by_region)
+    found = scores(planner.plans, ledger, data)
+    assert {"all", "many", "medium", "few"} == set(found)
+    assert found["all"].units.independent == data.test.rows
+    assert set(found["all"].sums["mae"]) == {"l1", "l1 + lds"}
 
 
 @pytest.mark.slow
@@ -60,5 +61,5 @@ def test_the_shipped_study_runs_from_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     table = (tmp_path / "stereo" / "table.md").read_text("utf-8")
     assert "Test pixels: all " in table
-    assert "paired bootstrap over seeds and test images" in table
+    assert "over paired seeds and test images" in table
     assert len((tmp_path / "stereo" / "table.csv").read_text("utf-8").splitlines()) == 1 + 9

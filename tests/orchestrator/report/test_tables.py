@@ -1,12 +1,19 @@
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from builders import record, score, study
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report.tables import differences, differences_markdown, latex, markdown, tables, to_csv
+from orchestrator.report.comparisons import View
+from orchestrator.report.formats import change, changes_markdown, latex, markdown, tidy_csv, to_csv
+from orchestrator.report.intervals import units_of
+from orchestrator.report.scores import NATURAL, natural_weights, scores
+from orchestrator.report.tables import Table, judged, primary_column, tables
+from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import expand, load_data
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
@@ -27,12 +34,54 @@ def plans(values: dict[str, list[float]], failed: bool = False) -> list[CellPlan
     return made
 
 
-def test_a_row_is_mean_and_deviation_over_seeds_with_the_best_bold() -> None:
-    (table,) = tables(plans({"l1": [4.0, 6.0], "l1 + lds": [3.0, 5.0]}))
+def judged_by(values: dict[str, list[float]], noise: float = 0.1) -> Table:
+    """A table of recipes with given MAE by seed, each seed's rows scattered a little."""
+    made = plans(values)
+    units, _ = units_of(np.zeros(40, dtype=np.int64), None)
+    rng = np.random.default_rng(0)
+    sums = {r: {n: v + noise * rng.normal(size=40) for n, v in enumerate(seeds)} for r, seeds in values.items()}
+    (table,) = tables(made)
+    return judged(table, {"all": View(units, {"mae": sums})}, ("mae", "all"), 0.02)
+
+
+def test_a_row_is_mean_and_deviation_over_seeds_and_bold_is_what_cannot_be_told_from_the_best() -> None:
+    table = judged_by({"l1": [4.0, 4.1, 3.9], "l1 + lds": [2.0, 2.1, 1.9], "l1 + fds": [2.0, 2.1, 1.9]})
     lines = markdown(table).splitlines()
     assert lines[0].startswith("| Recipe | Seeds | MAE All | MAE Many |")
-    assert lines[2].startswith("| l1 | 2 | 5.00 ± 1.41 | – |")
-    assert lines[3].startswith("| l1 + lds | 2 | **4.00** ± 1.41 | – |")
+    assert lines[2].startswith("| l1 | 3 | 4.00 ± 0.10 | – |")
+    assert lines[3].startswith("| l1 + lds | 3 | **2.00** ± 0.10 | – |")
+    assert lines[4].startswith("| l1 + fds | 3 | **2.00** ± 0.10 | – |")
+
+
+def test_a_table_of_one_seed_has_nothing_bold() -> None:
+    assert "**" not in markdown(judged_by({"l1": [4.0], "l1 + lds": [2.0]}))
+
+
+def test_help_harm_and_nothing_to_speak_of_look_different() -> None:
+    table = judged_by(
+        {
+            "l1": [4.0, 4.1, 3.9],
+            "l1 + lds": [2.0, 2.1, 1.9],
+            "l1 + fds": [6.0, 6.1, 5.9],
+            "l1 + ranksim": [4.0, 4.1, 3.9],
+        },
+        noise=0.01,
+    )
+    better, worse, equal = changes_markdown(table, "mae").splitlines()[2:]
+    assert better.startswith("| l1 + lds | **-2.00 [-2.0") and r"▼\*\***" in better
+    assert worse.startswith("| l1 + fds | **+2.00 [+1.9") and r"▲\*\***" in worse
+    assert "**" not in equal and "≈" in equal
+
+
+def test_the_verdict_says_who_leads_what_is_alike_and_how_many_beat_their_base() -> None:
+    table = judged_by({"l1": [4.0, 4.1, 3.9], "l1 + lds": [2.0, 2.1, 1.9], "l1 + fds": [2.0, 2.1, 1.9]})
+    first, second = verdict(table)
+    assert first.startswith("Best recipe in MAE All: `l1 + ") and "as good as the best, too: `l1 + " in first
+    assert second == "Of 2 recipes, against `l1`: 2 better."
+    alone, _ = verdict(judged_by({"l1": [4.0, 4.1, 3.9], "l1 + lds": [2.0, 2.1, 1.9]}))
+    assert alone == "Best recipe in MAE All: `l1 + lds` with 2.00."
+    (silent,) = verdict(judged_by({"l1": [4.0], "l1 + lds": [2.0]}))
+    assert "nothing is marked" in silent
 
 
 def test_a_region_without_samples_anywhere_has_no_column_unless_it_is_a_shot_region() -> None:
@@ -61,26 +110,62 @@ def test_csv_has_one_line_per_recipe_with_unrounded_means_and_deviations() -> No
 
 
 def test_latex_escapes_names_and_marks_the_best() -> None:
-    (table,) = tables(plans({"focal_l1": [2.0, 3.0], "l1": [4.0, 5.0]}))
-    text = latex(table)
+    text = latex(judged_by({"focal_l1": [2.0, 3.0], "l1": [4.0, 5.0]}))
     assert r"focal\_l1 & $\mathbf{2.50} \pm 0.71$ & --" in text
     assert text.count(r"\\") == 4
 
 
-def test_differences_are_paired_by_seed_and_row(tmp_path: Path) -> None:
+def test_tidy_data_has_a_line_per_score_with_its_change_and_p_values() -> None:
+    table = judged_by({"l1": [4.0, 4.1, 3.9], "l1 + lds": [2.0, 2.1, 1.9]})
+    lines = list(csv.DictReader(io.StringIO(tidy_csv([table]))))
+    ours = next(
+        line for line in lines if (line["recipe"], line["metric"], line["region"]) == ("l1 + lds", "mae", "all")
+    )
+    made = table.comparisons["l1 + lds", ("mae", "all")]
+    assert (float(ours["change"]), float(ours["p"]), ours["verdict"]) == (made.value, made.p, "better")
+    base = next(line for line in lines if line["recipe"] == "l1")
+    assert (base["base"], base["change"]) == ("", "")
+
+
+def test_differences_are_paired_by_seed_and_row_and_natural_weighs_bins_as_they_occur(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     made = plans({"l1": [1.0, 1.0], "l1 + lds": [1.0, 1.0, 1.0]})
-    data = load_data(WORKLOADS["nhanes-sbp"], None, "results")
+    workload = WORKLOADS["nhanes-sbp"]
+    data = load_data(workload, None, "results")
     y = data.test.y.numpy()
     rng = np.random.default_rng(0)
+    kept: dict[int, np.ndarray] = {}
     for number in range(3):
         noise = rng.normal(0, 5, len(y)).astype(np.float32)
         for plan, shift in zip(made, (0.0, -1.0), strict=True):
             if number in plan.outcomes["evaluate"]:
                 trial_id = plan.outcomes["evaluate"][number].trial_id
-                ledger.commit_predictions(trial_id, y, y + np.abs(noise) + np.float32(5 + shift))
-    (found,) = differences(made, ledger, data)
-    assert (found.recipe, found.base) == ("l1 + lds", "l1")
-    for region in ("all", "many", "medium", "few"):
-        assert abs(found.by_region[region].value + 1.0) < 1e-4
-    assert "| l1 + lds | **-1.00 [-1.00, -1.00]** |" in differences_markdown([found])
+                pred = y + np.abs(noise) + np.float32(5 + shift)
+                ledger.commit_predictions(trial_id, y, pred)
+                kept[number] = np.abs(pred.astype(np.float64) - y)
+    found = scores(made, ledger, data)
+    primary = primary_column("nhanes-sbp", "val/mae/all", None, found)
+    assert primary == ("mae", "few")
+    (plain,) = tables(made)
+    table = judged(plain, found, primary, 0.02)
+    for region in ("all", NATURAL, "many", "medium", "few"):
+        difference = table.comparisons["l1 + lds", ("mae", region)]
+        assert abs(difference.value + 1.0) < 1e-4
+        assert difference.seeds == 2
+    assert change(table, table.comparisons["l1 + lds", primary]).startswith("-1.00 [-1.00, -1.00] ▼")
+    bins = workload.grid.bin(y)
+    share = sum(workload.grid.counts(split.y.numpy()) for split in (data.train, data.val, data.test))
+    errors = kept[2]
+    tested = list(np.unique(bins))
+    natural = sum(share[b] * errors[bins == b].mean() for b in tested) / sum(share[b] for b in tested)
+    (row,) = [row for row in table.rows if row.recipe == "l1 + lds"]
+    view = found[NATURAL]
+    assert view.sums["mae"]["l1 + lds"][2].sum() / view.units.rows.sum() == pytest.approx(natural)
+    assert row.scores["mae", NATURAL].n == 3
+
+
+def test_a_test_set_with_the_distribution_of_the_data_has_no_natural_column() -> None:
+    workload = WORKLOADS["nhanes-sbp"]
+    data = load_data(workload, None, "results")
+    same = replace(data, train=data.test, val=data.test)
+    assert natural_weights(workload, same) is None

@@ -1,5 +1,6 @@
 """The long-tailed cut, the digits that come with packages, and what their tables say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ import torch
 from builders import record, score
 from epochs import RECIPES, one_thread, train_one_epoch
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.comparisons import Comparison, compare
+from orchestrator.report.contributions import contributions
+from orchestrator.report.formats import latex, markdown
 from orchestrator.report.outputs import Section, text
-from orchestrator.report.stats import Interval
-from orchestrator.report.tables import Difference, differences, latex, markdown, tables
+from orchestrator.report.scores import scores
+from orchestrator.report.tables import tables
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import CellPlan
 from orchestrator.study.spec import Study
@@ -160,12 +164,12 @@ def plan(recipe: str, accuracy: float) -> CellPlan:
     return made
 
 
-def test_a_table_shows_percent_and_marks_the_higher_accuracy_and_the_lower_error() -> None:
+def test_a_table_shows_percent() -> None:
     (table,) = tables([plan("cross_entropy", 0.75), plan("arb", 0.875)])
     lines = markdown(table).splitlines()
     assert lines[0].startswith("| Recipe | Seeds | Accuracy % All | Accuracy % Many |")
     assert "| cross_entropy | 1 | 75.00 | – | – | – | 25.00 | – | – | – |" in lines
-    assert "| arb | 1 | **87.50** | – | – | – | **12.50** | – | – | – |" in lines
+    assert "| arb | 1 | 87.50 | – | – | – | 12.50 | – | – | – |" in lines
     assert r"{Accuracy \%}" in latex(table)
 
 
@@ -178,8 +182,9 @@ def test_differences_of_a_classification_count_misses(tmp_path: Path) -> None:
         pred = y.copy()
         pred[:missed] = (pred[:missed] + 5) % 10  # how far off a wrong class is does not count
         ledger.commit_predictions(cell.outcomes["evaluate"][0].trial_id, y, pred)
-    (found,) = differences(made, ledger, data)
-    assert found.by_region["all"].value == pytest.approx(-10.0)
+    found = compare(scores(made, ledger, data), "error", "all", "arb + sqinv", "arb")
+    assert found is not None
+    assert found.value == pytest.approx(-10.0)
 
 
 def test_a_report_says_what_its_differences_are_to() -> None:
@@ -188,8 +193,14 @@ def test_a_report_says_what_its_differences_are_to() -> None:
     data = WORKLOADS["digits-lt"].load(None)
 
     def heading(*bases: str) -> str:
-        found = [Difference(f"{base} + sqinv", base, {"all": Interval(-1.0, -2.0, 0.5)}, 2) for base in bases]
-        return next(line for line in text(Section(table, found, [], made, data)).splitlines() if "Change" in line)
+        column = ("error", "all")
+        found = {(f"{b} + sqinv", column): Comparison(f"{b} + sqinv", b, column, -1.0, 2.0, 1, 9, None) for b in bases}
+        shown = replace(table, comparisons=found, primary=column)
+        return next(
+            line
+            for line in text(Section(shown, contributions(shown, {}), [], made, data)).splitlines()
+            if "Change" in line
+        )
 
-    assert heading("arb") == "### Change of the test error, in percentage points, against `arb`"
+    assert heading("arb") == "### Change of the test Error, in percentage points, against `arb`"
     assert heading("arb", "cross_entropy").endswith("against the objective alone")

@@ -204,6 +204,7 @@ def load(own: CustomData, root: Path | None) -> Data:
         weights,
         describe=(lambda row: raw.names[train[row]]) if raw.names else None,
         notes=tuple(raw.notes.words),
+        test_groups=None if raw.group is None else np.unique(raw.group[test], return_inverse=True)[1],
     )
     if weights is not None:
         _encoder(own, data)  # weights that do not fit are told before any training

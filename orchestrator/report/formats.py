@@ -1,0 +1,179 @@
+"""Tables as Markdown, LaTeX and CSV."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from orchestrator.report.comparisons import Column, Comparison
+from orchestrator.report.escape import csv_text, markdown_text, tex_text
+from orchestrator.report.tables import TITLES, Row, Table
+from workloads.labels import REGIONS
+
+NOTHING: Final = "–"
+SIGNS: Final = {"better": "▼", "worse": "▲", "equivalent": "≈", "undecided": ""}
+"""Behind a difference of an error: certain and lower, certain and higher, certainly small. Read without colour."""
+
+
+def title(column: Column) -> str:
+    """`MAE Few`."""
+    metric, region = column
+    return f"{TITLES.get(metric, metric)} {region.capitalize()}"
+
+
+def cell(table: Table, row: Row, column: Column) -> tuple[str, str]:
+    """Mean and deviation of a row in a column as text; a dash and nothing where there is no result."""
+    score = row.scores.get(column)
+    if score is None:
+        return NOTHING, ""
+    digits = table.decimals(column[0])
+    return f"{score.mean:.{digits}f}", f"{score.sd:.{digits}f}" if score.sd is not None else ""
+
+
+def change(table: Table, comparison: Comparison) -> str:
+    """`-1.20 [-2.00, -0.40] ▼**`; of a ratio `×0.91 [0.85, 0.97]`; the mean alone where nothing tells its error."""
+    interval = comparison.interval
+    if comparison.ratio:
+        value = math.exp(comparison.value)
+        text = f"×{value:.2f}" if interval is None else f"×{value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    else:
+        digits = table.decimals(comparison.column[0])
+        text = f"{comparison.value:+.{digits}f}"
+        if interval is not None:
+            text += f" [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
+    sign = SIGNS[comparison.verdict] + comparison.stars
+    return f"{text} {sign}" if sign else text
+
+
+def grid(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lines of a Markdown table, the first columns left-aligned."""
+    align = [":--"] * left + ["--:"] * (len(head) - left)
+    return [_line(head), "|" + "|".join(align) + "|", *map(_line, lines)]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def markdown(table: Table) -> str:
+    """A Markdown table: mean ± sd, bold what cannot be told from the best; a recipe without results says why."""
+    lines = []
+    for row in table.rows:
+        cells = [markdown_text(row.recipe), str(row.seeds)]
+        for column in table.columns:
+            mean, sd = cell(table, row, column)
+            text = f"**{mean}**" if table.is_best(row.recipe, column) else mean
+            cells.append(f"{text} ± {sd}" if sd else text)
+        lines.append(cells)
+    found = grid(["Recipe", "Seeds", *map(title, table.columns)], lines)
+    missing = [f"\n`{markdown_text(row.recipe)}`: {markdown_text(row.missing)}" for row in table.rows if row.missing]
+    return "\n".join([*found, *missing]) + "\n"
+
+
+def changes_markdown(table: Table, metric: str) -> str:
+    """A Markdown table of every recipe's change against its base, of one metric; what is marked is bold."""
+    columns = [column for column in table.columns if column[0] == metric]
+    lines = []
+    for recipe in table.compared:
+        cells = [markdown_text(recipe)]
+        for column in columns:
+            made = table.comparisons.get((recipe, column))
+            text = NOTHING if made is None else change(table, made).replace("*", r"\*")
+            cells.append(f"**{text}**" if made is not None and made.verdict in {"better", "worse"} else text)
+        lines.append(cells)
+    return "\n".join(grid(["Recipe", *(region.capitalize() for _, region in columns)], lines)) + "\n"
+
+
+def latex(table: Table) -> str:
+    """A LaTeX `tabular` (booktabs): mean ± sd, bold what cannot be told from the best."""
+    metrics = list(dict.fromkeys(metric for metric, _ in table.columns))
+    widths = {metric: sum(m == metric for m, _ in table.columns) for metric in metrics}
+    heads = (rf"\multicolumn{{{widths[m]}}}{{c}}{{{tex_text(TITLES.get(m, m))}}}" for m in metrics)
+    lines = [
+        r"% \usepackage{booktabs}",
+        r"\begin{tabular}{l" + "r" * len(table.columns) + "}",
+        r"\toprule",
+        " & " + " & ".join(heads) + r" \\",
+        "Recipe & " + " & ".join(region.capitalize() for _, region in table.columns) + r" \\",
+        r"\midrule",
+    ]
+    for row in table.rows:
+        cells = [tex_text(row.recipe)]
+        for column in table.columns:
+            mean, sd = cell(table, row, column)
+            if mean == NOTHING:
+                cells.append("--")
+                continue
+            value = rf"\mathbf{{{mean}}}" if table.is_best(row.recipe, column) else mean
+            cells.append(rf"${value} \pm {sd}$" if sd else f"${value}$")
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def to_csv(every: Sequence[Table]) -> str:
+    """One line per recipe: `workload,recipe,seeds`, then `metric/region/mean` and `metric/region/sd`, unrounded.
+
+    Units are those of the tables: accuracy and error in percent. Only what the ledger's records hold; `tidy_csv` has
+    the rest.
+    """
+    every_column = dict.fromkeys(column for table in every for column in table.columns)
+    columns = [column for column in every_column if column[1] in {"all", *REGIONS}]
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    head = [f"{metric}/{region}/{what}" for metric, region in columns for what in ("mean", "sd")]
+    writer.writerow(["workload", "recipe", "seeds", *head])
+    for table in every:
+        for row in table.recipes:
+            line: list[str | int | float | None] = [csv_text(row.workload), csv_text(row.recipe), row.seeds]
+            for column in columns:
+                score = row.scores.get(column)
+                line += [None, None] if score is None else [score.mean, score.sd]
+            writer.writerow(line)
+    return sink.getvalue()
+
+
+TIDY: Final = (
+    *("workload", "recipe", "metric", "region", "mean", "sd", "seeds", "rows", "in_best_set"),
+    *("base", "scale", "change", "low", "high", "p", "p_column", "p_table", "primary", "verdict"),
+)
+
+
+def tidy_csv(every: Sequence[Table]) -> str:
+    """One line per recipe, metric and region, unrounded: its score, and its change against its base.
+
+    `change` is a difference, or a ratio as `scale` says, with the ends of its 95 % interval; `p` is that of the one
+    comparison, `p_column` and `p_table` are adjusted by Holm for all recipes of the column and for the whole table.
+    """
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(TIDY)
+    for table in every:
+        for row in table.rows:
+            for column in table.columns:
+                score = row.scores.get(column)
+                if score is not None:
+                    made = table.comparisons.get((row.recipe, column))
+                    rows = table.counts.get(column[1], table.counts.get("all"))
+                    best = int(table.is_best(row.recipe, column))
+                    line = [
+                        csv_text(table.workload),
+                        csv_text(row.recipe),
+                        *column,
+                        score.mean,
+                        score.sd,
+                        score.n,
+                        rows,
+                        best,
+                    ]
+                    writer.writerow(line + ([None] * 10 if made is None else _compared(made)))
+    return sink.getvalue()
+
+
+def _compared(made: Comparison) -> list[str | int | float | None]:
+    interval = made.interval
+    value = math.exp(made.value) if made.ratio else made.value
+    ends = [None] * 2 if interval is None else [interval.low, interval.high]
+    ps = [None] * 3 if interval is None else [made.p, made.p_column, made.p_table]
+    scale = "ratio" if made.ratio else "difference"
+    return [made.base, scale, value, *ends, *ps, int(made.primary), made.verdict]

@@ -1,0 +1,109 @@
+"""Scores of every test row of a workload, from kept predictions, as comparisons need them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import Record
+from orchestrator.report.comparisons import Scores, Sums, View
+from orchestrator.report.controls import Control
+from orchestrator.report.intervals import units_of
+from orchestrator.report.row_scores import ROW_SCORES
+from orchestrator.study.planner import CellPlan
+from workloads import WORKLOADS
+from workloads.labels import REGIONS, Floats, Ints
+from workloads.workload import Data, Workload, groups_of
+
+NATURAL = "natural"
+Predicted = tuple[str, int, Floats, Floats]
+"""A row of the table, a seed number, labels and predictions `[N]`."""
+
+
+def completed(plan: CellPlan) -> list[Record]:
+    """The evaluated trials of a cell that ended."""
+    return [record for record in plan.records("evaluate") if record.status == "completed"]
+
+
+def natural_weights(workload: Workload, data: Data) -> Floats | None:
+    """The weight of every test row, `[N]`, that gives the test set the label distribution of all labelled rows.
+
+    A held-out split is often drawn to be balanced over labels. With p_b the share of bin b among all rows of all
+    splits and n_b its test rows, a row of bin b weighs p_b / n_b, scaled to a mean of 1; bins without test rows are
+    left out. None where labels are maps or classes, and where the test set has that distribution already.
+    """
+    if workload.dense or workload.task != "regression":
+        return None
+    test = workload.grid.counts(data.test.y.numpy())
+    every = test + sum(workload.grid.counts(split.y.numpy()) for split in (data.train, data.val))
+    share = np.where(test > 0, every, 0) / np.maximum(test, 1)
+    weights = share[workload.grid.bin(data.test.y.numpy())].astype(np.float64)
+    weights /= weights.mean()
+    return None if np.allclose(weights, 1.0, rtol=0.02) else weights
+
+
+def _views(workload: Workload, data: Data) -> Iterator[tuple[str, Ints, Floats | None]]:
+    """Regions with their rows and the rows' weights."""
+    where = workload.regions(data, data.test)
+    yield "all", np.arange(len(where)), None
+    weights = natural_weights(workload, data)
+    if weights is not None:
+        yield NATURAL, np.arange(len(where)), weights
+    for position, region in enumerate(REGIONS):
+        rows = np.flatnonzero(where == position)
+        if len(rows):
+            yield region, rows, None
+
+
+def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequence[Control] = ()) -> Scores:
+    """Scores of all evaluated trials of one workload's cells, by region, metric, recipe and seed number.
+
+    A control without seeds of its own has the same scores under every seed number: its error is that of test rows.
+    Raises StorageFailed when predictions are missing.
+    """
+    workload = WORKLOADS[plans[0].cell.workload]
+    metrics = [metric for metric in workload.metrics if metric in ROW_SCORES]
+    where, groups = workload.regions(data, data.test), groups_of(data)
+    views = {}
+    for region, rows, weights in _views(workload, data):
+        each = None if weights is None else weights[rows]
+        units, owner = units_of(where[rows], None if groups is None else groups[rows], each)
+        views[region] = (units, owner, rows, each)
+    sums: dict[str, dict[str, dict[str, Sums]]] = {region: {m: {} for m in metrics} for region in views}
+    numbers = sorted({record.number for plan in plans for record in completed(plan)})
+    for recipe, number, y, pred in (*_kept(plans, ledger), *_controlled(controls, data, numbers)):
+        for metric in metrics:
+            of_row = ROW_SCORES[metric].of(pred, y)
+            for region, (units, owner, rows, each) in views.items():
+                values = of_row[rows] if each is None else of_row[rows] * each
+                if units.group is not None:
+                    values = np.bincount(owner, weights=values).astype(np.float64)
+                sums[region][metric].setdefault(recipe, {})[number] = values
+    return {region: View(units, sums[region]) for region, (units, *_) in views.items()}
+
+
+def _kept(plans: Sequence[CellPlan], ledger: Ledger) -> Iterator[Predicted]:
+    for plan in plans:
+        for record in completed(plan):
+            table = ledger.predictions(record)
+            y, pred = (table[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
+            yield str(plan.cell.recipe), record.number, y, pred
+
+
+def _controlled(controls: Sequence[Control], data: Data, numbers: Sequence[int]) -> Iterator[Predicted]:
+    y = data.test.y.numpy().astype(np.float64)
+    for control in controls:
+        for number in numbers:
+            pred = control.of_seed(number)
+            if pred is not None:
+                yield control.row, number, y, pred
+
+
+def means(view: View, metric: str) -> Mapping[str, list[float]]:
+    """Every recipe's score by seed, in the order of seed numbers; of the geometric mean, as in tables."""
+    total = float(view.units.rows.sum())
+    made = {
+        recipe: [float(seeds[number].sum()) / total for number in sorted(seeds)]
+        for recipe, seeds in view.sums[metric].items()
+    }
+    return {r: list(np.exp(v)) if ROW_SCORES[metric].ratio else v for r, v in made.items()}

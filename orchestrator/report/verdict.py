@@ -1,0 +1,85 @@
+"""What a table says, in sentences that its numbers entail."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from orchestrator.report.controls import PREFIX
+from orchestrator.report.formats import cell, change, title
+from orchestrator.report.scores import NATURAL
+from orchestrator.report.tables import Row, Table
+from workloads.metrics import HIGHER_IS_BETTER
+
+NAMED: Final = 4
+"""Recipes named in one sentence; more are counted."""
+
+
+VERDICTS: Final = ("better", "worse", "equivalent", "undecided")
+
+
+def _names(recipes: Sequence[str]) -> str:
+    shown = [f"`{recipe}`" for recipe in recipes[:NAMED]]
+    more = len(recipes) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def verdict(table: Table) -> list[str]:
+    """Which row leads in the primary column and what it cannot be told from; what beats its base; at what cost.
+
+    Empty where the primary column has no results.
+    """
+    column, leader, control = table.primary, table.leader, table.control
+    if leader is None:
+        return []
+    head = f"Best recipe in {title(column)}: `{leader.recipe}` with {cell(table, leader, column)[0]}"
+    if not table.best.get(column):
+        return [f"{head}. One seed, or one test row in this region, says nothing of the error: nothing is marked."]
+    alike = [r.recipe for r in table.recipes if table.is_best(r.recipe, column) and r is not leader]
+    said = [f"{head}; as good as the best, too: {_names(alike)}." if alike else f"{head}."]
+    if control is not None:
+        said.append(_of_control(table, leader, control))
+    said += [*_against_base(table), *_cost(table, leader)]
+    return said
+
+
+def _of_control(table: Table, leader: Row, control: Row) -> str:
+    """What needs no training budget reaches, beside the best recipe."""
+    column, everywhere = table.primary, (table.primary[0], "all")
+    name = control.recipe.removeprefix(PREFIX)
+    values = " and ".join(
+        f"{cell(table, control, c)[0]} in {c[1].capitalize()}" for c in dict.fromkeys((column, everywhere))
+    )
+    ours, theirs = table.is_best(leader.recipe, column), table.is_best(control.recipe, column)
+    if ours:
+        word = "not told apart from that recipe" if theirs else "worse than that recipe"
+    else:
+        some = any(table.is_best(row.recipe, column) for row in table.recipes)
+        word = "better than that recipe" if some else "better than every recipe"
+    return f"Without the methods, {name} (fitted to {control.uses}) reaches {values}: {word}."
+
+
+def _against_base(table: Table) -> list[str]:
+    """How many recipes differ from their base."""
+    found = [table.comparisons.get((row.recipe, table.primary)) for row in table.recipes]
+    compared = [made for made in found if made is not None]
+    if not compared:
+        return []
+    base = " and ".join(f"`{name}`" for name in dict.fromkeys(made.base for made in compared))
+    counts = {word: sum(made.verdict == word for made in compared) for word in VERDICTS}
+    shown = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    return [f"Of {len(compared)} recipes, against {base}: {shown}."]
+
+
+def _cost(table: Table, leader: Row) -> list[str]:
+    """What the leader does on labels as frequent as they are: one comparison, so its own interval decides."""
+    made = table.comparisons.get((leader.recipe, (table.primary[0], NATURAL)))
+    if made is None or made.estimate is None:
+        return []
+    certain = made.estimate.interval().excludes_zero
+    better = (made.value > 0) == (made.column[0] in HIGHER_IS_BETTER)
+    word = ("better than" if better else "worse than") if certain else "not told apart from"
+    return [
+        f"On labels as frequent as in the data, `{leader.recipe}` is {word} its base: "
+        f"{cell(table, leader, made.column)[0]}, {change(table, replace(made, margin=0.0, p_table=1.0))} against "
+        f"`{made.base}`."
+    ]
