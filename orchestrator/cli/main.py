@@ -128,7 +128,7 @@ def sweep(args: argparse.Namespace) -> int:
 def _print_tables(outcome: "Outcome", console: Any) -> None:
     from orchestrator.cli.terminal import show
 
-    show(outcome, outcome.sections, console)
+    show(outcome, console)
 
 
 def status(args: argparse.Namespace) -> int:

@@ -1,7 +1,5 @@
 """A study's tables on a terminal."""
 
-from collections.abc import Sequence
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
@@ -10,11 +8,10 @@ from rich.text import Text
 from orchestrator.api import Outcome
 from orchestrator.report.escape import line
 from orchestrator.report.formats import cell, change
-from orchestrator.report.outputs import Section
 from orchestrator.report.tables import TITLES, Table
 
 
-def show(outcome: Outcome, found: Sequence[Section], console: Console) -> None:
+def show(outcome: Outcome, console: Console) -> None:
     """Print every table with its verdict and what stands under it, and where the files are."""
     if not console.is_terminal:
         console = Console(width=200)  # a table in a log is not cut to a guessed width
@@ -22,7 +19,7 @@ def show(outcome: Outcome, found: Sequence[Section], console: Console) -> None:
     def say(text: str) -> None:
         console.print(f"  {line(text)}", highlight=False, markup=False, soft_wrap=True)
 
-    for section in found:
+    for section in outcome.sections:
         table = section.table
         for metric in dict.fromkeys(metric for metric, _ in table.columns):
             console.print(_grid(table, metric))

@@ -41,7 +41,7 @@ def test_a_plan_can_be_read_by_a_program(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["plan", "quickstart", "--storage", str(tmp_path), "--json", "--trials", "8"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["budget"] == {"tune": 8, "evaluate": 5}
-    assert plan["trials"] == 17 * 11
+    assert plan["trials"] == 17 * 13
     assert len(plan["cells"]) == 17
 
 
