@@ -221,6 +221,8 @@ def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[tuple[ScoreRo
     where = workload.regions(data, data.test)
     scores = finite(shot_metrics(pred, y, where, fit.metrics, workload.grid.unit), "on test")
     name = ledger.commit_predictions(job.trial_id, y, pred, job.attempt)
+    if workload.task == "regression" and not workload.dense:  # what the report recalibrates
+        ledger.commit_validation(job.trial_id, name, fit.labels(data.val), fit.predict(data.val))
     return _scores(scores), name
 
 

@@ -12,6 +12,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import (
     OF_DAMAGED,
     OF_PREDICTIONS,
+    OF_VALIDATION,
     PHASES,
     Attempt,
     attempt_of,
@@ -20,6 +21,7 @@ from orchestrator.ledger.names import (
     predictions_key,
     segment_number,
     segments_in,
+    validated_by,
 )
 from orchestrator.ledger.parquet import Damaged, from_parquet, reading
 from orchestrator.ledger.records import Phase
@@ -167,6 +169,8 @@ def _verify_predictions(ledger: Ledger, rows: dict[Attempt, dict[str, Any]], fou
             return [str(err)]
         return []
 
+    for key in filter(validated_by, ledger.store.keys(OF_VALIDATION)):
+        found.damage += check(key)
     for key, problems in zip(there, each(check, there), strict=True):
         found.damage += problems
         found.predictions += not problems

@@ -8,7 +8,15 @@ import pyarrow as pa
 
 from orchestrator.errors import BadInput, StorageFailed
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.names import OF_PREDICTIONS, PHASES, foreign, predicted_by, record_key
+from orchestrator.ledger.names import (
+    OF_PREDICTIONS,
+    OF_VALIDATION,
+    PHASES,
+    foreign,
+    predicted_by,
+    record_key,
+    validated_by,
+)
 from orchestrator.ledger.parquet import from_parquet, to_parquet
 from orchestrator.ledger.records import Phase
 from orchestrator.ledger.schemas import attempts, few
@@ -31,12 +39,13 @@ def copy(source: Ledger, target: Ledger, progress: Progress) -> int:
     differing: list[str] = []
     for phase in PHASES:
         differing += _plan_records(source, target, phase, todo)
-    there = set(target.store.keys(OF_PREDICTIONS))
-    for key in filter(predicted_by, source.store.keys(OF_PREDICTIONS)):
-        if key not in there:
-            todo[key] = partial(_bytes, source, key)
-        elif source.store.get(key) != target.store.get(key):
-            differing.append(key)
+    for prefix, ours in ((OF_PREDICTIONS, predicted_by), (OF_VALIDATION, validated_by)):
+        there = set(target.store.keys(prefix))
+        for key in filter(ours, source.store.keys(prefix)):
+            if key not in there:
+                todo[key] = partial(_bytes, source, key)
+            elif source.store.get(key) != target.store.get(key):
+                differing.append(key)
     if differing:
         raise BadInput(
             f"two storages may be joined where they agree: {source.store.uri} and {target.store.uri} differ in "

@@ -217,6 +217,14 @@ class Ledger:
         """
         return predictions.write(self.store, trial_id, attempt, y, pred)
 
+    def commit_validation(self, trial_id: str, name: str, y: Any, pred: Any) -> None:
+        """Keep the predictions of validation rows under the name that `commit_predictions` gave."""
+        predictions.write_validation(self.store, trial_id, name, y, pred)
+
+    def validation(self, record: Record) -> pa.Table | None:
+        """Predictions of validation rows of an evaluate trial; None where an earlier release kept none."""
+        return predictions.find_validation(self.store, record.trial_id, record.predictions)
+
     def predictions(self, trial: str | Record) -> pa.Table:
         """Test predictions of an evaluate trial (schema `PREDICTIONS`): those of this record, or of the one that
         counts.

@@ -11,12 +11,15 @@ Attempt: TypeAlias = tuple[str, int]
 
 PHASES: Final[tuple[Phase, ...]] = ("tune", "evaluate")
 OF_PREDICTIONS: Final = "ledger/predictions/"
+OF_VALIDATION: Final = "ledger/validation/"
 OF_DAMAGED: Final = "ledger/damaged/"
 """Where a repair puts what it sets aside."""
 _NUMBER: Final = r"(0|[1-9]\d*)"
 _RECORD: Final = re.compile(rf"ledger/(?:tune|evaluate)/([\w-]+)\.{_NUMBER}\.parquet", re.ASCII)
 _SEGMENT: Final = re.compile(r"ledger/compact/(?:tune|evaluate)/(\d{6,})\.parquet", re.ASCII)
 _PREDICTIONS: Final = re.compile(rf"ledger/predictions/([\w-]+)(?:\.({_NUMBER}\.[0-9a-f]{{16}}))?\.parquet", re.ASCII)
+
+_VALIDATION: Final = re.compile(rf"ledger/validation/([\w-]+)\.({_NUMBER}\.[0-9a-f]{{16}})\.parquet", re.ASCII)
 
 
 def record_key(phase: Phase, attempt: Attempt) -> str:
@@ -32,6 +35,11 @@ def segments_in(phase: Phase) -> str:
 def predictions_key(trial_id: str, name: str | None) -> str:
     """Where predictions lie that a record calls `name`; without a name, those of an older record."""
     return f"{OF_PREDICTIONS}{trial_id}.parquet" if name is None else f"{OF_PREDICTIONS}{trial_id}.{name}.parquet"
+
+
+def validation_key(trial_id: str, name: str) -> str:
+    """Where predictions of validation rows lie, under the name that a record gives to those of test rows."""
+    return f"{OF_VALIDATION}{trial_id}.{name}.parquet"
 
 
 def attempt_of(key: str) -> Attempt | None:
@@ -52,7 +60,13 @@ def predicted_by(key: str) -> tuple[str, str | None] | None:
     return None if found is None else (found[1], found[2])
 
 
+def validated_by(key: str) -> tuple[str, str] | None:
+    """The trial id of predictions of validation rows and their name; None for a file that is none of the ledger's."""
+    found = _VALIDATION.fullmatch(key)
+    return None if found is None else (found[1], found[2])
+
+
 def foreign(keys: Iterable[str]) -> list[str]:
     """Files below `ledger/` that Tailsweep did not write: of file systems, desktops, programs that synchronise."""
-    known = (attempt_of, segment_number, predicted_by)
+    known = (attempt_of, segment_number, predicted_by, validated_by)
     return [key for key in keys if not key.startswith(OF_DAMAGED) and all(find(key) is None for find in known)]

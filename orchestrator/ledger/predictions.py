@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from orchestrator.errors import StorageFailed
-from orchestrator.ledger.names import OF_PREDICTIONS, predicted_by, predictions_key
+from orchestrator.ledger.names import OF_PREDICTIONS, predicted_by, predictions_key, validation_key
 from orchestrator.ledger.parquet import RESTORE, Damaged, from_parquet, reading, to_parquet
 from orchestrator.ledger.records import PREDICTIONS, SINGLE
+from orchestrator.ledger.telling import tell
 from orchestrator.storage.store import Store
 from workloads.metrics import METRICS, shot_metrics
 
@@ -44,6 +45,26 @@ def write(store: Store, trial_id: str, attempt: int, y: Any, pred: Any) -> str:
         except Damaged:
             store.put(key, data)  # the name says what was there
     return name
+
+
+def write_validation(store: Store, trial_id: str, name: str, y: Any, pred: Any) -> None:
+    """Keep labels and predictions `[N]` of validation rows under the name of the trial's test predictions."""
+    table = pa.table([pa.array(range(len(y)), pa.int64()), y, pred], schema=PREDICTIONS)
+    store.put(validation_key(trial_id, name), to_parquet(table))
+
+
+def find_validation(store: Store, trial_id: str, name: str | None) -> pa.Table | None:
+    """Those of `write_validation`; None for a trial of an earlier release, which kept none, and where they are damaged.
+
+    They serve recalibration in the report alone, which can do without them.
+    """
+    if name is None or (data := store.get(key := validation_key(trial_id, name))) is None:
+        return None
+    try:
+        return read(data, key)
+    except Damaged as err:
+        tell(str(err))
+        return None
 
 
 def find(store: Store, trial_id: str, name: str | None) -> pa.Table:

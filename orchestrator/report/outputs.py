@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Final
 
 import jinja2
+import numpy as np
 import torch
 
 from orchestrator.ledger.ledger import Ledger
@@ -24,13 +25,14 @@ from orchestrator.report.formats import (
     title,
     to_csv,
 )
-from orchestrator.report.scores import NATURAL, scores
+from orchestrator.report.scores import NATURAL, completed, scores
 from orchestrator.report.tables import PERCENT, TITLES, Table, judged, primary_column, tables, with_controls
 from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import Cell, data_root, load_data
 from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
+from workloads.labels import Floats
 from workloads.published import REGIONS, Published, published
 from workloads.recipe import Recipe
 from workloads.workload import Data, Workload, groups_of
@@ -74,12 +76,27 @@ def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
         data = load_data(WORKLOADS[plain.workload], data_root(study), study.storage)
         workload = WORKLOADS[plain.workload]
         base = str(Recipe(plans[0].cell.recipe.objective))
-        simple = controls(workload, data, base, {}, ledger.store) if any(row.scores for row in plain.rows) else []
+        validated = _validated(plans, ledger, base)
+        shown = any(row.scores for row in plain.rows)
+        simple = controls(workload, data, base, validated, ledger.store) if shown else []
         known = scores(plans, ledger, data, simple)
         primary = primary_column(plain.workload, study.tune.select_by, study.report.primary, known)
         table = judged(with_controls(plain, simple, data), known, primary, study.report.margin)
         said = notes(study, planner, table, plans, data)
         found.append(Section(table, contributions(table, known), said, plans, data))
+    return found
+
+
+def _validated(plans: Sequence[CellPlan], ledger: Ledger, base: str) -> dict[int, tuple[Floats, Floats]]:
+    """The base's predictions of validation and test rows by seed number, where the ledger has both."""
+    found = {}
+    for plan in plans:
+        for record in completed(plan) if str(plan.cell.recipe) == base else ():
+            validation = ledger.validation(record)
+            if validation is not None:
+                pair = (validation, ledger.predictions(record))
+                on_val, on_test = (table["pred"].to_numpy().astype(np.float64) for table in pair)
+                found[record.number] = (on_val, on_test)
     return found
 
 
