@@ -6,7 +6,8 @@ A part states type, default, range and condition of each hyperparameter in one l
         kernel: Annotated[str, Choice("gaussian", "triang", "laplace")] = "gaussian"
         sigma: Annotated[float, Float(0.5, 4.0, log=True), Only(kernel=("gaussian", "laplace"))] = 2.0
 
-From that line come validation, the search space, the report's table of ranges and the trial id.
+From that line come validation, the search space, the report's table of ranges and the trial id. What must hold between
+several of them is listed below: `laws = (Ordered("clip_low", "clip_high"),)` (`workloads.laws`).
 """
 
 import dataclasses
@@ -14,11 +15,13 @@ import difflib
 import functools
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, dataclass_transform
+from typing import Any, ClassVar, Protocol, TypeAlias, dataclass_transform
 
 Value: TypeAlias = bool | int | float | str
+Possible: TypeAlias = Mapping[str, Sequence[Any]]
+"""Values that each hyperparameter of a declaration may have: one, the options, or both ends of a range."""
 
 
 class UnknownName(ValueError):
@@ -147,6 +150,25 @@ class Field:
     only: Only
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What laws may look at beside hyperparameters: bins of the label grid, and epochs, the fewest of a trial."""
+
+    bins: int
+    epochs: int
+
+
+class Law(Protocol):
+    """What must hold between several hyperparameters of a declaration, or between one and the frame of a trial."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hyperparameters that the law is about; it holds where all of them may act."""
+
+    def broken(self, possible: Possible, frame: Frame) -> str:
+        """What breaks the law, with the values and the way out; empty where nothing does."""
+
+
 @dataclass_transform(frozen_default=True)
 class Declared:
     """Base of every declaration; a subclass is a frozen dataclass whose values are checked when it is made.
@@ -154,6 +176,8 @@ class Declared:
     Raises ValueError for a value outside its range, and UnknownName for a name that is not declared
     (through `of`).
     """
+
+    laws: ClassVar[tuple[Law, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True)(cls)
@@ -192,6 +216,18 @@ class Declared:
             return cls(**values)
         except ValueError as err:
             raise ValueError(f"{where}.{err}") from None
+
+    @classmethod
+    def broken(cls, possible: Possible, frame: Frame) -> str:
+        """The first law that some of the possible values break, in words; empty where all hold."""
+        fields = cls.declared()
+
+        def may_act(name: str) -> bool:
+            siblings = fields[name].only.siblings.items()
+            return all(set(possible[sibling]) & set(allowed) for sibling, allowed in siblings)
+
+        acting = (law for law in cls.laws if all(may_act(name) for name in law.names))
+        return next((said for law in acting if (said := law.broken(possible, frame))), "")
 
     def changed(self) -> dict[str, Value]:
         """The active values that differ from their defaults: what the identity of a trial is made of."""

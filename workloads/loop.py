@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from workloads.diverged import Diverged, finite
 from workloads.hparams import Choice, Declared, Float, Int, Value
 from workloads.labels import REGIONS, Floats
+from workloads.laws import split_epochs
 from workloads.metrics import HIGHER_IS_BETTER, METRICS, Score, shot_metrics
 from workloads.model import Model
 from workloads.recipe import PARTS, Recipe, settings_of
@@ -151,20 +152,13 @@ class Fit:
         self.rows = rows_in(data.train)
         self.val_regions = workload.regions(data, data.val)
         self.val_labels = self.labels(data.val)
-        self.stages = [stage for stage, n in zip(*self._split_epochs(), strict=True) for _ in range(n)]
-        self.starts = [sum(self._split_epochs()[1][:i]) for i in range(len(self.model.stages()))]
+        lengths = split_epochs([stage.share for stage in self.model.stages()], self.hparams.epochs)
+        self.stages = [stage for stage, length in enumerate(lengths) for _ in range(length)]
+        self.starts = [sum(lengths[:stage]) for stage in range(len(lengths))]
         self.optimizer = self._enter(self.stages[0])
         self.scaler = torch.amp.GradScaler(
             device.type, enabled=self.hparams.precision == "fp16" and device.type == "cuda"
         )
-
-    def _split_epochs(self) -> tuple[list[int], list[int]]:
-        """Numbers of the stages and how many epochs each has: shares rounded, at least one each where there are."""
-        ends = [0.0]
-        for stage in self.model.stages():
-            ends.append(ends[-1] + stage.share)
-        marks = [round(end / ends[-1] * self.hparams.epochs) for end in ends]
-        return list(range(len(marks) - 1)), [b - a for a, b in itertools.pairwise(marks)]
 
     def _enter(self, number: int) -> torch.optim.Optimizer:
         """Freeze what the stage freezes and start its optimizer."""

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final
 
-from workloads.hparams import Declared, Float
+from workloads.hparams import Declared, Float, Law
+from workloads.laws import StagesTrain
 from workloads.seam import Plan, Stage
 
 
@@ -36,6 +37,8 @@ class RRT(Plan):
         """`head_share`: share of the epochs that trains the fresh head."""
 
         head_share: Annotated[float, Float(0.1, 0.9, tune=False)] = 0.5
+
+        laws: ClassVar[tuple[Law, ...]] = (StagesTrain("head_share", lambda share: (1.0 - share, share)),)
 
     hparams: Hparams
 

@@ -1,13 +1,11 @@
 """A study as cells, and a cell's trials: readable names, settings, seeds derived from names, content-addressed ids."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
-
-import numpy as np
 
 from orchestrator.errors import BadInput, shown
 from orchestrator.ledger.records import Phase, Settings, canonical
@@ -18,7 +16,7 @@ from workloads import WORKLOADS
 from workloads.data.custom import rows as yours
 from workloads.data.custom.schema import kind_of
 from workloads.extras import MissingExtra, need
-from workloads.hparams import Choice, Field, Range, UnknownName, Value
+from workloads.hparams import Choice, Field, Frame, Range, UnknownName, Value
 from workloads.labels import REGIONS
 from workloads.loop import Training, settle, versions
 from workloads.metrics import METRICS, undefined
@@ -214,7 +212,8 @@ def _monitors(cell: Cell) -> Iterator[tuple[str, str]]:
 def _check_defined(workload: Workload, data: Data, key: str, rule: str) -> None:
     """Refuse a rule that has no value on the validation rows, whatever is predicted."""
     _, metric, region = rule.split("/")
-    labels = np.asarray(data.val.y.numpy(), dtype=np.float64)
+    grid = workload.grid
+    labels = grid.labels(grid.learnt(data.val.y.numpy()))  # with the digits that scores see
     if region != "all":
         labels = labels[workload.regions(data, data.val) == REGIONS.index(region)]
     reason = f"{workload.name} has none in {region}" if not len(labels) else undefined(metric, labels)
@@ -317,7 +316,33 @@ def _cell(study: Study, workload: Workload, recipe: Recipe, data: str) -> Cell:
     settle(recipe, fixed)  # refuses fixed values outside their ranges
     known = {*asked, *study.space, *(axis.name for axis in axes)}  # what the study says wins over the paper
     apart = {name: value for name, value in paper.items() if name not in known and fixed.get(name) != value}
-    return Cell(workload.name, recipe, fixed, tuple(axes), data, apart)
+    made = Cell(workload.name, recipe, fixed, tuple(axes), data, apart)
+    _check_laws(made, workload)
+    return made
+
+
+def _check_laws(cell: Cell, workload: Workload) -> None:
+    """Refuse values that break a law between several hyperparameters, or with the grid, in any trial of the cell."""
+    ends = {axis.name: _ends(axis.range) for axis in cell.axes}
+    first = {axis.name: (axis.first,) for axis in cell.axes}
+    trials: tuple[tuple[str, Mapping[str, Sequence[Value]]], ...] = (
+        ("", ends),
+        (" in the first trial, with the paper's settings", first | {k: (v,) for k, v in cell.published.items()}),
+    )
+    for when, drawn in trials:
+
+        def values(part: str, drawn: Mapping[str, Sequence[Value]] = drawn) -> dict[str, Sequence[Value]]:
+            names = {name: (f"{part}.{name}", field.default) for name, field in declared(part).items()}
+            return {name: drawn.get(full, (cell.fixed.get(full, default),)) for name, (full, default) in names.items()}
+
+        frame = Frame(workload.grid.bins, int(min(values("train")["epochs"])))
+        for part in cell.recipe.parts:
+            if broken := PARTS[part].Hparams.broken(values(part), frame):
+                raise ValueError(f"{cell.name}: {part}.{broken}{when}")
+
+
+def _ends(limits: Range) -> tuple[Value, ...]:
+    return limits.options if isinstance(limits, Choice) else (limits.low, limits.high)
 
 
 def _narrowed(name: str, field: Field, written: Interval | tuple[Value, ...]) -> Range:

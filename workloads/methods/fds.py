@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workloads.hparams import Choice, Declared, Float, Int, Only
+from workloads.hparams import Choice, Declared, Float, Int, Law, Only
 from workloads.labels import kernel_window
+from workloads.laws import OnGrid, Ordered
 from workloads.methods.bins import bin_of
 from workloads.seam import Batch, Features, Method, TrainLabels
 
@@ -118,6 +119,8 @@ class FDS(Method):
         start_smooth: Annotated[int, Int(1, 1000, tune=False)] = 1
         first_bin: Annotated[int, Int(0, 100_000, tune=False)] = 0
         last_bin: Annotated[int, Int(0, 100_000, tune=False)] = 100_000
+
+        laws: ClassVar[tuple[Law, ...]] = (Ordered("first_bin", "last_bin"), OnGrid("first_bin"))
 
     @classmethod
     def version_of(cls, hparams: Declared) -> int:

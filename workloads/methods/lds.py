@@ -9,8 +9,9 @@ import torch
 from scipy.ndimage import convolve1d
 from torch import Tensor
 
-from workloads.hparams import Choice, Declared, Float, Int, Only
+from workloads.hparams import Choice, Declared, Float, Int, Law, Only
 from workloads.labels import Floats, Ints, LabelGrid, kernel_window
+from workloads.laws import OnGrid, Ordered
 from workloads.seam import Method, Step, TrainLabels
 
 SCHEMES: Final[Mapping[str, Callable[[Ints, tuple[int, int]], npt.NDArray[Any]]]] = {
@@ -116,6 +117,8 @@ class LDS(Method):
         truncate: Annotated[bool, Choice(True, False, tune=False), Only(scheme=("inverse",))] = True
         border: Annotated[str, Choice(*BORDERS, tune=False)] = "zero"
         first_bin: Annotated[int, Int(0, 100_000, tune=False)] = 0
+
+        laws: ClassVar[tuple[Law, ...]] = (Ordered("clip_low", "clip_high"), OnGrid("first_bin"))
 
     hparams: Hparams
     weights: Tensor

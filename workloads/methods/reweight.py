@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from workloads.hparams import Declared, Int
+from workloads.hparams import Declared, Int, Law
+from workloads.laws import Ordered
 from workloads.methods.lds import density_weights
 from workloads.seam import Method, Step, TrainLabels
 
@@ -45,6 +46,8 @@ class Inverse(SqrtInverse):
 
         clip_low: Annotated[int, Int(0, 10**9, tune=False)] = 5
         clip_high: Annotated[int, Int(1, 10**9, tune=False)] = 1000
+
+        laws: ClassVar[tuple[Law, ...]] = (Ordered("clip_low", "clip_high"),)
 
     hparams: Hparams
 
