@@ -55,7 +55,8 @@ def trade_off(table: Table) -> str:
     axes.set_ylabel(f"few-shot test {_title(table.workload)}")
     axes.set_title(f"{figure_text(table.workload)}: lower left is better", fontsize=10)
     axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8)
+    if shown:  # a data set may have no region of many rows
+        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=8)
     return _svg(figure)
 
 

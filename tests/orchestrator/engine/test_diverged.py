@@ -1,0 +1,124 @@
+"""A trial whose scores are not finite is a failed trial, and no such number reaches what is kept or shown."""
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pyarrow as pa
+import pytest
+import yaml
+
+from builders import record, study
+from orchestrator.cli.main import main
+from orchestrator.engine.trial import Job, run
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.parquet import to_parquet
+from orchestrator.report.outputs import write_outputs
+from orchestrator.study.cells import expand
+from orchestrator.study.planner import Planner
+from orchestrator.study.spec import Study
+from orchestrator.tracking.mlflow import Projection, tracking_uri
+
+DIVERGES: dict[str, Any] = {
+    "recipes": {"also": ["mse"]},
+    "tune": {"trials": 3, "sampler": "tpe"},
+    "space": {"train.lr": {"low": 0.9, "high": 1.0}},
+    "train": {"epochs": 2, "optimizer": "sgd", "batch_size": 65536, "keep": "last"},
+}
+"""A loss that is finite until the last batch, after which predictions are not."""
+
+
+def numbers(value: object) -> Iterator[float]:
+    """All floats in a tree."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from numbers(inner)
+
+
+def assert_only_finite(made: Study, planner: Planner, ledger: Ledger) -> None:
+    for phase in ("tune", "evaluate"):
+        for plan in planner.plans:
+            for kept in plan.records(phase):
+                assert all(map(math.isfinite, numbers(kept.to_arrow(phase).to_pylist())))
+    for name, text in write_outputs(made, planner, ledger).items():
+        shown = "\n".join(line for line in text.splitlines() if "Diverged" not in line)  # which names the number
+        assert not re.search(r"[^a-z](nan|inf)[^a-z]", shown.lower()), name
+
+
+def projected(made: Study, planner: Planner, ledger: Ledger) -> list[float]:
+    """Every metric of every run in a real MLflow."""
+    Projection(made, ledger).update(planner.plans)
+    client = mlflow.MlflowClient(tracking_uri(made))
+    experiment = client.get_experiment_by_name(made.study)
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    assert found
+    return [
+        point.value
+        for one in found
+        for name in one.data.metrics
+        for point in client.get_metric_history(one.info.run_id, name)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_trial_with_predictions_that_are_not_finite_has_failed_and_the_others_go_on(tmp_path: Path) -> None:
+    made, ledger = study(storage=str(tmp_path), **DIVERGES), Ledger(str(tmp_path))
+    planner = Planner(made, expand(made), ledger.find)
+    while (trial := planner.next()) is not None:
+        for _ in run(Job.of(trial, 0, made, str(tmp_path))):
+            pass
+        found = ledger.find(trial.id, trial.phase)
+        assert found is not None
+        planner.finish(trial, found)  # the next suggestion is Optuna's, who is told of it
+    first = planner.plans[0].records("tune")[0]
+    assert first.status == "failed"
+    assert "Diverged" in (first.error or "")
+    assert "predictions on validation in epoch 1 are not finite" in (first.error or "")
+    assert math.isfinite(first.curve[0].loss)
+    assert len(planner.plans[0].records("tune")) == 3
+    assert_only_finite(made, planner, ledger)
+    assert all(map(math.isfinite, projected(made, planner, ledger)))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_storage_of_before_with_a_completed_trial_of_nan_works(
+    tmp_path: Path, value: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, ledger = study(storage=str(tmp_path), tune={"trials": 2}, recipes={"also": ["l1"]}), Ledger(str(tmp_path))
+    planner = Planner(made, expand(made), ledger.find)
+    while (trial := planner.next()) is not None:
+        kept = record(trial, 4.0 + trial.number)
+        ledger.commit(kept, trial.phase)
+        spoilt = (trial.phase, trial.number) in {("tune", 0), ("evaluate", 1)}
+        if spoilt:
+            (row,) = kept.to_arrow(trial.phase).to_pylist()
+            for scores in (row["val"], row.get("test") or [], row["curve"][-1]["val"]):
+                for score in scores:
+                    score["value"] = value
+            table = pa.Table.from_pylist([row], schema=kept.to_arrow(trial.phase).schema)
+            ledger.store.put(f"ledger/{trial.phase}/{trial.id}.0.parquet", to_parquet(table))
+        found = Ledger(str(tmp_path)).find(trial.id, trial.phase)
+        assert found is not None
+        assert (found.status == "failed") == spoilt
+        planner.finish(trial, found)
+    assert [r.error for r in planner.plans[0].failures()] == [
+        f"Diverged: val/mae/all became {value}",
+        f"Diverged: val/mae/all became {value}",
+    ]
+    again = Planner(made, expand(made), Ledger(str(tmp_path)).find)
+    assert again.done
+    assert_only_finite(made, again, Ledger(str(tmp_path)))
+
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump(made.model_dump(mode="json", exclude_unset=True)), "utf-8")
+    for command, code in (("plan", 0), ("status", 3), ("report", 3)):
+        assert main([command, str(file), "--storage", str(tmp_path)]) == code
+        said = "".join(capsys.readouterr())
+        assert "Traceback" not in said
+        assert "nan [" not in said
