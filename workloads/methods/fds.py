@@ -276,11 +276,15 @@ class FDS(Method):
     def _fill(self, empty: Sequence[int]) -> None:
         """Give empty buckets, ascending, the mean of their neighbours, at an end of the one; a lone bucket stays."""
         last = len(self.tracked) - 1
-        for b in empty if last else ():
+        if not last or not empty:
+            return
+        # On the host, where a step of this recurrence costs a microsecond: with 100,001 bins nearly all are empty.
+        both = torch.cat([self.mean, self.var], dim=1).cpu().numpy()
+        for b in empty:
             # One after another, as published: a bucket sees what its lower neighbour was filled with.
-            before, after = (b - 1 if b else 1), (b + 1 if b < last else b - 1)
-            for values in (self.mean, self.var):
-                values[b] = (values[before] + values[after]) / 2
+            both[b] = (both[b - 1 if b else 1] + both[b + 1 if b < last else b - 1]) / 2
+        self.mean.copy_(torch.from_numpy(both[:, : self.mean.shape[1]]))
+        self.var.copy_(torch.from_numpy(both[:, self.mean.shape[1] :]))
 
 
 VARIANTS = {"paper": FDS._paper, "official": FDS._official}
