@@ -4,8 +4,9 @@
     L = mean_i( w_i · loss_i )  +  Σ_k penalty_k            over the stages of a plan
 
 Letters, here and everywhere: B samples of a batch, N training rows, D features, K outputs of the head, M bins.
-Labels and predictions are in the workload's units (mmHg, years). Where labels are maps, a labelled pixel is a sample:
-hooks from `calibrate` on see B pixels, and pixels without a label never reach them.
+Labels and predictions are as they are learnt (`LabelGrid`): in bins, or in a published data set's units (years). Where
+labels are maps, a labelled pixel is a sample: hooks from `calibrate` on see B pixels, and pixels without a label never
+reach them.
 """
 
 from collections.abc import Callable, Sequence

@@ -109,7 +109,11 @@ class RankSim(Method):
     dense: ClassVar[bool] = False
 
     class Hparams(Declared):
-        """`strength` is the interpolation λ of the blackbox gradient, not a loss weight."""
+        """`weight` is per unit of the objective's loss, of labels as they are learnt (in bins, or label units).
+
+        The ranking loss has no unit, so where labels are learnt in bins `weight` does not depend on the label's unit.
+        `strength` is the interpolation λ of the blackbox gradient, not a loss weight.
+        """
 
         weight: Annotated[float, Float(1e-4, 1e3, log=True)] = 100.0
         strength: Annotated[float, Float(0.01, 10.0, log=True)] = 2.0
