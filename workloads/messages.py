@@ -14,8 +14,12 @@ def brief(value: object) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What an exception says, on one line, control characters escaped, cut to `REASON` characters."""
-    text = " ".join(str(error)[: 10 * REASON].split()) or type(error).__name__
+    """What an exception says, on one line, control characters escaped, cut to `REASON` characters.
+
+    Of an error of the system, what went wrong: the message names the file itself.
+    """
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = " ".join(said[: 10 * REASON].split()) or type(error).__name__
     return _cut("".join(c if c.isprintable() else repr(c)[1:-1] for c in text), REASON)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from workloads.cache import Rows, Source, Transform, decoded
+from workloads.data.features import SAME
 from workloads.data.recordings import FORMATS, Layout, Signal, length_of
 from workloads.workload import Data, DataError, Origin, Units
 
@@ -180,17 +181,22 @@ def _row(rows: Rows, place: int, length: int) -> Signal:
 def _scale(
     read: Sequence[Callable[[], Signal]], layout: Layout
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Mean and sd `[C]` of every channel over some training recordings; 1 for a channel that is flat."""
+    """Mean and sd `[C]` of every channel over training recordings; 1 for a channel that is flat but for rounding."""
     step = max(1, len(read) // SCALED_BY)
+    lowest, highest = np.full(len(layout.channels), np.inf), np.full(len(layout.channels), -np.inf)
     total, squares, count = (np.zeros(len(layout.channels)) for _ in range(3))
     for one in read[::step]:
         signal = np.asarray(one()[:, : layout.rate * layout.seconds], dtype=np.float64)
         known = np.isfinite(signal)
+        lowest = np.minimum(lowest, np.where(known, signal, np.inf).min(1))
+        highest = np.maximum(highest, np.where(known, signal, -np.inf).max(1))
         signal = np.where(known, signal, 0.0)
         total, squares, count = total + signal.sum(1), squares + np.square(signal).sum(1), count + known.sum(1)
     mean = total / np.maximum(count, 1)
     sd = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 0.0))
-    return mean.astype(np.float32), np.where(sd > 0, sd, 1.0).astype(np.float32)
+    # A difference of two sums is not 0 for a flat channel: 0.1 throughout gives 1e-9.
+    flat = ~(highest - lowest > SAME * np.maximum(np.abs(highest), np.abs(lowest)))
+    return mean.astype(np.float32), np.where(flat | (sd == 0), 1.0, sd).astype(np.float32)
 
 
 def load(layout: Layout, origin: Origin, root: Path | None) -> Data:

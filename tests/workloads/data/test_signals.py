@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import cached
 from training import EVERYTHING, fit, scored
 from workloads import WORKLOADS
 from workloads.data import signals
+from workloads.data.signal_folder import _scale
 from workloads.encoders.signals import NightEncoder
 from workloads.workload import DataError, Workload
 
@@ -224,3 +226,12 @@ def test_a_nights_features_do_not_depend_on_the_longest_night_beside_it() -> Non
     assert z.shape == (2, 6)
     torch.testing.assert_close(encoder(x[:1, :, :40])[0], z[0])
     assert torch.isfinite(encoder(torch.zeros(2, 2, 50))).all()
+
+
+def test_a_channel_that_is_flat_but_for_rounding_keeps_its_size() -> None:
+    rng = np.random.default_rng(0)
+    flat = np.float64(0.1) * (1 + 2**-52 * (np.arange(400) % 2))
+    gaps = np.full(400, np.nan)
+    layout = replace(signals.ECG, channels=(("I",), ("II",), ("V1",)))
+    _, sd = _scale([lambda: np.stack([rng.normal(size=400), flat, gaps])] * 3, layout)
+    assert 0.8 < sd[0] < 1.2 and sd[1:].tolist() == [1.0, 1.0]
