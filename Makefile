@@ -63,7 +63,8 @@ track: $(DONE) ## bring MLflow up to date with the ledger
 
 ui: $(DONE) ## serve the MLflow UI on 127.0.0.1
 	@echo 'Runs are under "Model training": http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning'
-	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(abspath $(STORAGE))/mlflow.db" --host 127.0.0.1 --port $(PORT)
+	$(BIN)/mlflow ui --backend-store-uri "$$($(BIN)/python -m orchestrator.tracking.mlflow "$(STORAGE)")" \
+	  --host 127.0.0.1 --port $(PORT)
 
 test: $(DEV) ## run the tests, without those marked slow
 	$(BIN)/python -m pytest -m 'not slow' $(APART) $(ARGS)

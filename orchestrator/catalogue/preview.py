@@ -65,8 +65,11 @@ def preview(workload: Workload, root: Path | None, target: Path) -> list[Sample]
     found = samples(workload, data)
     sink = io.BytesIO()
     _figure(workload, data, found).savefig(sink, format="png", dpi=120, bbox_inches="tight")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(sink.getvalue())
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(sink.getvalue())
+    except OSError as err:
+        raise BadInput(f"the PNG must be written to {target}: {err.strerror}; choose another place by --out") from None
     return found
 
 

@@ -36,7 +36,7 @@ def guarded(command: Callable[[], int]) -> int:
     except ClusterFailed as err:
         return _told(f"the cluster failed: {err}", SOME_FAILED)
     except TrackingFailed as err:
-        return _told(f"MLflow failed: {err}", SOME_FAILED)
+        return _told(f"tracking failed: {err}", SOME_FAILED)
     except Preempted:
         return _told("told to stop, and saved; the same command continues", PREEMPTED)
     except KeyboardInterrupt:

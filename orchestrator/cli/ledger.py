@@ -15,10 +15,10 @@ def _existing(storage: str, write: bool = False) -> "Ledger":
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.storage.store import open_store
 
-    ledger = Ledger(open_store(storage, write=write))
+    ledger = Ledger(open_store(storage, write=False))
     if not ledger.store.keys("ledger/"):
         raise BadInput(f"there must be a ledger: {ledger.store.uri} holds no trials; is it the storage of a study?")
-    return ledger
+    return Ledger(open_store(storage)) if write else ledger
 
 
 def ledger_compact(args: argparse.Namespace) -> bool:

@@ -3,13 +3,15 @@
 `tracking.tracker` of a study names the file, whose `TRACKER` is the class. Nothing reads the projections back.
 """
 
+import contextlib
 import importlib
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final, Protocol
 
+from orchestrator.errors import BadInput, StorageFailed, TrackingFailed, one_line
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase, Record
 from orchestrator.study.cells import expand
@@ -49,11 +51,30 @@ def tracker(study: Study) -> type[Tracker]:
 
 
 def track(study: Study, ledger: Ledger) -> int:
-    """Bring the tracking server up to date with the ledger; returns the number of trials sent."""
-    projection = tracker(study)(study, ledger)
-    sent = projection.update(Planner(study, expand(study), ledger.find).plans)
-    projection.upload()
+    """Bring the tracking server up to date with the ledger; returns the number of trials sent.
+
+    Raises TrackingFailed for whatever the tracker's library raises.
+    """
+    kind = tracker(study)
+    plans = Planner(study, expand(study), ledger.find).plans
+    with _told(kind, study):
+        projection = kind(study, ledger)
+        sent = projection.update(plans)
+        projection.upload()
     return sent
+
+
+@contextlib.contextmanager
+def _told(kind: type[Tracker], study: Study) -> Iterator[None]:
+    try:
+        yield
+    except (BadInput, StorageFailed):
+        raise
+    except Exception as err:  # libraries of servers and databases raise what they like
+        raise TrackingFailed(
+            f"{kind.title} at {kind.address(study)} must take the study: {type(err).__name__}: {one_line(err, 500)}; "
+            f"`tailsweep track` completes it once it does, and the results are safe"
+        ) from err
 
 
 def follow(study: Study, ledger: Ledger) -> int:

@@ -6,6 +6,7 @@ run that was cut off before its last tag is deleted and made again, so that noth
 
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
@@ -23,7 +24,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from sqlalchemy import make_url
 
 BATCH: Final = 1000
@@ -35,7 +36,12 @@ OUTPUTS: Final = ("table.md", "table.csv", "table.tex", "report.html")
 
 def tracking_uri(study: Study) -> str:
     """Where the study is tracked: its setting, else `mlflow.db` in its storage folder, or in `results` beside S3."""
-    return study.tracking.uri or sqlite_uri(f"{local_folder(study.storage)}/mlflow.db")
+    return study.tracking.uri or database(study.storage)
+
+
+def database(storage: str) -> str:
+    """The address of the SQLite file of a storage."""
+    return sqlite_uri(f"{local_folder(storage)}/mlflow.db")
 
 
 def sqlite_uri(path: str) -> str:
@@ -68,6 +74,8 @@ class Projection:
             )
         else:
             self.experiment = experiment.experiment_id
+            if experiment.lifecycle_stage == LifecycleStage.DELETED:  # its name stays taken, and it takes no runs
+                self.client.restore_experiment(self.experiment)
         self._runs = {(run.data.tags.get(KIND), run.data.tags.get(NAME)): run for run in self._existing()}
 
     def _existing(self) -> Iterator[Run]:
@@ -193,3 +201,6 @@ def _metrics(record: Record, stamp: int) -> Iterator[Metric]:
 
 
 TRACKER: Final = Projection
+
+if __name__ == "__main__":
+    print(database(sys.argv[1]))  # `make ui` asks for it
