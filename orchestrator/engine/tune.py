@@ -196,6 +196,8 @@ class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
         record = self._ledger.find(job.trial_id, job.phase)
         if record is None or record.attempt < job.attempt:
             curve = tuple(row for _, row in sorted(self._rows[job.trial_id].items()))
+            if len(curve) >= self.live[job.trial_id].epochs:  # its last epoch is told after its record is written
+                raise StorageFailed(f"the record of a trial that has ended is gone from {self._ledger.store.uri}")
             record = self._commit(job, curve, status="stopped", val=curve[-1].val if curve else ())
         self._finish(job, record)
 

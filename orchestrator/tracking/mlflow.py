@@ -203,4 +203,4 @@ def _metrics(record: Record, stamp: int) -> Iterator[Metric]:
 TRACKER: Final = Projection
 
 if __name__ == "__main__":
-    print(database(sys.argv[1]))  # `make ui` asks for it
+    sys.stdout.write(database(sys.argv[1]))  # `make ui` asks for it

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,6 +159,27 @@ def test_a_storage_that_breaks_during_a_sweep_ends_it_loudly_and_loses_nothing(w
     tune.unlink()
     (tmp_path / "kept").rename(tune)
     tailsweep(*args[3:])
+    assert results(storage) == results(whole)
+
+
+@pytest.mark.slow
+def test_a_ledger_that_is_deleted_during_a_sweep_is_a_failed_storage_and_is_made_again(
+    whole: Path, tmp_path: Path
+) -> None:
+    storage = tmp_path / "results"
+    args = ("sweep", write(tmp_path), "--storage", storage)
+    with subprocess.Popen(command(*args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        deadline = time.monotonic() + 120
+        while len(list((storage / "ledger").glob("[te]*/*.parquet"))) < 2:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        shutil.rmtree(storage / "ledger", ignore_errors=True)
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode == 4, said
+    assert "tailsweep: the storage failed: " in said
+    assert "Traceback" not in said
+    tailsweep(*args)
     assert results(storage) == results(whole)
 
 

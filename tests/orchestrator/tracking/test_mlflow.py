@@ -7,6 +7,7 @@ import mlflow
 import pytest
 
 from builders import record, study
+from orchestrator.cli.main import main
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
@@ -94,3 +95,34 @@ def test_a_run_that_was_cut_off_is_made_anew(made: Study, planner: Planner) -> N
 def test_a_storage_folder_of_any_name_holds_the_database(tmp_path: Path, name: str) -> None:
     Projection(study(storage=str(tmp_path / name)), Ledger(str(tmp_path / name)))
     assert (tmp_path / name / "mlflow.db").is_file()
+
+
+def test_a_deleted_experiment_is_restored_and_completed(made: Study, planner: Planner) -> None:
+    first = Projection(made, Ledger(made.storage))
+    first.update(planner.plans)
+    first.client.delete_experiment(first.experiment)
+    again = Projection(made, Ledger(made.storage))
+    again.update(planner.plans)
+    assert again.experiment == first.experiment
+    assert Counter(run.data.tags[KIND] for run in runs(made)) == {"trial": 10, "cell": 2}
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("http://127.0.0.1:9", "127.0.0.1"),
+        ("gopher://host/x", "gopher"),
+        ("mysql+nodriver://host/x", "nodriver"),
+        ("sqlite:////dev/null/x.db", "File exists"),
+    ],
+)
+def test_a_server_that_does_not_take_a_study_is_one_line_and_exit_code_3(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], uri: str, reason: str
+) -> None:
+    args = ["track", "quickstart", "--storage", str(tmp_path), "--set", f"tracking.uri={uri}"]
+    assert main(args) == 3
+    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("tailsweep: ")]
+    assert len(told) == 1
+    assert told[0].startswith(f"tailsweep: tracking failed: MLflow at {uri} must take the study: ")
+    assert reason in told[0]
+    assert "`tailsweep track` completes it" in told[0]

@@ -1,0 +1,52 @@
+"""What a sweep does around its trials: the last look into the ledger, and errors of any size."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from builders import record, study
+from orchestrator.api import Outcome, confirm
+from orchestrator.errors import StorageFailed
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.outputs import write_outputs
+from orchestrator.study.cells import expand
+from orchestrator.study.planner import REASON_CHARS, Planner
+
+
+def finished(storage: Path, error: str | None = None) -> Outcome:
+    """A study whose trials are all in the ledger; with an `error`, all seeds failed."""
+    made = study(storage=str(storage))
+    ledger = Ledger(made.storage)
+    planner = Planner(made, expand(made), ledger.find)
+    while (trial := planner.next()) is not None:
+        failed = error is not None and trial.phase == "evaluate"
+        outcome = record(trial, 4.0, "failed", error=error) if failed else record(trial, 4.0 + trial.number)
+        ledger.commit(outcome, trial.phase)
+        planner.finish(trial, outcome)
+    return Outcome(made, planner, ledger)
+
+
+def test_a_sweep_is_complete_only_if_the_ledger_still_holds_every_trial(tmp_path: Path) -> None:
+    state = finished(tmp_path / "results")
+    confirm(state)
+    next((tmp_path / "results" / "ledger").rglob("*.parquet")).unlink()
+    with pytest.raises(StorageFailed, match="1 of 10 trials that were trained are no longer in"):
+        confirm(state)
+    shutil.rmtree(tmp_path / "results")
+    with pytest.raises(StorageFailed, match="10 of 10 trials .* The same command trains them again"):
+        confirm(state)
+
+
+def test_an_error_of_megabytes_is_cut_in_every_output(tmp_path: Path) -> None:
+    state = finished(tmp_path, "\x1b[2JRuntimeError: " + "x" * 5_000_000)
+    assert all(len(plan.missing) < REASON_CHARS + 50 for plan in state.planner.plans)
+    for name, text in write_outputs(state.study, state.planner, state.ledger).items():
+        assert len(text) < 1_000_000, name
+        assert "\x1b" not in text, name
+
+
+@pytest.mark.parametrize("error", ["", "\n\n", " \t"])
+def test_an_error_without_words_is_told_as_unknown(tmp_path: Path, error: str) -> None:
+    state = finished(tmp_path, error)
+    assert [plan.missing for plan in state.planner.plans] == ["2 failed: unknown"] * 2
