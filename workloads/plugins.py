@@ -39,7 +39,7 @@ def load_plugins(modules: Iterable[str] = (), folder: str | Path | None = None) 
         place = f"plugin {module[:80]!r}"
         methods = getattr(_imported(module, folder), "METHODS", None)
         if not isinstance(methods, Mapping) or not methods:
-            kind = "nothing" if methods is None else f"a {type(methods).__name__}"
+            kind = "nothing" if methods is None else type(methods).__name__
             raise PluginError(f"{place} needs METHODS, a dict of names and Method classes: got {kind}")
         for name, method in methods.items():
             _register(name, method, place)
@@ -133,7 +133,7 @@ def _register(name: object, method: object, place: str) -> None:
         return
     if not isinstance(method, type) or not issubclass(method, Method):
         raise PluginError(
-            f"{place}: {name[:80]} must be a subclass of workloads.seam.Method: got a {type(method).__name__}"
+            f"{place}: {name[:80]} must be a subclass of workloads.seam.Method: got {type(method).__name__}"
         )
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name == "train":
         raise PluginError(f"{place}: a method's name is a word in lower case other than 'train': got {name!r}")

@@ -46,9 +46,11 @@ def of_aws(endpoint_url: str) -> bool:
 
 def _split(address: str, uri: str) -> SplitResult:
     try:
-        return urlsplit(address)
+        parts = urlsplit(address)
+        _ = parts.port  # raises for one that is no number
     except ValueError as err:
         raise BadInput(f"a storage in S3 is s3://BUCKET/PREFIX: got {shown(uri)} ({err})") from None
+    return parts
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,15 @@ class LocalStore:
                 "remove the link, or make the whole storage folder one"
             )
 
+    def readable(self) -> None:
+        """Raises StorageFailed where something else than a readable folder, or nothing, is at its path."""
+        try:
+            next(self.root.iterdir(), None)
+        except FileNotFoundError:
+            return
+        except OSError as err:
+            raise StorageFailed(f"cannot list {self.root}: {err.strerror}") from err
+
     def get(self, key: str) -> bytes | None:
         """The bytes of a key, or None."""
         path = self.path(key)
@@ -185,6 +194,7 @@ def _check_local(store: LocalStore, write: bool) -> None:
         for name in ("ledger", "checkpoints"):
             store.path(name)
         if not write:
+            store.readable()
             return
         try:
             once, twice = store.create(probe, b""), store.create(probe, b"")

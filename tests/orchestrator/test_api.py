@@ -34,13 +34,13 @@ def test_a_sweep_is_complete_only_if_the_ledger_still_holds_every_trial(tmp_path
     with pytest.raises(StorageFailed, match="1 of 10 trials that were trained are no longer in"):
         confirm(state)
     shutil.rmtree(tmp_path / "results")
-    with pytest.raises(StorageFailed, match="10 of 10 trials .* The same command trains them again"):
+    with pytest.raises(StorageFailed, match=r"10 of 10 trials .* The same command trains them again"):
         confirm(state)
 
 
 def test_an_error_of_megabytes_is_cut_in_every_output(tmp_path: Path) -> None:
     state = finished(tmp_path, "\x1b[2JRuntimeError: " + "x" * 5_000_000)
-    assert all(len(plan.missing) < REASON_CHARS + 50 for plan in state.planner.plans)
+    assert all(len(plan.missing()) < REASON_CHARS + 50 for plan in state.planner.plans)
     for name, text in write_outputs(state.study, state.planner, state.ledger).items():
         assert len(text) < 1_000_000, name
         assert "\x1b" not in text, name
@@ -49,4 +49,4 @@ def test_an_error_of_megabytes_is_cut_in_every_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", ["", "\n\n", " \t"])
 def test_an_error_without_words_is_told_as_unknown(tmp_path: Path, error: str) -> None:
     state = finished(tmp_path, error)
-    assert [plan.missing for plan in state.planner.plans] == ["2 failed: unknown"] * 2
+    assert [plan.missing() for plan in state.planner.plans] == ["2 failed: unknown"] * 2

@@ -125,7 +125,7 @@ def test_whatever_a_plugin_does_is_bad_input(
     name = f"hostile_{abs(hash(text))}"
     (tmp_path / f"{name}.py").write_text(text)
     said = told(capsys, ["plan", str(tmp_path / "tiny.yaml"), "--plugin", name, "--storage", str(tmp_path / "none")])
-    assert f"plugin '{name}'" in said
+    assert name in said
     assert re.search(message, said), said
 
 
