@@ -58,6 +58,17 @@ Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79
 """Part of a key of the storage."""
 
 
+def _start(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Options of `ray.init`: those that are sizes are numbers, which Ray itself finds out late."""
+    for name in ("num_cpus", "num_gpus", "memory", "object_store_memory"):
+        value = tree.get(name)
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e18
+        ):
+            raise ValueError(f"{name} must be a number of at least 0")
+    return tree
+
+
 class Profile(BaseModel):
     """How a study reaches its machines.
 
@@ -77,7 +88,7 @@ class Profile(BaseModel):
     name: Name
     target: str = "processes"
     address: OneLine | None = None
-    start: Mapping[str, Any] = {}
+    start: Annotated[Mapping[str, Any], AfterValidator(_start)] = {}
     ship: bool = False
     environment: Mapping[Variable, str] = {}
     secrets: Mapping[Variable, Reference] = {}
@@ -188,7 +199,7 @@ def profile(source: str, overrides: Iterable[str] = (), address: str | None = No
         if found.kind == "extra_forbidden":
             raise ValueError(unknown(found.where, sorted({*Profile.model_fields, EXTENDS}), source, "key")) from None
         if found.cause is not None:
-            raise ValueError(f"profile {shown(source)}: {found.where} {found.cause}") from None
+            raise ValueError(f"profile {source}: {found.where}: {found.cause}: got {shown(found.value)}") from None
         raise ValueError(f"profile {source}: {found.where}: {found.law}: got {shown(found.value)}") from None
 
 

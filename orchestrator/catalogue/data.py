@@ -11,9 +11,10 @@ from typing import Final
 
 import torch
 
-from orchestrator.errors import BadInput
+from orchestrator.errors import BadInput, shown
 from orchestrator.storage.archives import unpack
 from orchestrator.storage.data_roots import at_hand, local_root, needed
+from orchestrator.storage.store import followed
 from orchestrator.study.cells import places
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
@@ -131,7 +132,10 @@ def fetch(workload: Workload, root: Path, progress: Callable[[str], None]) -> li
     if not origin.files:
         steps = origin.steps or ("it comes with a package" if not origin.folder else "see its page")
         raise BadInput(f"{workload.name} cannot be fetched: {steps}. Terms: {origin.licence}. {origin.page}".rstrip())
-    return [_got(file, root, progress) for file in origin.files]
+    try:
+        return [_got(file, root, progress) for file in origin.files]
+    except OSError as err:
+        raise _unwritable(root, err) from None
 
 
 def _got(file: Download, root: Path, progress: Callable[[str], None]) -> Path:
@@ -191,4 +195,14 @@ def make_fixture(workload: Workload, root: Path) -> None:
     """Write small made-up files in the official layout below a root; raises BadInput for data of a package."""
     if workload.fixture is None:
         raise BadInput(f"{workload.name} has no fixture: its data come with a package; use it as it is")
-    workload.fixture(root)
+    try:
+        workload.fixture(followed(root))
+    except OSError as err:
+        raise _unwritable(root, err) from None
+
+
+def _unwritable(root: Path, err: OSError) -> BadInput:
+    reason = err.strerror or err
+    return BadInput(
+        f"the data root must be a folder that can be written: got {shown(str(root))}: {reason}; choose another"
+    )
