@@ -6,6 +6,9 @@ ADDRESS ?=
 CLUSTER ?=
 ARGS ?=
 PORT ?= 5000
+FAULTS ?= 20
+SEED ?= 0
+MINUTES ?= 60
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
@@ -19,7 +22,7 @@ ON = $(if $(CLUSTER),--cluster "$(CLUSTER)")
 APART = $(if $(shell sh tests/isolated.sh echo yes 2>/dev/null),--dist loadfile --tx '2*popen//python=sh tests/isolated.sh $(BIN)/python')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep submit logs cancel plan status report track ui test slow lint docs bench clean
+.PHONY: help setup sweep submit logs cancel plan status report track ui test slow chaos lint docs bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -71,6 +74,9 @@ test: $(DEV) ## run the tests, without those marked slow
 
 slow: $(DEV) ## run the slow tests: real systems, killed and broken in many ways
 	$(BIN)/python -m pytest -m slow $(APART) $(ARGS)
+
+chaos: $(DEV) ## break sweeps at random and compare: FAULTS, SEED, MINUTES
+	PYTHONPATH=tests $(BIN)/python -m chaos.run --faults "$(FAULTS)" --seed "$(SEED)" --minutes "$(MINUTES)" $(ARGS)
 
 lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff format --check .

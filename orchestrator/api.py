@@ -16,6 +16,7 @@ from rich.console import Console
 
 from clusters.profile import Profile, profile
 from orchestrator.engine.heartbeat import Heartbeat
+from orchestrator.engine.leaving import interruptible
 from orchestrator.engine.progress import Display, preparing
 from orchestrator.errors import BadInput, StorageFailed, one_line
 from orchestrator.ledger.ledger import Ledger
@@ -73,6 +74,7 @@ def outcome(
     return Outcome(study, Planner(study, cells, ledger.find, retry_failed, mine), ledger)
 
 
+@interruptible()
 def sweep(
     study: Study,
     cluster: Profile | None = None,
@@ -102,6 +104,7 @@ def sweep(
     return state
 
 
+@interruptible()
 def sweep_shard(
     study: Study,
     number: int,
@@ -202,14 +205,18 @@ def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
         yield
         return
     folder = local_folder(study.storage) / study.study
-    folder.mkdir(parents=True, exist_ok=True)
-    if remote(study.storage):
-        (folder / "study.json").write_text(study.model_dump_json(indent=1), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if remote(study.storage):
+            (folder / "study.json").write_text(study.model_dump_json(indent=1), encoding="utf-8")
+        log = (folder / "track.log").open("w+", encoding="utf-8", errors="replace")
+    except OSError as err:
+        raise StorageFailed(f"cannot write {folder}: {err.strerror}") from err
     # What the environment says of the study is in its file already; what the command line said must not be undone.
     environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX) or k in OF_THE_NODE}
     environment["PYTHONSAFEPATH"] = "1"  # -P for what it starts itself
     command = [sys.executable, "-P", "-m", "orchestrator.cli", "track", str(folder / "study.json"), "--follow"]
-    with (folder / "track.log").open("w+", encoding="utf-8", errors="replace") as log:
+    with log:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

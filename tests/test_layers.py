@@ -9,6 +9,7 @@ from rooms import FLOORS, INSIDE, MODULES, imported, ours, picture, place, shown
 ONLY_HERE = {
     "ray": {
         "orchestrator.engine.tune",
+        "orchestrator.engine.watch",
         "orchestrator.engine.early_stopping",
         "clusters.ray_jobs.target",
         "clusters.shared.wait_for_nodes",

@@ -68,6 +68,10 @@ class Heartbeat:
         """Passed on."""
         self._inner.lost(trial, reason)
 
+    def told(self, trial: Trial, words: str) -> None:
+        """Passed on."""
+        self._inner.told(trial, words)
+
     def tick(self) -> None:
         """A beat now and then."""
         if time.monotonic() >= self._next:

@@ -18,5 +18,8 @@ class Observer(Protocol):
     def lost(self, trial: Trial, reason: str) -> None:
         """A trial's worker was lost; the trial is given out again."""
 
+    def told(self, trial: Trial, words: str) -> None:
+        """A worker says something of a trial under way that a user must know."""
+
     def tick(self) -> None:
         """Time passed."""

@@ -85,6 +85,10 @@ class Display:
             f"worker lost, trying again: {trial.cell.name} {trial.phase} {trial.number}: {one_line(why, REASON_CHARS)}"
         )
 
+    def told(self, trial: Trial, words: str) -> None:
+        """Said at once."""
+        self._say(f"{trial.cell.name} {trial.phase} {trial.number}: {words}")
+
     def tick(self) -> None:
         """A plain line now and then where there is no terminal."""
         if not self._console.is_terminal and time.monotonic() - self._last_line >= LINE_EVERY_S:

@@ -6,7 +6,7 @@ import platform
 import time
 import traceback
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import torch
 
+from orchestrator.engine.faults import NotReady, brief, said
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import CurveRow, Phase, Record, ScoreRow, Settings, now
-from orchestrator.ledger.telling import tell
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import open_store, remote
 from orchestrator.study.cells import Trial, data_root, declare, declared_data, places
@@ -114,22 +114,98 @@ class Job:
         )
 
 
-def run(job: Job) -> Generator[CurveRow, None, None]:
+def run(job: Job, tell: Callable[[str], None] = lambda words: None) -> Generator[CurveRow, None, None]:
     """Train a job, epoch by epoch, from its checkpoint if there is one, and commit its record at the end.
 
-    Yields the row of every epoch, those that the checkpoint holds included.
+    Yields the row of every epoch, those that the checkpoint holds included. `tell` is told what a user must know.
 
     A machine that is taken away throws Preempted into it: the checkpoint is written at once, and the generator ends.
 
     An error of the training itself (a loss that is not finite, out of memory) becomes a failed record, since the same
-    trial would fail again; errors of the machine (a disk, data that are not there) are raised, to be tried again.
+    trial would fail again; errors of the machine are raised, to be tried again: StorageFailed, DataError, OSError, and
+    NotReady where data or plugins are not the driver's. A checkpoint that cannot be used is told and dropped.
     """
     ledger = _ledger(job.storage)
-    checkpoint = job.checkpoint
     started, clock = now(), time.monotonic()
-    rows: list[CurveRow] = []
     noted: dict[str, None] = {}
     device = _device(job)
+    data = _prepared(job)
+    rows: list[CurveRow] = []
+    while True:
+        rows.clear()
+        saved = ledger.store.get(job.checkpoint)
+        try:
+            outcome = yield from _trained(job, ledger, data, device, saved, rows, noted)
+            if outcome is None:
+                return
+            break
+        except (StorageFailed, DataError, OSError):
+            raise
+        except Exception as err:
+            if saved is None:
+                outcome = {
+                    "status": "failed",
+                    "error": brief(said(err)),
+                    "log": traceback.format_exc()[-LOG_CHARS:],
+                    "wall_s": time.monotonic() - clock,
+                }
+                break
+            # What was resumed may have been damaged, even where it could be read: it must not cost the trial.
+            place = ledger.store.locate(job.checkpoint)
+            words = f"the checkpoint {place} cannot be used ({brief(said(err))}): the trial began anew"
+        noted[words] = None
+        tell(words)
+        ledger.store.delete(job.checkpoint)
+    ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
+    ledger.store.delete(job.checkpoint)
+
+
+def _trained(
+    job: Job,
+    ledger: Ledger,
+    data: Data,
+    device: torch.device,
+    saved: bytes | None,
+    rows: list[CurveRow],
+    noted: dict[str, None],
+) -> Generator[CurveRow, None, dict[str, Any] | None]:
+    """Train from the bytes of a checkpoint, or from the start; returns the outcome, None after Preempted."""
+    clock = time.monotonic()
+    fit = Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+    spent = 0.0 if saved is None else _resume(fit, saved, job, device)
+
+    def save() -> None:
+        wall_s = spent + time.monotonic() - clock
+        ledger.store.put(job.checkpoint, _saved(job.trial_id, {"fit": fit.state_dict(), "wall_s": wall_s}))
+
+    for epoch in fit.curve:
+        rows.append(_row(epoch))
+        yield rows[-1]
+    last_save = time.monotonic()
+    for epoch in _noting(iter(fit), noted):
+        rows.append(_row(epoch))
+        try:
+            yield rows[-1]
+        except Preempted:
+            save()
+            return None
+        if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
+            save()
+            last_save = time.monotonic()
+    outcome: dict[str, Any] = {
+        "status": "completed",
+        "kept_epoch": fit.kept().epoch,
+        "val": _scores(fit.kept().val),
+    }
+    if job.phase == "evaluate":
+        outcome["test"], outcome["predictions"] = _test(job, ledger, fit, data)
+    outcome["wall_s"] = spent + time.monotonic() - clock
+    outcome["log"] = "\n".join(noted)[-LOG_CHARS:] or None
+    return outcome
+
+
+def _prepared(job: Job) -> Data:
+    """What a trial needs on its node: plugins and data, those that the driver has; raises what is no trial's fault."""
     try:
         load_plugins(job.plugins, job.plugins_from)
         if job.own is not None:
@@ -137,61 +213,32 @@ def run(job: Job) -> Generator[CurveRow, None, None]:
         root = data_here(job.data_root, needed(WORKLOADS[job.workload]))
         with prepared_in(job.storage, job.data_root, WORKLOADS[job.workload]):
             data = _data(job.workload, root)
-        if data.fingerprint != job.data:
-            raise RuntimeError(f"the data changed: the study began on {job.data}, this worker read {data.fingerprint}")
-
-        def begin() -> Fit:
-            return Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
-
-        fit, spent = begin(), 0.0
-        saved = ledger.store.get(checkpoint)
-        if saved is not None:
-            try:
-                state = restored(checkpoint, saved, device)
-                fit.load_state_dict(state["fit"])
-                spent = float(state["wall_s"])
-            except Exception as err:  # of another version of the parts, or damaged: not the trial's doing
-                fit = begin()
-                noted[_dropped(ledger.store.locate(checkpoint), err)] = None
-
-        def save() -> None:
-            wall_s = spent + time.monotonic() - clock
-            ledger.store.put(checkpoint, _saved(job.trial_id, {"fit": fit.state_dict(), "wall_s": wall_s}))
-
-        for epoch in fit.curve:
-            rows.append(_row(epoch))
-            yield rows[-1]
-        last_save = time.monotonic()
-        for epoch in _noting(iter(fit), noted):
-            rows.append(_row(epoch))
-            try:
-                yield rows[-1]
-            except Preempted:
-                save()
-                return
-            if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
-                save()
-                last_save = time.monotonic()
-        outcome: dict[str, Any] = {
-            "status": "completed",
-            "kept_epoch": fit.kept().epoch,
-            "val": _scores(fit.kept().val),
-        }
-        if job.phase == "evaluate":
-            outcome["test"], outcome["predictions"] = _test(job, ledger, fit, data)
-        outcome["wall_s"] = spent + time.monotonic() - clock
-        outcome["log"] = "\n".join(noted)[-LOG_CHARS:] or None
-    except (StorageFailed, DataError, OSError):
+    except (StorageFailed, OSError):
         raise
     except Exception as err:
-        outcome = {
-            "status": "failed",
-            "error": f"{type(err).__name__}: {err}",
-            "log": traceback.format_exc()[-LOG_CHARS:],
-            "wall_s": time.monotonic() - clock,
-        }
-    ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
-    ledger.store.delete(checkpoint)
+        raise NotReady(f"{platform.node()} cannot prepare {job.workload}: {brief(said(err))}") from err
+    if data.fingerprint != job.data:
+        raise NotReady(
+            f"the data changed: the study began on {job.data}, {platform.node()} read {data.fingerprint}; bring the "
+            "same data to every node, or start the sweep again to train on the new ones"
+        )
+    return data
+
+
+def _resume(fit: Fit, saved: bytes, job: Job, device: torch.device) -> float:
+    """Continue a fit from the bytes of a checkpoint; returns the seconds that were spent.
+
+    Raises whatever a damaged one makes torch or the fit raise, and ValueError for that of another trial.
+    """
+    try:
+        state = restored(job.checkpoint, saved, device)
+    except (OSError, StorageFailed) as err:
+        raise ValueError(str(err)) from err  # that of these bytes, not of a disk
+    fit.load_state_dict(state["fit"])
+    epochs = [row.epoch for row in fit.curve]
+    if epochs != list(range(len(epochs))) or len(epochs) >= job.epochs:
+        raise ValueError(f"its epochs are {epochs[:20]}")
+    return float(state["wall_s"])
 
 
 def data_here(root: str | None, names: Iterable[str] = ()) -> Path | None:
@@ -263,14 +310,6 @@ def restored(key: str, saved: bytes, device: torch.device) -> dict[str, Any]:
     """The state in a checkpoint; raises StorageFailed when it is damaged, and what torch raises for other bytes."""
     state: dict[str, Any] = torch.load(io.BytesIO(unpacked(key, saved)), map_location=device, weights_only=True)
     return state
-
-
-def _dropped(place: str, err: Exception) -> str:
-    """Say that a checkpoint is of no use; returns what the record's log keeps of it."""
-    reason = (str(err) or type(err).__name__).partition("\n")[0][:200]
-    message = f"the checkpoint {place} cannot be used ({reason}): the trial began anew"
-    tell(message)
-    return message
 
 
 def _scores(scores: Mapping[str, Mapping[str, Score]]) -> tuple[ScoreRow, ...]:

@@ -9,24 +9,24 @@ import contextlib
 import logging
 import os
 import tempfile
+import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from clusters.profile import Profile
-from orchestrator.engine.code_shipping import OtherCode, check_code, code, parcel
+from orchestrator.engine.cluster_monitor import Vital, alive, listening, watched
+from orchestrator.engine.code_shipping import check_code, code, parcel
 from orchestrator.engine.early_stopping import SCHEDULERS, PerCellScheduler
-from orchestrator.engine.head_monitor import head_watched
+from orchestrator.engine.faults import brief, full_disk
 from orchestrator.engine.observer import Observer
 from orchestrator.engine.preemption import on_sigterm, preempted_by_exit
 from orchestrator.engine.private_ray import keep_token_private, session_folder, started_in
 from orchestrator.engine.trial import Job, run
 from orchestrator.errors import BadInput, ClusterFailed, Preempted, StorageFailed
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.records import CurveRow, Record, ScoreRow, now
 from orchestrator.study.cells import Trial
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
@@ -50,23 +50,18 @@ from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from orchestrator.engine.watch import Unsaved, Watch  # it imports Ray, for which the above must be set
+
 # Ray writes what Tune hands on into its logs: workers have credentials from their node, as the driver has from its own.
 ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")])
 
 REPORT_S: Final = 0.5
 """Without early stopping a worker reports this often, not every epoch: the driver handles some 800 results a second."""
-RETRIES: Final = 2
-"""How often a trial is given out again after the worker that trained it was lost. Tune's own retries leave out a worker
-that dies while it is being reset for the next trial, so they are not used."""
-BEFORE_START: Final = 10
-"""How often a trial is given out again when its worker was lost before it began: Tune hands out the actors of dead
-workers that it had put aside, which is not the trial's doing."""
-GRACE_S: Final = 20.0
-"""Time for checkpoints after SIGTERM: AWS Batch and Kubernetes kill after 30 s."""
-REASON_CHARS: Final = 300
+LET_GO_S: Final = 10.0
+"""So long does Ray have to shut down."""
 AGAIN: Final = "start the cluster again, then run the same command again: what is in the ledger is kept"
-LOSSES_AT_START: Final = 4
-"""Workers that may be lost before the first one starts: then the cluster is at fault, and no trial is recorded."""
+AGAIN_HEAD: Final = "start the cluster again (ray start --head, then the workers)"
+AGAIN_NODE: Final = "start it again (ray start --address=..., after ray stop)"
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
@@ -78,7 +73,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
         self._report_s: float = config["report_s"]
         job = Job(**config["job"])
         self._epochs = job.epochs
-        self._rows = run(job)
+        self._told: list[str] = []
+        self._rows = run(job, self._told.append)
 
     def step(self) -> dict[str, Any]:
         """Train for a while and report the epochs of it."""
@@ -88,8 +84,13 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
             rows.append(asdict(row))
             # The last epoch is reported with the commit that follows it: no scheduler stops a trial that has ended.
             if time.monotonic() >= deadline and row.epoch + 1 < self._epochs:
-                return {"rows": rows, "done": False}
-        return {"rows": rows, "done": True}
+                return self._result(rows, done=False)
+        return self._result(rows, done=True)
+
+    def _result(self, rows: list[dict[str, Any]], done: bool) -> dict[str, Any]:
+        told = [*self._told]
+        self._told.clear()
+        return {"rows": rows, "told": told, "done": done}
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Take the next job; the old one is closed first, so that its memory is free."""
@@ -107,14 +108,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
         self._rows.close()
 
 
-class _Unsaved:
-    """Tune pickles what it is given, for `Tuner.restore`, which is never used: leave nothing to pickle."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
+class PlanSearcher(Unsaved, Searcher):  # type: ignore[misc]
     """Gives Tune what the planner gives."""
 
     def __init__(self, planner: Planner, issue: Callable[[Trial], dict[str, Any]]) -> None:
@@ -138,122 +132,6 @@ class PlanSearcher(_Unsaved, Searcher):  # type: ignore[misc]
         """Nothing: the ledger is the state."""
 
 
-class Watch(_Unsaved, tune.Callback):  # type: ignore[misc]
-    """Takes results from Tune to the planner and the observer."""
-
-    def __init__(self, planner: Planner, ledger: Ledger, observer: Observer) -> None:
-        self._planner, self._ledger, self._observer = planner, ledger, observer
-        self.live: dict[str, Trial] = {}
-        self._losses: Counter[str] = Counter()
-        self._false_starts: Counter[str] = Counter()
-        self._begun: set[str] = set()
-        self._worked = False
-        self._rows: dict[str, dict[int, CurveRow]] = {}
-        self._started: dict[str, Any] = {}
-        self._trials: list[Any] = []
-        self._preempted = False
-
-    def preempt(self) -> None:
-        """End the sweep at its next step: the machine is taken away."""
-        self._preempted = True
-
-    def begin(self, trial: Trial) -> None:
-        """Remember a trial that is given out."""
-        self.live[trial.id] = trial
-        self._rows[trial.id] = {}
-        self._started[trial.id] = now()
-        with contextlib.suppress(Exception):
-            self._observer.began(trial)
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Let the display move; end when the machine is taken away."""
-        self._trials = trials
-        if self._preempted:
-            raise Preempted
-        with contextlib.suppress(Exception):
-            self._observer.tick()
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker is ready for a trial: from here on a loss is charged to the trial."""
-        self._begun.add(trial.trial_id)
-        self._worked = True
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Keep the learning curve: a trial that the scheduler stops is committed from here."""
-        trial_id = trial.config["job"]["trial_id"]
-        rows = self._rows.get(trial_id)
-        if rows is not None:
-            for row in result.get("rows", ()):
-                scores = tuple(ScoreRow(**score) for score in row["val"])
-                rows[row["epoch"]] = CurveRow(row["epoch"], row["stage"], row["loss"], scores)
-            self._planner.reached(self.live[trial_id], len(rows))
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker committed its record, or the scheduler stopped the trial before."""
-        job = Job(**trial.config["job"])
-        record = self._ledger.find(job.trial_id, job.phase)
-        if record is None or record.attempt < job.attempt:
-            curve = tuple(row for _, row in sorted(self._rows[job.trial_id].items()))
-            if len(curve) >= self.live[job.trial_id].epochs:  # its last epoch is told after its record is written
-                raise StorageFailed(f"the record of a trial that has ended is gone from {self._ledger.store.uri}")
-            record = self._commit(job, curve, status="stopped", val=curve[-1].val if curve else ())
-        self._finish(job, record)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker died, or its machine failed it: try again, and record a failure when that does not help."""
-        job = Job(**trial.config["job"])
-        file = Path(trial.error_file or "")
-        text = file.read_text("utf-8", errors="replace") if file.is_file() else "the worker was lost"
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        reason = next((line for line in lines if "Error" in line), lines[-1])[:REASON_CHARS]
-        if OtherCode.__name__ in reason:
-            raise ClusterFailed(reason)
-        begun = trial.trial_id in self._begun
-        (self._losses if begun else self._false_starts)[job.trial_id] += 1
-        if not self._worked and self._false_starts.total() > LOSSES_AT_START:
-            raise ClusterFailed(
-                f"{self._false_starts.total()} workers were lost before one could start, the last one by: {reason} "
-                "Look at the Ray logs, at RAY_AUTH_MODE, and whether the nodes have the code (`ship: true` in the "
-                "cluster profile sends it), then run the same command again"
-            )
-        if self._losses[job.trial_id] <= RETRIES and self._false_starts[job.trial_id] <= BEFORE_START:
-            planned = self._forget(job)
-            self._planner.give_back(planned)
-            with contextlib.suppress(Exception):
-                self._observer.lost(planned, reason)
-            return
-        record = self._commit(job, (), status="failed", error=reason, log=text[-4000:])
-        self._finish(job, record)
-
-    def save(self) -> None:
-        """Let every worker write its checkpoint, as far as the time allows that a preempted machine is given."""
-        actors = [trial.temporary_state.ray_actor for trial in self._trials]
-        saving = [actor.save_now.remote() for actor in actors if actor is not None]
-        if saving:
-            ray.wait(saving, num_returns=len(saving), timeout=GRACE_S)
-
-    def _commit(self, job: Job, curve: tuple[CurveRow, ...], **outcome: Any) -> Record:
-        started = self._started[job.trial_id]
-        wall = (now() - started).total_seconds()
-        self._ledger.commit(job.record(started, curve, wall_s=wall, **outcome), job.phase)
-        self._ledger.store.delete(job.checkpoint)
-        record = self._ledger.find(job.trial_id, job.phase)
-        assert record is not None
-        return record
-
-    def _finish(self, job: Job, record: Record) -> None:
-        trial = self._forget(job)
-        self._planner.finish(trial, record)
-        with contextlib.suppress(Exception):
-            self._observer.finished(trial, record)
-
-    def _forget(self, job: Job) -> Trial:
-        del self._rows[job.trial_id], self._started[job.trial_id]
-        return self.live.pop(job.trial_id)
-
-
 def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, observer: Observer) -> None:
     """Train what the planner misses.
 
@@ -262,6 +140,14 @@ def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obse
     """
     if planner.done:
         return
+    try:
+        _sweep(study, planner, ledger, profile, observer)
+    except OSError as err:
+        full = full_disk(err)  # that of Ray's own files, or of the temporary ones here
+        raise err if full is None else full from err
+
+
+def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, observer: Observer) -> None:
     watch = Watch(planner, ledger, observer)
     make = SCHEDULERS[study.tune.scheduler]
 
@@ -315,11 +201,11 @@ def _underlying(err: BaseException) -> BaseException:
         if isinstance(link, StorageFailed | ClusterFailed):
             return link
         link = link.__cause__ or link.__context__
-    return err
+    return full_disk(err) or err
 
 
 def _first_line(err: BaseException) -> str:
-    return str(err).strip().partition("\n")[0][:REASON_CHARS]
+    return brief(str(err).strip().partition("\n")[0])
 
 
 def concurrency(study: Study) -> int:
@@ -360,15 +246,39 @@ def connect(profile: Profile, plugins: Iterable[str] = ()) -> Iterator[None]:
         try:
             with started_in(folder):
                 ray.init(address=profile.address or "local", **options)
-        except (ConnectionError, RuntimeError, ValueError, RayError) as err:
-            raise BadInput(f"{profile.unreachable()}: {_first_line(err)}") from err
-        with _watched(profile):
-            try:
+        except Exception as err:  # Ray raises plain ones too, when a process of its own is gone during the start
+            if (full := full_disk(err)) is not None:
+                raise full from err
+            if isinstance(err, (OSError, RuntimeError, ValueError, RayError)):
+                raise BadInput(f"{profile.unreachable()}: {_first_line(err)}") from err
+            raise ClusterFailed(f"Ray did not start: {_first_line(err)}") from err
+        try:
+            with watched(_vitals(profile)):
                 yield
-            finally:
-                ray.shutdown()
+        finally:
+            _let_go()
 
 
-def _watched(profile: Profile) -> contextlib.AbstractContextManager[None]:
-    """A Ray of this process has its head beside it; one that somebody else started may lose it."""
-    return contextlib.nullcontext() if profile.address is None else head_watched(ray.get_runtime_context().gcs_address)
+def _let_go() -> None:
+    """Shut this process's part of Ray down, and what it started; where it hangs, since Ray is broken, leave it at that.
+
+    What is left of a Ray of this process ends with the process.
+    """
+    thread = threading.Thread(target=ray.shutdown, name="ray-shutdown", daemon=True)
+    thread.start()
+    thread.join(LET_GO_S)
+
+
+def _vitals(profile: Profile) -> list[Vital]:
+    """What a sweep cannot go on without: head and node of this Ray, as processes where they are this process's own."""
+    node = ray._private.worker._global_node
+    kinds = {"gcs_server": "head", "raylet": "node"}
+    if profile.address is None:
+        own = ((kind, info.process) for kind in kinds for info in node.all_processes.get(kind, ()))
+        return [alive(f"the {kinds[kind]} process of Ray on this machine ({kind}, {p.pid})", p) for kind, p in own]
+    here = ray.get_runtime_context().get_node_id()
+    address = next(f"{n['NodeManagerAddress']}:{n['NodeManagerPort']}" for n in ray.nodes() if n["NodeID"] == here)
+    return [
+        listening("its head", ray.get_runtime_context().gcs_address, AGAIN_HEAD),
+        listening("the Ray node of this machine", address, AGAIN_NODE),
+    ]

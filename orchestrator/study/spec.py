@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | StrictStr
 Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
+Seconds: TypeAlias = Annotated[float, Field(strict=True, gt=0)]
 
 PREFIX: Final = "TAILSWEEP_"
 """Environment variables: TAILSWEEP_STORAGE, TAILSWEEP_DATA, TAILSWEEP_TUNE__TRIALS, TAILSWEEP_SPACE__LDS__WIDTH."""
@@ -91,6 +92,9 @@ class Tune(Model):
 
     `parallel` trials of a cell may be under way at once: the k-th suggestion knows the results of trials before
     k - parallel + 1 and no others, so what is suggested does not depend on who finishes first.
+
+    `time_limit_s` bounds the seconds of one trial of either phase, `epoch_time_limit_s` those between two reports of
+    epochs: a trial that takes longer is recorded as failed. They are no part of a study's definition or a trial's id.
     """
 
     trials: Annotated[Count, Field(le=TRIALS)] = 16
@@ -98,6 +102,8 @@ class Tune(Model):
     scheduler: Literal["none", "asha"] = "none"
     select_by: str = "val/mae/all"
     parallel: Annotated[Count, Field(le=PARALLEL)] = 4
+    time_limit_s: Seconds | None = None
+    epoch_time_limit_s: Seconds | None = None
 
 
 class Evaluate(Model):
@@ -273,9 +279,10 @@ class Study(Model):
         return tuple(item for item in self.workloads if not isinstance(item, str))
 
     def definition(self) -> dict[str, Any]:
-        """What makes it this study: everything but its budgets and where it runs, which may change between runs."""
+        """What makes it this study: all but its budgets, limits and where it runs, which may change between runs."""
         tree = self.model_dump(mode="json", exclude={"study", "evaluate", "report", *PLACES})
-        del tree["tune"]["trials"]
+        for budget in ("trials", "time_limit_s", "epoch_time_limit_s"):
+            del tree["tune"][budget]
         return tree
 
 

@@ -73,6 +73,9 @@ class _Silent:
     def lost(self, trial: Trial, reason: str) -> None:
         """Nothing."""
 
+    def told(self, trial: Trial, words: str) -> None:
+        """Nothing."""
+
     def tick(self) -> None:
         """Nothing."""
 

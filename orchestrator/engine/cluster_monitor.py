@@ -1,0 +1,138 @@
+"""Whether the Ray that a sweep runs on still lives: its head, and the node of this machine.
+
+Ray waits a minute for a head that is gone, and then ends the process without a word of ours; for a node of its own that
+is gone it waits for ever.
+"""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from orchestrator.engine.leaving import leave
+from orchestrator.errors import ClusterFailed
+
+PROBE_S: Final = 1.0
+GONE_S: Final = 20.0
+"""So long may a head be away, for a network that is cut or a head that is restarted with its memory."""
+LEAVE_S: Final = 15.0
+"""So long may it take to leave a Ray without a head; its calls may hang in code that nothing interrupts."""
+EXIT_CODE: Final = 3
+"""Of ClusterFailed (errors.py)."""
+SIGNAL: Final = signal.SIGUSR2
+"""Tune takes SIGUSR1 for itself."""
+AGAIN: Final = "run the same command again: what is in the ledger is kept"
+
+
+@dataclass(frozen=True)
+class Vital:
+    """Something without which a sweep cannot go on.
+
+    `state` says what is wrong with it, or nothing; `gone_s` is how long that may last, 0 where nothing brings it back.
+    """
+
+    state: Callable[[], str]
+    gone_s: Callable[[], float]
+    way_out: str
+
+
+def listening(name: str, address: str, way_out: str, gone_s: float = GONE_S) -> Vital:
+    """A server at `host:port`; it may be away for `gone_s`."""
+    host, _, port = address.rpartition(":")
+
+    def state() -> str:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
+        except OSError:
+            return f"{name} at {address} has not answered for {gone_s:g} s"
+        return ""
+
+    return Vital(state, lambda: gone_s, f"{way_out}, then {AGAIN}")
+
+
+def alive(name: str, process: "subprocess.Popen[bytes]", gone_s: float = GONE_S) -> Vital:
+    """A process that this one started: dead it stays, stopped it may be for `gone_s`."""
+
+    def state() -> str:
+        code = process.poll()
+        if code is not None:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            hint = "; where memory was short, lower resources.concurrent" if code == -signal.SIGKILL else ""
+            return f"{name} {how}{hint}"
+        return f"{name} has been stopped for {gone_s:g} s" if _stopped(process.pid) else ""
+
+    return Vital(state, lambda: 0.0 if process.poll() is not None else gone_s, AGAIN)
+
+
+def _stopped(pid: int) -> bool:
+    """Whether a process is stopped (SIGSTOP), as far as this system tells."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def watched(vitals: Sequence[Vital], leave_s: float = LEAVE_S) -> Iterator[None]:
+    """Interrupt the body and raise ClusterFailed when one of `vitals` is gone.
+
+    A body that is not left within `leave_s` takes the process with it: exit code 3, the reason on standard error.
+    """
+    lost: list[str] = []
+    over = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise ClusterFailed(lost[0])
+
+    def watch() -> None:
+        reason = _first_gone(vitals, over)
+        if not reason:
+            return
+        lost.append(reason)
+        if in_main:
+            signal.pthread_kill(threading.main_thread().ident or 0, SIGNAL)
+        if not over.wait(leave_s):
+            leave(EXIT_CODE, f"tailsweep: the cluster failed: {reason}")
+
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(SIGNAL, interrupt) if in_main else None
+    threading.Thread(target=watch, name="cluster", daemon=True).start()
+    try:
+        yield
+    except BaseException as err:
+        if lost and not isinstance(err, KeyboardInterrupt):
+            raise ClusterFailed(lost[0]) from err
+        raise
+    finally:
+        over.set()
+        if in_main:
+            signal.signal(SIGNAL, before or signal.SIG_DFL)
+
+
+def _first_gone(vitals: Sequence[Vital], over: threading.Event) -> str:
+    """Wait until a vital is gone, and say which; empty when `over` comes first.
+
+    Time in which this process did not run itself (a machine asleep, SIGSTOP) is nobody's absence.
+    """
+    looked = time.monotonic()
+    well = [looked] * len(vitals)
+    while not over.wait(PROBE_S):
+        now = time.monotonic()
+        asleep = max(0.0, now - looked - 3 * PROBE_S)
+        for number, vital in enumerate(vitals):
+            state = vital.state()
+            if not state:
+                well[number] = time.monotonic()
+                continue
+            well[number] += asleep
+            if time.monotonic() - well[number] >= vital.gone_s():
+                return f"{state}; {vital.way_out}"
+        looked = time.monotonic()
+    return ""

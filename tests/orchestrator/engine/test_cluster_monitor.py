@@ -1,0 +1,100 @@
+"""A Ray that goes away, as sockets and processes of this machine; real ones are lost in test_lost_ray.py."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.engine.cluster_monitor import Vital, alive, listening, watched
+from orchestrator.errors import ClusterFailed
+
+
+def listen() -> tuple[socket.socket, str]:
+    head = socket.create_server(("127.0.0.1", 0))
+    return head, f"127.0.0.1:{head.getsockname()[1]}"
+
+
+def head(address: str, gone_s: float = 0.1) -> list[Vital]:
+    return [listening("its head", address, "start the cluster again", gone_s)]
+
+
+@pytest.fixture
+def child() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_body_is_interrupted_when_nobody_listens_any_longer() -> None:
+    server, address = listen()
+    reason = f"its head at {address} has not answered for 0.1 s; start the cluster again, then run the same command"
+    with pytest.raises(ClusterFailed, match=reason), watched(head(address)):
+        server.close()
+        time.sleep(60)
+
+
+def test_a_body_goes_on_while_its_head_answers_and_keeps_its_own_errors() -> None:
+    server, address = listen()
+    with server, pytest.raises(ZeroDivisionError), watched(head(address)):
+        time.sleep(2.5)
+        raise ZeroDivisionError
+
+
+def test_a_process_that_is_killed_interrupts_the_body_at_once_and_is_named(child: "subprocess.Popen[bytes]") -> None:
+    began = time.monotonic()
+    with pytest.raises(ClusterFailed, match="the node was killed by signal 9; where memory was short, lower"):  # noqa: SIM117
+        with watched([alive("the node", child, gone_s=50)]):
+            child.kill()
+            time.sleep(60)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_that_is_stopped_may_go_on_for_a_while_and_then_counts_as_gone(
+    child: "subprocess.Popen[bytes]",
+) -> None:
+    with watched([alive("the node", child, gone_s=5)]):
+        child.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        child.send_signal(signal.SIGCONT)
+    with pytest.raises(ClusterFailed, match=r"the node has been stopped for 0\.1 s"):  # noqa: SIM117
+        with watched([alive("the node", child, gone_s=0.1)]):
+            child.send_signal(signal.SIGSTOP)
+            time.sleep(60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_time_in_which_the_watching_process_was_stopped_itself_is_nobodys_absence() -> None:
+    script = """
+import os, signal, socket, time
+from orchestrator.engine.cluster_monitor import listening, watched
+print("begun", flush=True)
+with watched([listening("its head", "127.0.0.1:1", "start it", 4)]):
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(6)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(1.5)
+        assert process.poll() is None, "it had no time to see its head"
+        process.kill()
+
+
+def test_a_body_that_nothing_interrupts_takes_the_process_with_it() -> None:
+    script = """
+import signal, time
+from orchestrator.engine.cluster_monitor import listening, watched
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+with watched([listening("its head", "127.0.0.1:1", "start it", 0.1)], leave_s=0.1):
+    time.sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("tailsweep: the cluster failed: its head at 127.0.0.1:1 has not answered")
