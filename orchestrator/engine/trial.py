@@ -21,6 +21,7 @@ from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import CurveRow, Phase, Record, ScoreRow, Settings, now
+from orchestrator.ledger.telling import tell as note
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import open_store, remote
 from orchestrator.study.cells import Trial, data_root, declare, declared_data, places
@@ -114,7 +115,7 @@ class Job:
         )
 
 
-def run(job: Job, tell: Callable[[str], None] = lambda words: None) -> Generator[CurveRow, None, None]:
+def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, None, None]:
     """Train a job, epoch by epoch, from its checkpoint if there is one, and commit its record at the end.
 
     Yields the row of every epoch, those that the checkpoint holds included. `tell` is told what a user must know.

@@ -14,6 +14,7 @@ from orchestrator.engine import trial as module
 from orchestrator.engine.faults import NotReady
 from orchestrator.engine.trial import Job, run
 from orchestrator.errors import Preempted
+from orchestrator.ledger.checkpoints import packed, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
 
@@ -65,15 +66,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     return outcome(record)
 
 
+def kept(path: Path) -> bytes:
+    """What torch wrote of a checkpoint."""
+    return unpacked(f"checkpoints/{path.name}", path.read_bytes())
+
+
 def changed(change: Any) -> Any:
-    """A damage that rewrites what a checkpoint holds."""
+    """A damage that rewrites what a checkpoint holds, with checksums that fit."""
 
     def damage(path: Path) -> None:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(io.BytesIO(kept(path)), weights_only=True)
         change(state)
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        path.write_bytes(buffer.getvalue())
+        path.write_bytes(packed(path.stem, buffer.getvalue()))
 
     return damage
 
@@ -84,8 +90,9 @@ DAMAGES = {
     "is junk": lambda path: path.write_bytes(b"\x00\xffjunk" * 1000),
     "is a pickle of code": lambda path: path.write_bytes(b"cos\nsystem\n(S'true'\ntR."),
     "is no mapping": lambda path: torch.save([1, 2], path),
-    "is of another trial": changed(lambda state: state.update(trial="0" * 20)),
-    "is of an older version": changed(lambda state: state.pop("trial")),
+    "is of another trial": lambda path: path.write_bytes(
+        packed("0" * 20, unpacked(f"checkpoints/{path.name}", path.read_bytes()))
+    ),
     "lacks a part of its state": changed(lambda state: state["fit"].pop("order")),
     "has weights of another shape": changed(
         lambda state: state["fit"]["model"].update({k: v[..., None] for k, v in state["fit"]["model"].items()})
@@ -107,9 +114,7 @@ def test_a_checkpoint_that_cannot_be_used_is_told_and_dropped_and_the_trial_star
     record, told = finished(of)
     assert outcome(record) == whole
     assert len(told) == 1
-    assert re.match(
-        rf"its checkpoint {re.escape(str(path))} could not be used and was dropped, it starts anew: \w+", told[0]
-    )
+    assert re.match(rf"the checkpoint {re.escape(str(path))} cannot be used \(.+\): the trial began anew", told[0])
     assert len(told[0]) < 600
     assert told[0] in (record.log or "")
 
