@@ -48,7 +48,7 @@ class Exits(Evil):
 class Fills(Evil):
     def harm(self): raise OSError(28, "No space left on device", "/some/place")
 
-METHODS = {"hangs": Hangs, "hangs-in-c": HangsInC, "breaks": Breaks, "exits": Exits, "fills": Fills}
+METHODS = {"hangs": Hangs, "hangs_in_c": HangsInC, "breaks": Breaks, "exits": Exits, "fills": Fills}
 """
 
 
@@ -84,7 +84,7 @@ def training(command: Command) -> None:
 def test_trials_that_hang_or_break_are_recorded_with_their_reason_and_the_others_complete(tmp_path: Path) -> None:
     made = scene(
         tmp_path,
-        ("[l1, l1 + sqinv]", "[l1 + hangs, l1 + hangs-in-c, l1 + breaks, l1 + exits, l1]"),
+        ("[l1, l1 + sqinv]", "[l1 + hangs, l1 + hangs_in_c, l1 + breaks, l1 + exits, l1]"),
         ("trials: 2", "trials: 1, epoch_time_limit_s: 60"),
         ("checkpoint_every_s: 0", "checkpoint_every_s: 0\nplugins: [evil]"),
     )
@@ -94,7 +94,7 @@ def test_trials_that_hang_or_break_are_recorded_with_their_reason_and_the_others
     assert {name: (row["status"], row["error"]) for name, row in rows.items() if name != "l1 + exits"} == {
         "l1": ("completed", None),
         "l1 + hangs": ("failed", "Timed out after 60 s in one epoch"),
-        "l1 + hangs-in-c": ("failed", "Timed out after 60 s in one epoch"),
+        "l1 + hangs_in_c": ("failed", "Timed out after 60 s in one epoch"),
         "l1 + breaks": ("failed", "OSError: no device"),
     }
     assert rows["l1 + exits"]["status"] == "failed"
@@ -128,7 +128,7 @@ def test_a_local_ray_that_is_killed_ends_the_sweep_in_time_and_the_same_command_
 
 
 def test_an_interrupt_ends_a_sweep_in_time_also_when_its_ray_is_stopped_or_dead(tmp_path: Path) -> None:
-    made = scene(tmp_path, ("epochs: 6", "epochs: 100000"))
+    made = scene(tmp_path, ("epochs: 6", "epochs: 10000"))
     for number, then in (((signal.SIGSTOP), 1), (signal.SIGKILL, 1), (None, 2)):
         command = made.sweep()
         training(command)
@@ -158,7 +158,7 @@ def test_a_full_disk_is_the_storages_failure_and_the_same_command_completes_on_a
     try:
         for _ in range(2):
             said = end(made.sweep(), 4)
-            assert "tailsweep: the storage failed: cannot write" in said
+            assert "tailsweep: the storage failed: " in said
             assert "No space left on device" in said
             assert "failed" not in {row["status"] for row in Ledger(made.storage).read().to_pylist()}
         subprocess.run(["mount", "-o", "remount,size=16m", str(place)], check=True)
