@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,20 @@ for name in list(os.environ):
 def _one_thread() -> None:
     """One torch thread, as a trial has: small batches crawl on several busy cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_declared_data_left() -> Iterator[None]:
+    """A data set that a test declares is known to the whole process: the next test must not meet it."""
+    from orchestrator.study import cells
+    from workloads import WORKLOADS
+
+    declared = dict(cells._DECLARED)
+    yield
+    for name in cells._DECLARED.keys() - declared.keys():
+        WORKLOADS.pop(name, None)
+    cells._DECLARED.clear()
+    cells._DECLARED.update(declared)
 
 
 @pytest.fixture

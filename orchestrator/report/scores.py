@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from orchestrator.errors import StorageFailed
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
+from orchestrator.ledger.telling import tell
 from orchestrator.report.comparisons import Scores, Sums, View
 from orchestrator.report.controls import Control
 from orchestrator.report.intervals import units_of
@@ -59,7 +61,7 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
     """Scores of all evaluated trials of one workload's cells, by region, metric, recipe and seed number.
 
     A control without seeds of its own has the same scores under every seed number: its error is that of test rows.
-    Raises StorageFailed when predictions are missing.
+    A trial whose predictions are missing is told, and left out.
     """
     workload = WORKLOADS[plans[0].cell.workload]
     metrics = [metric for metric in workload.metrics if metric in ROW_SCORES]
@@ -85,7 +87,11 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
 def _kept(plans: Sequence[CellPlan], ledger: Ledger) -> Iterator[Predicted]:
     for plan in plans:
         for record in completed(plan):
-            table = ledger.predictions(record)
+            try:
+                table = ledger.predictions(record)
+            except StorageFailed as err:  # its scores are in the table; only comparisons lack this seed
+                tell(str(err))
+                continue
             y, pred = (table[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
             yield str(plan.cell.recipe), record.number, y, pred
 

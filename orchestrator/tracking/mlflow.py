@@ -76,7 +76,21 @@ class Projection:
             self.experiment = experiment.experiment_id
             if experiment.lifecycle_stage == LifecycleStage.DELETED:  # its name stays taken, and it takes no runs
                 self.client.restore_experiment(self.experiment)
-        self._runs = {(run.data.tags.get(KIND), run.data.tags.get(NAME)): run for run in self._existing()}
+        self._runs = self._known()
+
+    def _known(self) -> dict[tuple[str | None, str | None], Run]:
+        """Runs by kind and name, each once.
+
+        Two trackers at once leave several, and so does an experiment that was restored, with runs that had been deleted
+        before: a complete one stays, of those the first, and the others are deleted.
+        """
+        known: dict[tuple[str | None, str | None], Run] = {}
+        for run in sorted(self._existing(), key=lambda r: (DONE not in r.data.tags, r.info.start_time, r.info.run_id)):
+            key = (run.data.tags.get(KIND), run.data.tags.get(NAME))
+            if key == (None, None) or known.setdefault(key, run) is run:
+                continue
+            self.client.delete_run(run.info.run_id)
+        return known
 
     def _existing(self) -> Iterator[Run]:
         token: str | None = None
@@ -98,6 +112,9 @@ class Projection:
                 name = f"{record.trial_id}.{record.attempt}"
                 run = self._runs.get(("trial", name))
                 if run is not None and DONE in run.data.tags:
+                    if run.data.tags.get(PARENT) != parent.info.run_id:  # its parent was one of two
+                        self.client.set_tag(run.info.run_id, PARENT, parent.info.run_id)
+                        run.data.tags[PARENT] = parent.info.run_id
                     continue
                 if run is not None:
                     self.client.delete_run(run.info.run_id)

@@ -31,6 +31,7 @@ def test_a_study_ends_in_tables_a_page_and_a_ledger(whole: Path) -> None:
         "study.json",
         "table.md",
         "table.csv",
+        "tidy.csv",
         "table.tex",
         "report.html",
     }
