@@ -229,7 +229,7 @@ def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            process.stdin.close()  # it ends by itself; whoever interrupts does not wait for it
+            process.stdin.close()  # it ends by itself, and an interrupt does not wait for it
             raise
         process.communicate()
         if process.returncode:

@@ -1,4 +1,4 @@
-"""What ends a command, with which exit code, and how it is told."""
+"""What ends a command, with which exit code, and with which message."""
 
 import errno
 import re

@@ -229,7 +229,7 @@ _CORE: Final[tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...]] = (
 
 
 def _only(*kinds: type) -> Callable[[Any, str], Any]:
-    """Takes a scalar that is read as one of these kinds; None is told for others."""
+    """Takes a scalar that is read as one of these kinds; None stands for others."""
     return lambda value, _: value if type(value) in kinds else None
 
 

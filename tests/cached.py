@@ -24,7 +24,7 @@ def write_sources(folder: Path, count: int) -> list[Source]:
 
 
 def garble(path: Path, keep: int = 0) -> None:
-    """Make a file useless behind its first bytes, with the size and time that it had: whoever reads it shows that."""
+    """Make a file useless behind its first bytes, with the size and time that it had: a reader fails on it."""
     found = path.stat()
     with path.open("r+b") as stream:
         stream.seek(keep)
@@ -89,7 +89,7 @@ def read_all(sources: list[Source], cache: str, result: str) -> None:
 
 
 def load_own(file: str, cache: str) -> None:
-    """Load images of one's own as a worker does, noting how far this process's decoding came, if it did any."""
+    """Load custom images as a worker does, noting how far this process's decoding came, if it did any."""
     from workloads.data.custom.rows import load
     from workloads.data.custom.schema import kind_of
 

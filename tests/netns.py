@@ -41,7 +41,7 @@ for hidden in $HIDDEN; do
 done
 printf '127.0.0.1 localhost\n%s %s\n' "$ADDRESS" "$1" > /mnt/hosts
 mount --bind /mnt/hosts /etc/hosts
-mount --bind /dev/null /etc/resolv.conf  # no name server: whoever asks for another name hears so at once
+mount --bind /dev/null /etc/resolv.conf  # no name server: a look-up of another name fails at once
 mount --rbind /mnt/tmp /tmp
 mount -t tmpfs tmpfs /dev/shm
 mkdir -p /tmp/home

@@ -1,4 +1,4 @@
-"""Declarations of data of one's own, and the files that they name."""
+"""Declarations of custom data, and the files that they name."""
 
 from pathlib import Path
 from typing import Any

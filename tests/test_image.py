@@ -45,7 +45,7 @@ def test_it_runs_as_somebody_and_tells_whether_it_can(steps: list[tuple[str, str
     (check,) = of(steps, "HEALTHCHECK")
     command = json.loads(check[check.index("CMD") + 3 :])
     (start,) = of(steps, "CMD")
-    assert not of(steps, "ENTRYPOINT"), "whoever starts the image says what it runs"
+    assert not of(steps, "ENTRYPOINT"), "the command of a container says what it runs"
     assert command[0] == json.loads(start)[0] == "tailsweep"
     done = subprocess.run([sys.executable, "-m", "orchestrator.cli", *command[1:]], capture_output=True, check=False)
     assert done.returncode == 0

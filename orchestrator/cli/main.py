@@ -167,7 +167,7 @@ def report(args: argparse.Namespace) -> int:
             "the storage of its sweep (--storage)?"
         )
     write_outputs(study, state.planner, state.ledger, state.sections)
-    tidy(state.ledger, console)  # shards leave that to whoever is last
+    tidy(state.ledger, console)  # shards leave that to the report
     if args.track and study.tracking.enabled:
         track(args)
     _print_tables(state, console)
@@ -260,7 +260,7 @@ ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells what is wrong in one line, as everything else is told."""
+    """Reports bad arguments in one line, like every other error."""
 
     def error(self, message: str) -> NoReturn:
         """Raises BadInput."""
@@ -314,7 +314,7 @@ def entry() -> None:
 
 
 def _flushed() -> int:
-    """What is left in the buffers is written; a disk that is full is told."""
+    """What is left in the buffers is written; a disk that is full is reported."""
     sys.stdout.flush()
     sys.stderr.flush()
     return COMPLETE

@@ -119,7 +119,7 @@ def watched(vitals: Sequence[Vital], leave_s: float = LEAVE_S) -> Iterator[None]
 def _first_gone(vitals: Sequence[Vital], over: threading.Event) -> str:
     """Wait until a vital is gone, and say which; empty when `over` comes first.
 
-    Time in which this process did not run itself (a machine asleep, SIGSTOP) is nobody's absence.
+    Time in which this process did not run itself (a machine asleep, SIGSTOP) does not count as an absence.
     """
     looked = time.monotonic()
     well = [looked] * len(vitals)

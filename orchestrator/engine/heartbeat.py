@@ -1,4 +1,4 @@
-"""How far a driver is, kept in the storage: whoever looks needs neither the driver nor the data.
+"""How far a driver is, kept in the storage: a reader needs neither the driver nor the data.
 
 <study>/shards/<number>-of-<count>.json
 """

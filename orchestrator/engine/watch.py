@@ -1,4 +1,4 @@
-"""What Tune tells of trials, taken to the planner, the ledger and whoever watches; and what becomes of lost ones."""
+"""What Tune tells of trials, passed on to the planner, the ledger and the observers; and what happens to lost ones."""
 
 import contextlib
 import os

@@ -157,7 +157,7 @@ class Ledger:
         return table if columns is None else table.select(columns)
 
     def _readable(self, phase: Phase, key: str, columns: list[str] | None) -> pa.Table | None:
-        """A loose record; without rows where it is damaged, which is told. None where there is none any more."""
+        """A loose record; without rows where it is damaged, which is reported. None where there is none any more."""
         try:
             return self._table(phase, key, columns)
         except Damaged as err:

@@ -1,8 +1,8 @@
 """Compacted records: many in one Parquet object, `ledger/compact/<phase>/<number>.parquet`.
 
 Segments are numbered, created under a number that is free, and never changed, so they form one sequence that all
-processes agree on: what a segment holds is in no earlier one, since whoever created it had read those. Only a repair
-writes a segment again, when it is damaged, without the records that are lost.
+processes agree on: what a segment holds is in no earlier one, since its creator had read those. Only a repair writes a
+segment again, when it is damaged, without the records that are lost.
 """
 
 from collections.abc import Callable, Iterable, Iterator

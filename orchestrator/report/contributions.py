@@ -14,7 +14,7 @@ from orchestrator.report.variance import typical
 REWEIGHTING: Final = ("sqinv", "inv")
 """Methods that weigh by label frequency alone, without smoothing: the first that the study has is the yardstick."""
 WORTH: Final = 0.02
-"""Of the base's error: the gain whose price in seeds is told."""
+"""Of the base's error: the gain whose price in seeds is reported."""
 
 
 @dataclass(frozen=True)

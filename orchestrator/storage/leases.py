@@ -54,7 +54,7 @@ class Leases:
 
         def beat() -> None:
             while not stop.wait(self.ttl_s / 4):
-                with contextlib.suppress(StorageFailed):  # whoever commits is told; here it costs double work at most
+                with contextlib.suppress(StorageFailed):  # a commit raises it; here it costs double work at most
                     self.renew()
 
         thread = threading.Thread(target=beat, name="leases", daemon=True)

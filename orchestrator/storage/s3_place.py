@@ -35,7 +35,7 @@ class Patience:
 
 WORK: Final = Patience()
 OPENING: Final = Patience(connect_s=2.0, answer_s=5.0, longest_s=1.0, total_s=4.0)
-"""A storage that is not there must cost seconds, and be told before any work."""
+"""A storage that is not there must cost seconds, and be reported before any work."""
 
 
 def of_aws(endpoint_url: str) -> bool:

@@ -70,7 +70,7 @@ class Stealing:
         self._shard, self._leases = shard, leases
 
     def of(self, cells: Sequence[str]) -> Sequence[str]:
-        """All: whoever is last sees the study through."""
+        """All cells: the last driver completes the study."""
         return cells
 
     def choose(self, ready: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""What is asked of AWS Batch: shapes that its client knows, and limits that only the service knows."""
+"""Requests to AWS Batch: shapes that its client knows, and limits that only the service knows."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Files of one's own on the command line: one message and exit code 2 before any training, or a note."""
+"""Custom files on the command line: one message and exit code 2 before any training, or a note."""
 
 import os
 from collections.abc import Iterator

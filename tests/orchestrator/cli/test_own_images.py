@@ -1,4 +1,4 @@
-"""Images of one's own in a study: real digits as PNG files, and what is shown while they are decoded."""
+"""Custom images in a study: real digits as PNG files, and what is shown while they are decoded."""
 
 import io
 import os

@@ -1,1 +1,1 @@
-"""Data sets that a study file declares: tables, arrays, images and maps of one's own."""
+"""Data sets that a study file declares: custom tables, arrays, images and maps."""

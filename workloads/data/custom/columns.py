@@ -1,4 +1,4 @@
-"""Columns of a file of one's own: numbers or words, with gaps, and told which rows are held out."""
+"""Columns of a custom table: numbers or words, with gaps, and which rows are held out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ Texts: TypeAlias = npt.NDArray[Any]
 
 SPLITS: Final = ("train", "val", "test")
 SHOWN: Final = 20
-"""Wrong rows that are told; a thousand more would say the same."""
+"""Wrong rows that are reported; a thousand more would say the same."""
 WORDS: Final = 50
 """Most distinct words of a text column; one with more is an identifier or free text, and says so."""
 

@@ -1,4 +1,4 @@
-"""Bins of labels of one's own: where they start and end, and how many there may be."""
+"""Bins of the labels of custom data: where they start and end, and how many there may be."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Inputs of one's own as tensors: scaled on the training rows, and finite."""
+"""Inputs of custom data as tensors: scaled on the training rows, and finite."""
 
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is worth a word about a file of one's own, and whether it is read otherwise than it once was."""
+"""Notes on a custom file, and whether it is read otherwise than by earlier releases."""
 
 from dataclasses import dataclass, field
 

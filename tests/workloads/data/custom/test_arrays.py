@@ -1,4 +1,4 @@
-"""Arrays of one's own: plain real numbers of a bounded size, or one message."""
+"""Custom arrays: plain real numbers of a bounded size, or one message."""
 
 import io
 import struct

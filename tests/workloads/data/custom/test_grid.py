@@ -1,4 +1,4 @@
-"""Bins of labels of one's own: every label is in one, and there are not too many of them."""
+"""Bins of custom labels: every label is in one, and there are not too many of them."""
 
 from pathlib import Path
 

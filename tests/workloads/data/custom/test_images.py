@@ -1,4 +1,4 @@
-"""Images of one's own: a table of files and targets, declared without code, and encoders by name."""
+"""Custom images: a table of files and targets, declared without code, and encoders by name."""
 
 import multiprocessing
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Images of one's own whose every pixel has a label: declared without code."""
+"""Custom images whose every pixel has a label: declared without code."""
 
 import io
 from pathlib import Path
