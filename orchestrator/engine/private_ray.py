@@ -44,9 +44,7 @@ def session_folder() -> Iterator[Path]:
         base.mkdir(parents=True, exist_ok=True)
         folder = base if private else Path(tempfile.mkdtemp(prefix="ts-", dir=base))
     except OSError as err:
-        raise BadInput(
-            f"Ray needs a folder for its session: {err}; set RAY_TMPDIR to a writable one"
-        ) from None
+        raise BadInput(f"Ray needs a folder for its session: {err}; set RAY_TMPDIR to a writable one") from None
     kept = bool(named)
     try:
         yield folder
