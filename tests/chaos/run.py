@@ -41,6 +41,7 @@ class Chaos:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.chance, self.tally = folder, random.Random(seed), Tally()
         self._scenes = 0
+        self._now: Scene
         undisturbed = self._scene("undisturbed")
         assert undisturbed.sweep().ended(STEP_S)
         self.tables, self.outcomes = undisturbed.tables(), undisturbed.outcomes()
@@ -53,7 +54,9 @@ class Chaos:
         while self.tally.faults.total() < faults and time.monotonic() < deadline:
             kind = self.chance.choices([*possible], [*possible.values()])[0]
             say(f"scene {self._scenes}: {kind} ({self.tally})")
-            {"full": self._full, "flip": self._flip}.get(kind, lambda: self._broken(kind, faults))()  # noqa: B023
+            with self.tally.counted(f"scene {self._scenes}: {kind}"):
+                {"full": self._full, "flip": self._flip}.get(kind, lambda: self._broken(kind, faults))()  # noqa: B023
+            self._now.close()  # what an exception left behind
         return self.tally
 
     def _scene(self, kind: str, storage: str = "results", **environment: str) -> Scene:
@@ -63,6 +66,7 @@ class Chaos:
         write(scene.folder)
         if storage == "results":
             scene.storage = str(scene.folder / storage)
+        self._now = scene
         return scene
 
     @contextlib.contextmanager
@@ -253,11 +257,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         place = Path(args.keep or folder)
         place.mkdir(parents=True, exist_ok=True)
-        tally = Chaos(place.resolve(), args.seed).run(args.faults, args.kinds.split(","), args.minutes)
-    for words in tally.words:
-        say(words)
-    say(str(tally))
-    return 1 if tally.wrong else 0
+        chaos = Chaos(place.resolve(), args.seed)
+        try:
+            chaos.run(args.faults, args.kinds.split(","), args.minutes)
+        finally:  # also when it is interrupted
+            for words in chaos.tally.words:
+                say(words)
+            say(str(chaos.tally))
+    return 1 if chaos.tally.wrong else 0
 
 
 class _Plain(argparse.RawDescriptionHelpFormatter):

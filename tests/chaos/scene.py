@@ -128,12 +128,11 @@ class Scene:
     storage: str
     environment: dict[str, str] = field(default_factory=dict)
     cpus: int = 2
-    number: int = 0
+    commands: list[Command] = field(default_factory=list)
 
     def start(self, *command: str) -> Command:
         """Start a command on the study."""
-        self.number += 1
-        output = self.folder / f"said-{self.number:03}.txt"
+        output = self.folder / f"said-{len(self.commands) + 1:03}.txt"
         with output.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "orchestrator.cli", *command, "study.yaml", "--storage", self.storage],
@@ -143,7 +142,16 @@ class Scene:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return Command(process, output)
+        self.commands.append(Command(process, output))
+        return self.commands[-1]
+
+    def close(self) -> None:
+        """Kill what still runs of its commands."""
+        for command in self.commands:
+            if command.process.poll() is None:
+                for pid in command.all():
+                    send(pid, signal.SIGKILL)
+                command.process.wait()
 
     def sweep(self) -> Command:
         """Start the sweep: the same command, always."""

@@ -1,7 +1,10 @@
 """What was done, and what must stay at nought."""
 
+import contextlib
 import sys
+import traceback
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 
@@ -29,6 +32,14 @@ class Tally:
         """Note it: lost, doubled, hung, different, charged, unclear, left."""
         self.wrong[what] += 1
         self.words.append(f"{what}: {words}")
+
+    @contextlib.contextmanager
+    def counted(self, where: str) -> Iterator[None]:
+        """Count an exception as unclear, with its traceback: it costs neither the counts nor the scenes to come."""
+        try:
+            yield
+        except Exception:
+            self.went_wrong("unclear", f"{where}: {traceback.format_exc()}")
 
     def __str__(self) -> str:
         kinds = ("lost", "doubled", "hung", "different", "charged", "unclear", "left")
