@@ -186,9 +186,20 @@ def sketch(study: Study) -> list[Cell]:
             if name not in WORKLOADS:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
             need(*WORKLOADS[name].needs)
+            _check_primary(study.report.primary, WORKLOADS[name])
         return [_cell(study, WORKLOADS[name], recipe, "") for name in study.names for recipe in recipes]
     except (ValueError, DataError, MissingExtra) as err:
         raise BadInput(str(err)) from None
+
+
+def _check_primary(primary: str | None, workload: Workload) -> None:
+    """Raises ValueError unless the column that decides a study is one of the workload's table."""
+    metric, _, region = (primary or "").partition("/")
+    if primary is not None and (metric not in workload.metrics or region not in ("all", *REGIONS)):
+        raise ValueError(
+            f"report.primary is METRIC/REGION, with a metric of {', '.join(workload.metrics)} for {workload.name} and "
+            f"a region of {', '.join(('all', *REGIONS))}: got {primary!r}"
+        )
 
 
 def _check_rule(rule: str) -> None:

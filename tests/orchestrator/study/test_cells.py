@@ -162,3 +162,13 @@ def test_a_method_of_whole_rows_is_refused_where_labels_are_maps(method: str) ->
     made = study(workloads=["stereo-depth"], recipes={"objectives": ["l1"], "combine": [], "also": [f"l1 + {method}"]})
     with pytest.raises(BadInput, match=f"{method} compares whole rows, .* got 'l1 \\+ {method}' on stereo-depth"):
         expand(made)
+
+
+@pytest.mark.parametrize("primary", ["rmse/few", "mae/fewest", "mae/natural"])
+def test_a_primary_column_that_no_table_has_is_refused_before_training(primary: str) -> None:
+    with pytest.raises(BadInput, match=r"report\.primary is METRIC/REGION, with a metric of mae, gm for nhanes-sbp"):
+        expand(study(report={"primary": primary}))
+
+
+def test_a_primary_column_of_the_table_is_taken() -> None:
+    assert expand(study(report={"primary": "gm/medium"}))
