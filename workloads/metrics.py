@@ -31,25 +31,74 @@ class Score:
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Metric: TypeAlias = Callable[[Floats, Floats, Mask, float], float | None]
 """Of predictions and targets, `[N]`, in the region that a mask `[N]` marks, with the unit of the labels."""
+Row: TypeAlias = Callable[[Floats, Floats, float], Floats]
+"""Of predictions and targets, `[N]`, with the unit of the labels: a number for every row, `[N]`."""
 Within: TypeAlias = Callable[[Floats, Floats, float], float | None]
 """Of the predictions and targets of a region, with the unit of the labels."""
 
 
-def _mae(pred: Floats, target: Floats, unit: float) -> float:
-    return float(np.abs(pred - target).mean())
+def _absolute(pred: Floats, target: Floats, unit: float) -> Floats:
+    return np.asarray(np.abs(pred - target))
 
 
-def _mse(pred: Floats, target: Floats, unit: float) -> float:
-    return float(np.square(pred - target).mean())
+def _squared(pred: Floats, target: Floats, unit: float) -> Floats:
+    return np.asarray(np.square(pred - target))
+
+
+def _log_error(pred: Floats, target: Floats, unit: float) -> Floats:
+    errors = np.abs(pred - target)
+    return np.asarray(np.log(np.where(errors == 0, GM_FLOOR * unit, errors)))
+
+
+def _relative(pred: Floats, target: Floats, unit: float) -> Floats:
+    return np.asarray(np.abs(pred - target) / target)
+
+
+def _decades(pred: Floats, target: Floats, unit: float) -> Floats:
+    return np.asarray(np.abs(np.log10(np.maximum(pred, POSITIVE_FLOOR * unit)) - np.log10(target)))
+
+
+def _near(power: int, pred: Floats, target: Floats, unit: float) -> Floats:
+    floored = np.maximum(pred, POSITIVE_FLOOR * unit)
+    return np.asarray(np.maximum(floored / target, target / floored) < 1.25**power, dtype=np.float64)
+
+
+def _hit(pred: Floats, target: Floats, unit: float) -> Floats:
+    return np.asarray(np.abs(pred - target) <= HIT * unit, dtype=np.float64)
+
+
+def _missed(pred: Floats, target: Floats, unit: float) -> Floats:
+    return np.asarray(1.0 - _hit(pred, target, unit))
+
+
+POSITIVE: Final = frozenset({"absrel", "log10", "delta1", "delta2", "delta3"})
+"""Metrics that are defined where all labels are above 0."""
+PER_ROW: Final[dict[str, Row]] = {
+    "mae": _absolute,
+    "mse": _squared,
+    "gm": _log_error,
+    "absrel": _relative,
+    "log10": _decades,
+    "delta1": partial(_near, 1),
+    "delta2": partial(_near, 2),
+    "delta3": partial(_near, 3),
+    "accuracy": _hit,
+    "error": _missed,
+}
+"""Metrics that are means over rows, and the numbers that they average; of GM the logarithms of errors."""
+LOGARITHMIC: Final = frozenset({"gm"})
+"""Metrics that are exp of the mean of their rows."""
+
+
+def _mean(name: str, pred: Floats, target: Floats, unit: float) -> float | None:
+    if name in POSITIVE and not (target > 0).all():
+        return None
+    value = float(PER_ROW[name](pred, target, unit).mean())
+    return float(np.exp(value)) if name in LOGARITHMIC else value
 
 
 def _rmse(pred: Floats, target: Floats, unit: float) -> float:
-    return float(np.sqrt(np.square(pred - target).mean()))
-
-
-def _gm(pred: Floats, target: Floats, unit: float) -> float:
-    errors = np.abs(pred - target)
-    return float(np.exp(np.log(np.where(errors == 0, GM_FLOOR * unit, errors)).mean()))
+    return float(np.sqrt(_squared(pred, target, unit).mean()))
 
 
 def _bmae(pred: Floats, target: Floats, unit: float) -> float:
@@ -75,31 +124,6 @@ def _spearman(pred: Floats, target: Floats, unit: float) -> float | None:
     return _correlation(rankdata(pred), rankdata(target))
 
 
-def _absrel(pred: Floats, target: Floats, unit: float) -> float | None:
-    return float((np.abs(pred - target) / target).mean()) if (target > 0).all() else None
-
-
-def _log10(pred: Floats, target: Floats, unit: float) -> float | None:
-    if not (target > 0).all():
-        return None
-    return float(np.abs(np.log10(np.maximum(pred, POSITIVE_FLOOR * unit)) - np.log10(target)).mean())
-
-
-def _delta(power: int, pred: Floats, target: Floats, unit: float) -> float | None:
-    if not (target > 0).all():
-        return None
-    floored = np.maximum(pred, POSITIVE_FLOOR * unit)
-    return float((np.maximum(floored / target, target / floored) < 1.25**power).mean())
-
-
-def _accuracy(pred: Floats, target: Floats, unit: float) -> float:
-    return float((np.abs(pred - target) <= HIT * unit).mean())
-
-
-def _error(pred: Floats, target: Floats, unit: float) -> float:
-    return 1.0 - _accuracy(pred, target, unit)
-
-
 def _within(metric: Within, pred: Floats, target: Floats, where: Mask, unit: float) -> float | None:
     return metric(pred[where], target[where], unit)
 
@@ -113,26 +137,15 @@ def _miou(pred: Floats, target: Floats, where: Mask, unit: float) -> float:
     return float((hits / (np.bincount(of_target, minlength=size) + taken - hits)).mean())
 
 
-POSITIVE: Final = frozenset({"absrel", "log10", "delta1", "delta2", "delta3"})
-"""Metrics that are defined where all labels are above 0."""
 VARIED: Final = frozenset({"pearson", "spearman"})
 """Metrics that are defined where neither labels nor predictions are all equal."""
 
 _WITHIN: Final[dict[str, Within]] = {
-    "mae": _mae,
-    "mse": _mse,
+    **{name: partial(_mean, name) for name in PER_ROW},
     "rmse": _rmse,
-    "gm": _gm,
     "bmae": _bmae,
     "pearson": _pearson,
     "spearman": _spearman,
-    "absrel": _absrel,
-    "log10": _log10,
-    "delta1": partial(_delta, 1),
-    "delta2": partial(_delta, 2),
-    "delta3": partial(_delta, 3),
-    "accuracy": _accuracy,
-    "error": _error,
 }
 METRICS: Final[dict[str, Metric]] = {
     **{name: partial(_within, metric) for name, metric in _WITHIN.items()},

@@ -13,10 +13,9 @@ from typing import Final, Literal
 import numpy as np
 
 from orchestrator.report.intervals import Estimate, Interval, Units, estimate
-from orchestrator.report.row_scores import ROW_SCORES
 from orchestrator.report.stats import holm
 from workloads.labels import Floats
-from workloads.metrics import HIGHER_IS_BETTER
+from workloads.metrics import HIGHER_IS_BETTER, LOGARITHMIC
 
 ALPHA: Final = 0.05
 Column = tuple[str, str]
@@ -56,7 +55,7 @@ class Comparison:
     @property
     def ratio(self) -> bool:
         """Whether the difference is one of logarithms."""
-        return ROW_SCORES[self.column[0]].ratio
+        return self.column[0] in LOGARITHMIC
 
     @property
     def interval(self) -> Interval | None:

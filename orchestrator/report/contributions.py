@@ -8,7 +8,8 @@ from orchestrator.report.comparisons import ALPHA, Scores
 from orchestrator.report.effects import Effect, effects, factorial, share, simple_effects
 from orchestrator.report.formats import NOTHING, grid, title
 from orchestrator.report.intervals import Estimate
-from orchestrator.report.tables import PERCENT, TITLES, Table
+from orchestrator.report.row_scores import PERCENT
+from orchestrator.report.tables import TITLES, Table
 from orchestrator.report.variance import typical
 
 REWEIGHTING: Final = ("sqinv", "inv")
@@ -33,14 +34,27 @@ class Contributions:
         """Effects in order, by name."""
         return [effect.name for effect in next(iter(self.effects.values()), [])]
 
-    def cell(self, name: str, region: str) -> str:
-        """`-6.50 [-9.68, -3.46] ± 1.20`: an effect, its interval, the error of tuning; bold where it clears both."""
-        found = [effect for effect in self.effects.get(region, []) if effect.name == name]
-        if not found:
+    @property
+    def explained(self) -> list[str]:
+        """How to read the table of effects; nothing where there is none."""
+        if not self.effects:
+            return []
+        points = " in percentage points" if self.metric in PERCENT else ""
+        return [
+            f"Effect on the test {TITLES.get(self.metric, self.metric)}{points}, averaged over the other methods [95 % "
+            "interval over seeds and rows] ± error of tuning (every cell was tuned once; from the interactions of "
+            "three and more, or Lenth's). Bold: clears both, corrected for all effects of its column."
+        ]
+
+    def effect(self, name: str, region: str) -> Effect | None:
+        """An effect by its name."""
+        return next((effect for effect in self.effects.get(region, []) if effect.name == name), None)
+
+    def cell(self, effect: Effect | None) -> str:
+        """`-6.50 [-9.68, -3.46] ± 1.20`: an effect, its interval, the error of tuning."""
+        if effect is None:
             return NOTHING
-        effect, digits = found[0], self.decimals
-        text = f"{value_of(effect.estimate, digits)} ± {effect.tuning:.{digits}f}"
-        return f"**{text}**" if effect.clear else text
+        return f"{value_of(effect.estimate, self.decimals)} ± {effect.tuning:.{self.decimals}f}"
 
 
 def value_of(estimate: Estimate, digits: int) -> str:
@@ -122,21 +136,15 @@ def contributions_markdown(found: Contributions) -> str:
     parts = []
     if found.effects:
         head = ["Effect", *(region.capitalize() for region in found.regions)]
-        lines = [[name, *(found.cell(name, region) for region in found.regions)] for name in found.names]
+        lines = [[name, *(_marked(found, name, region) for region in found.regions)] for name in found.names]
         parts.append("\n".join(grid(head, lines)) + "\n")
-    notes = list(found.lines)
-    if found.effects:
-        notes.insert(
-            0,
-            f"Effect on the test {TITLES.get(found.metric, found.metric)}{_points(found.metric)}, averaged over the "
-            "other methods [95 % interval over seeds and rows] ± error of tuning (every cell was tuned once; from the "
-            "interactions of three and more, or Lenth's). Bold: clears both, corrected for all effects of its column.",
-        )
+    notes = [*found.explained, *found.lines]
     notes += [f"{region.capitalize()}: {word} {value_of(e, found.decimals)}." for region, word, e in found.simple]
     if notes:
         parts.append("\n".join(f"- {note}" for note in notes) + "\n")
     return "\n".join(parts)
 
 
-def _points(metric: str) -> str:
-    return " in percentage points" if metric in PERCENT else ""
+def _marked(found: Contributions, name: str, region: str) -> str:
+    effect = found.effect(name, region)
+    return f"**{found.cell(effect)}**" if effect is not None and effect.clear else found.cell(effect)

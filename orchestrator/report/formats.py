@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from orchestrator.report.comparisons import Column, Comparison
@@ -46,9 +46,9 @@ def change(table: Table, comparison: Comparison) -> str:
     return f"{text} {sign}" if sign else text
 
 
-def grid(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Lines of a Markdown table, the first columns left-aligned."""
-    align = [":--"] * left + ["--:"] * (len(head) - left)
+def grid(head: Sequence[str], lines: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:
+    """Lines of a Markdown table; the columns `left` hold words, the others numbers."""
+    align = [":--" if column in left else "--:" for column in range(len(head))]
     return [_line(head), "|" + "|".join(align) + "|", *map(_line, lines)]
 
 

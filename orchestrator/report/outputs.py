@@ -19,14 +19,16 @@ from orchestrator.report.formats import (
     cell,
     change,
     changes_markdown,
+    grid,
     latex,
     markdown,
     tidy_csv,
     title,
     to_csv,
 )
-from orchestrator.report.scores import NATURAL, completed, scores
-from orchestrator.report.tables import PERCENT, TITLES, Table, judged, primary_column, tables, with_controls
+from orchestrator.report.row_scores import PERCENT
+from orchestrator.report.scores import NATURAL, completed, predicted, scores
+from orchestrator.report.tables import TITLES, Table, judged, primary_column, tables, with_controls
 from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import Cell, data_root, load_data
 from orchestrator.study.planner import CellPlan, Planner
@@ -69,12 +71,12 @@ class Section:
 
 
 def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
-    """One section per workload, in the study's order; raises BadInput for a primary column that there is not."""
+    """One section per workload, in the study's order."""
     found = []
     for plain in tables(planner.plans):
         plans = [plan for plan in planner.plans if plan.cell.workload == plain.workload]
-        data = load_data(WORKLOADS[plain.workload], data_root(study), study.storage)
         workload = WORKLOADS[plain.workload]
+        data = load_data(workload, data_root(study), study.storage)
         base = str(Recipe(plans[0].cell.recipe.objective))
         validated = _validated(plans, ledger, base)
         shown = any(row.scores for row in plain.rows)
@@ -92,11 +94,9 @@ def _validated(plans: Sequence[CellPlan], ledger: Ledger, base: str) -> dict[int
     found = {}
     for plan in plans:
         for record in completed(plan) if str(plan.cell.recipe) == base else ():
-            validation = ledger.validation(record)
-            if validation is not None:
-                pair = (validation, ledger.predictions(record))
-                on_val, on_test = (table["pred"].to_numpy().astype(np.float64) for table in pair)
-                found[record.number] = (on_val, on_test)
+            validation, test = ledger.validation(record), predicted(ledger, record)
+            if validation is not None and test is not None:
+                found[record.number] = (validation["pred"].to_numpy().astype(np.float64), test[1])
     return found
 
 
@@ -121,7 +121,7 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
         "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
         f"one seed, or where a metric is no mean over rows. Trained on {', '.join(devices) or NOTHING}.",
         *_of_controls(table),
-        *(f"{plan.cell.recipe}: {line}" for plan in plans for line in _warnings(plan)),
+        *(f"{plan.cell.recipe}: {warning}" for plan in plans for warning in _warnings(plan)),
     ]
 
 
@@ -196,12 +196,13 @@ def _change_heading(metric: str) -> str:
 def explained(section: Section) -> list[str]:
     """How to read the tables of changes."""
     table = section.table
+    tested = [made for made in table.comparisons.values() if made.estimate is not None]
     units = "images" if WORKLOADS[table.workload].dense else "groups" if groups_of(section.data) is not None else "rows"
     return [
         f"Mean difference [95 % interval] over paired seeds and test {units} (Behrens-Fisher: seeds by t, {units} by "
         "the normal distribution); of GM the ratio. Tuning is not in the interval.",
-        f"Marks: `*` holds among the {len(table.compared)} comparisons of {title(table.primary)}, `**` among all "
-        f"{len(table.comparisons)} of the table (Holm, 5 %). {SIGNS['better']} better, {SIGNS['worse']} worse, "
+        f"Marks: `*` holds among the {sum(made.primary for made in tested)} comparisons of {title(table.primary)}, "
+        f"`**` among all {len(tested)} of the table (Holm, 5 %). {SIGNS['better']} better, {SIGNS['worse']} worse, "
         f"{SIGNS['equivalent']} equivalent: the 90 % interval lies within {100 * table.margin:.3g} % of the base's "
         "score; no sign: undecided.",
     ]
@@ -211,17 +212,13 @@ def _published(rows: Sequence[Published]) -> str:
     """What papers print for the workload, as a Markdown table."""
     columns = list(dict.fromkeys((metric, region) for row in rows for metric in row.results for region in REGIONS))
     columns = [column for column in columns if any(column[1] in row.results.get(column[0], {}) for row in rows)]
-    head = [f"{TITLES.get(metric, metric)} {region.capitalize()}" for metric, region in columns]
-    lines = [
-        "| " + " | ".join(["Recipe", "There called", *head, "Source"]) + " |",
-        "|" + "|".join([":--", ":--", *("--:" for _ in head), ":--"]) + "|",
-    ]
+    head = ["Recipe", "There called", *map(title, columns), "Source"]
+    lines = []
     for row in rows:
         numbers = ((metric, row.results.get(metric, {}).get(region)) for metric, region in columns)
         shown = (NOTHING if n is None else f"{100 * n if metric in PERCENT else n:.6g}" for metric, n in numbers)
-        cells = [str(row.recipe), row.label, *shown, row.source]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append([str(row.recipe), row.label, *shown, row.source])
+    return "\n".join(grid(head, lines, {0, 1, len(head) - 1})) + "\n"
 
 
 def write_outputs(

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orchestrator.report.escape import figure_text
-from orchestrator.report.tables import ERROR, PERCENT, TITLES, Table
+from orchestrator.report.row_scores import PERCENT
+from orchestrator.report.tables import ERROR, TITLES, Table
 from workloads import WORKLOADS
 from workloads.labels import REGIONS, kernel_window
 from workloads.workload import Data, Workload

@@ -11,10 +11,11 @@ from orchestrator.ledger.telling import tell
 from orchestrator.report.comparisons import Scores, Sums, View
 from orchestrator.report.controls import Control
 from orchestrator.report.intervals import units_of
-from orchestrator.report.row_scores import ROW_SCORES
+from orchestrator.report.row_scores import row_scores
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
 from workloads.labels import REGIONS, Floats, Ints
+from workloads.metrics import LOGARITHMIC, PER_ROW, undefined
 from workloads.workload import Data, Workload, groups_of
 
 NATURAL = "natural"
@@ -25,6 +26,20 @@ Predicted = tuple[str, int, Floats, Floats]
 def completed(plan: CellPlan) -> list[Record]:
     """The evaluated trials of a cell that ended."""
     return [record for record in plan.records("evaluate") if record.status == "completed"]
+
+
+def predicted(ledger: Ledger, record: Record) -> tuple[Floats, Floats] | None:
+    """Labels and predictions of the test rows `[N]`; None, with a word, where they are missing.
+
+    The record has the scores of its table; only comparisons lack this seed then.
+    """
+    try:
+        table = ledger.predictions(record)
+    except StorageFailed as err:
+        tell(str(err))
+        return None
+    y, pred = (table[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
+    return y, pred
 
 
 def natural_weights(workload: Workload, data: Data) -> Floats | None:
@@ -64,7 +79,7 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
     A trial whose predictions are missing is told, and left out.
     """
     workload = WORKLOADS[plans[0].cell.workload]
-    metrics = [metric for metric in workload.metrics if metric in ROW_SCORES]
+    metrics = [m for m in workload.metrics if m in PER_ROW and undefined(m, data.test.y.numpy()) is None]
     where, groups = workload.regions(data, data.test), groups_of(data)
     views = {}
     for region, rows, weights in _views(workload, data):
@@ -75,7 +90,7 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
     numbers = sorted({record.number for plan in plans for record in completed(plan)})
     for recipe, number, y, pred in (*_kept(plans, ledger), *_controlled(controls, data, numbers)):
         for metric in metrics:
-            of_row = ROW_SCORES[metric].of(pred, y)
+            of_row = row_scores(metric, pred, y, workload.grid.unit)
             for region, (units, owner, rows, each) in views.items():
                 values = of_row[rows] if each is None else of_row[rows] * each
                 if units.group is not None:
@@ -87,13 +102,9 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
 def _kept(plans: Sequence[CellPlan], ledger: Ledger) -> Iterator[Predicted]:
     for plan in plans:
         for record in completed(plan):
-            try:
-                table = ledger.predictions(record)
-            except StorageFailed as err:  # its scores are in the table; only comparisons lack this seed
-                tell(str(err))
-                continue
-            y, pred = (table[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
-            yield str(plan.cell.recipe), record.number, y, pred
+            found = predicted(ledger, record)
+            if found is not None:
+                yield str(plan.cell.recipe), record.number, *found
 
 
 def _controlled(controls: Sequence[Control], data: Data, numbers: Sequence[int]) -> Iterator[Predicted]:
@@ -112,4 +123,4 @@ def means(view: View, metric: str) -> Mapping[str, list[float]]:
         recipe: [float(seeds[number].sum()) / total for number in sorted(seeds)]
         for recipe, seeds in view.sums[metric].items()
     }
-    return {r: list(np.exp(v)) if ROW_SCORES[metric].ratio else v for r, v in made.items()}
+    return {r: list(np.exp(v)) if metric in LOGARITHMIC else v for r, v in made.items()}

@@ -7,13 +7,13 @@ from typing import Final
 
 from orchestrator.report.comparisons import Column, Comparison, Scores, against_base, best_set
 from orchestrator.report.controls import Control
-from orchestrator.report.row_scores import ROW_SCORES
+from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.scores import NATURAL, completed, means
 from orchestrator.report.stats import Spread, spread
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
 from workloads.labels import REGIONS
-from workloads.metrics import HIGHER_IS_BETTER, shot_metrics
+from workloads.metrics import HIGHER_IS_BETTER, PER_ROW, shot_metrics
 from workloads.recipe import Recipe
 from workloads.workload import Data
 
@@ -29,8 +29,6 @@ TITLES: Final = {
     "absrel": "Abs rel",
     "delta1": "δ < 1.25",
 }
-PERCENT: Final = frozenset({"accuracy", "error", "miou"})
-"""Metrics that tables and figures show in percent; the ledger holds shares."""
 ERROR: Final = {"regression": "mae", "classification": "error"}
 """The metric that figures show, by the workload's task."""
 
@@ -151,7 +149,7 @@ def primary_column(workload: str, select_by: str, asked: str | None, scores: Sco
         metric, _, region = asked.partition("/")
         return metric, region
     metric = select_by.split("/")[1]
-    if metric not in ROW_SCORES or metric not in WORKLOADS[workload].metrics:
+    if metric not in PER_ROW or metric not in WORKLOADS[workload].metrics:
         metric = ERROR[WORKLOADS[workload].task]
     return metric, "few" if "few" in scores else "all"
 
@@ -164,7 +162,7 @@ def with_controls(table: Table, controls: Sequence[Control], data: Data) -> Tabl
     for control in controls:
         values: dict[Column, list[float]] = {}
         for pred in control.predictions.values():
-            for region, found in shot_metrics(pred, y, where, workload.metrics).items():
+            for region, found in shot_metrics(pred, y, where, workload.metrics, workload.grid.unit).items():
                 for metric, score in found.items():
                     if score.value is not None:
                         shown = 100 * score.value if metric in PERCENT else score.value

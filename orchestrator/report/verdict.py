@@ -33,7 +33,8 @@ def verdict(table: Table) -> list[str]:
         return []
     head = f"Best recipe in {title(column)}: `{leader.recipe}` with {cell(table, leader, column)[0]}"
     if not table.best.get(column):
-        return [f"{head}. One seed, or one test row in this region, says nothing of the error: nothing is marked."]
+        why = "one seed, one test row in this region, or a metric that is no mean over rows"
+        return [f"{head}. Nothing is marked: {why} says nothing of the error."]
     alike = [r.recipe for r in table.recipes if table.is_best(r.recipe, column) and r is not leader]
     said = [f"{head}; as good as the best, too: {_names(alike)}." if alike else f"{head}."]
     if control is not None:

@@ -81,7 +81,7 @@ def test_the_verdict_says_who_leads_what_is_alike_and_how_many_beat_their_base()
     alone, _ = verdict(judged_by({"l1": [4.0, 4.1, 3.9], "l1 + lds": [2.0, 2.1, 1.9]}))
     assert alone == "Best recipe in MAE All: `l1 + lds` with 2.00."
     (silent,) = verdict(judged_by({"l1": [4.0], "l1 + lds": [2.0]}))
-    assert "nothing is marked" in silent
+    assert "Nothing is marked" in silent
 
 
 def test_a_region_without_samples_anywhere_has_no_column_unless_it_is_a_shot_region() -> None:
