@@ -29,7 +29,8 @@ def show(outcome: Outcome, console: Console) -> None:
             if row.missing:
                 say(f"{row.recipe}: {row.missing}")
     table_md = outcome.ledger.store.locate(f"{outcome.study.study}/table.md")
-    console.print(f"\nWritten: {table_md} .csv .tex, report.html", highlight=False, markup=False, soft_wrap=True)
+    written = f"\nWritten: {table_md} .csv .tex, tidy.csv, report.html"
+    console.print(written, highlight=False, markup=False, soft_wrap=True)
 
 
 def _grid(table: Table, metric: str) -> Grid:
