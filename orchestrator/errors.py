@@ -4,6 +4,7 @@ import errno
 import re
 import reprlib
 from typing import Any, Final
+from unicodedata import category
 
 REPORTED: Final = (0, 3)
 """Exit codes of a driver after which there is something to report: complete, or with some trials failed."""
@@ -17,8 +18,6 @@ _PARAMETER = re.compile(
     r"(?i)(?P<name>\b[\w.-]*(?:passw(?:or)?d|pwd|secret|token|api_?key|access_?key|signature|credential)[\w.-]*=)"
     r"[^\s&'\",;]+"
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, marks that turn the direction of a line, and halves of characters."""
 _OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.EFBIG})
 
 
@@ -55,16 +54,15 @@ def masked(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters written out (`\x1b`), but for line ends and tabs: a terminal obeys the others.
+    r"""The text with what cannot be seen written out (`\x1b`), but for spaces, line ends and tabs.
+
+    A terminal obeys control characters; marks that turn the direction of a line hide what it says; halves of
+    characters have no encoding.
 
     >>> printable("a\x1b[2Jb")
     'a\\x1b[2Jb'
     """
-    return _CONTROL.sub(lambda found: found[0] if found[0] in "\n\t" else _written(found[0]), text)
-
-
-def _written(character: str) -> str:
-    return repr(character)[1:-1] if ord(character) != 0x2028 else "\\u2028"
+    return "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else repr(c)[1:-1] for c in text)
 
 
 def one_line(text: object, chars: int = MESSAGE_CHARS) -> str:

@@ -5,7 +5,7 @@ import os
 import re
 from typing import Final
 
-from orchestrator.errors import StorageFailed
+from orchestrator.errors import StorageFailed, one_line
 
 REASON_CHARS: Final = 300
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -44,10 +44,8 @@ def said(error: BaseException) -> str:
 
 
 def brief(text: str) -> str:
-    """One line of bounded length; no control character and no half of a pair of surrogates is left in it."""
-    line = " ".join(text[: 20 * REASON_CHARS].split())
-    line = "".join(char if char.isprintable() else "�" for char in line)
-    return line if len(line) <= REASON_CHARS else line[: REASON_CHARS - 1] + "…"
+    """A reason as the ledger keeps it: one line of `REASON_CHARS` at most, without control characters and passwords."""
+    return one_line(text, REASON_CHARS)
 
 
 def full_disk(error: BaseException | None) -> StorageFailed | None:

@@ -6,6 +6,8 @@ Plain text stays as it is, to the byte. HTML is escaped by the template engine.
 import re
 from typing import Final
 
+from orchestrator.errors import printable
+
 LONGEST: Final = 1000
 """Characters of a text of others: an error may hold a whole array."""
 TEX: Final = {
@@ -18,7 +20,7 @@ TEX: Final = {
 
 def line(text: str) -> str:
     """One line of bounded length: control characters, which a terminal obeys, are shown as in a Python string."""
-    shown = "".join(c if c.isprintable() else " " if c in "\n\t" else ascii(c)[1:-1] for c in text[: LONGEST + 1])
+    shown = re.sub(r"[\n\t]", " ", printable(text[: LONGEST + 1]))
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
 
 

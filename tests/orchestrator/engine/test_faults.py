@@ -54,8 +54,9 @@ def test_the_reason_is_the_exceptions_own_last_line_and_not_a_line_of_source(
     assert reason(error, text) == shown
 
 
-def test_a_reason_is_one_line_without_control_characters_and_of_bounded_length() -> None:
-    assert brief("a\x1b[2J\tb\ud800\r\n c") == "a�[2J b� c"
+def test_a_reason_is_one_line_of_bounded_length_without_control_characters_and_passwords() -> None:
+    assert brief("a\x1b[2J\tb\ud800\r\n c") == r"a\x1b[2J b\ud800 c"
+    assert brief("cannot read http://ann:hunter2@host/x") == "cannot read http://***@host/x"
     assert len(brief("x" * 10_000_000)) == 300
     assert said(KeyError("x")) == "KeyError: 'x'"
 

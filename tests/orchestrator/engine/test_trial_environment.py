@@ -146,6 +146,6 @@ def test_the_error_of_a_failed_trial_is_one_line_of_bounded_length(
     monkeypatch.setattr(module.Fit, "__iter__", fail)
     record, _ = finished(job(tmp_path))
     assert record.status == "failed"
-    assert (record.error or "").startswith("RuntimeError: one �[31mtwo xxx")
+    assert (record.error or "").startswith(r"RuntimeError: one \x1b[31mtwo xxx")
     assert len(record.error or "") == 300
     assert len(record.log or "") <= 4000
