@@ -1,7 +1,6 @@
 """How commands end: the exit code and the line for every kind of error."""
 
 import errno
-import re
 import stat
 import tempfile
 from pathlib import Path
@@ -10,7 +9,7 @@ from urllib.error import URLError
 import pytest
 
 from orchestrator.cli.guard import guarded
-from orchestrator.errors import BadInput, ClusterFailed, Preempted, StorageFailed, TrackingFailed, masked, one_line
+from orchestrator.errors import BadInput, ClusterFailed, Preempted, StorageFailed, TrackingFailed
 
 
 @pytest.mark.parametrize(
@@ -63,28 +62,3 @@ def test_what_nobody_foresaw_is_told_with_its_traceback_in_a_private_file(
     assert said.count("\n") == 1
     assert "Traceback" in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "http://ann:hunter2@host:5000 is away",
-        "http://hunter2@host",
-        "postgresql://ann:hunter2@db/x: no driver",
-        "postgresql+psycopg2://ann:hunter2@db",
-        "s3://b/x?token=hunter2&region=eu",
-        "password=hunter2; host=db",
-        "AWS_SECRET_ACCESS_KEY=hunter2",
-        "http://ann:hunter2@1.2.3.4 and http://bob:hunter2@host",
-    ],
-)
-def test_no_password_is_told(text: str) -> None:
-    assert "hunter2" not in masked(text)
-    assert "hunter2" not in one_line(text * 300)
-
-
-@pytest.mark.parametrize("text", ["x" * 5_000_000, "\x1b[2J" * 1_000_000, "a\n" * 1_000_000, "\u202e\ud800" * 10])
-def test_a_message_of_any_size_and_content_is_one_short_line(text: str) -> None:
-    line = one_line(text)
-    assert len(line) <= 2000
-    assert re.search(r"[\x00-\x1f\x7f-\x9f\u202e\ud800]", line) is None
