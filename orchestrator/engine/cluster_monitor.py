@@ -20,6 +20,8 @@ from orchestrator.engine.leaving import leave
 from orchestrator.errors import ClusterFailed
 
 PROBE_S: Final = 1.0
+ASLEEP_S: Final = 2.0
+"""What a look may come late; one that is later found this process asleep."""
 GONE_S: Final = 20.0
 """So long may a head be away, for a network that is cut or a head that is restarted with its memory."""
 LEAVE_S: Final = 15.0
@@ -125,7 +127,8 @@ def _first_gone(vitals: Sequence[Vital], over: threading.Event) -> str:
     well = [looked] * len(vitals)
     while not over.wait(PROBE_S):
         now = time.monotonic()
-        asleep = max(0.0, now - looked - 3 * PROBE_S)
+        unseen = now - looked - PROBE_S
+        asleep = unseen if unseen > ASLEEP_S else 0.0
         for number, vital in enumerate(vitals):
             state = vital.state()
             if not state:

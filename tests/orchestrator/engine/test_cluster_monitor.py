@@ -72,8 +72,9 @@ def test_time_in_which_the_watching_process_was_stopped_itself_is_nobodys_absenc
     script = """
 import os, signal, socket, time
 from orchestrator.engine.cluster_monitor import listening, watched
-print("begun", flush=True)
-with watched([listening("its head", "127.0.0.1:1", "start it", 4)]):
+with watched([listening("its head", "127.0.0.1:1", "start it", 3.5)]):
+    time.sleep(1.5)
+    print("looked once", flush=True)
     time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
@@ -82,7 +83,7 @@ with watched([listening("its head", "127.0.0.1:1", "start it", 4)]):
         process.send_signal(signal.SIGSTOP)
         time.sleep(6)
         process.send_signal(signal.SIGCONT)
-        time.sleep(1.5)
+        time.sleep(0.5)
         assert process.poll() is None, "it had no time to see its head"
         process.kill()
 
