@@ -130,8 +130,8 @@ def _of_controls(table: Table) -> list[str]:
     if table.control is None:
         return []
     return [
-        "Controls need no training budget; without seeds of their own they have no deviation. `on validation`: fitted "
-        "to labels of validation rows, which recipes use for selection only. `out of fold`: fitted to training rows "
+        "Controls need no training budget; without seeds of their own they have no deviation. 'on validation': fitted "
+        "to labels of validation rows, which recipes use for selection only. 'out of fold': fitted to training rows "
         "that the model has not seen, weighted as held-out labels are distributed."
     ]
 
