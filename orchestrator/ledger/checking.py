@@ -40,7 +40,6 @@ class Findings:
 
     records: int = 0
     predictions: int = 0
-    checkpoints: int = 0
     damage: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -208,7 +207,6 @@ def _verify_checkpoints(ledger: Ledger, found: Findings) -> None:
             continue
         try:
             unpacked(key, ledger.store.get(key) or b"")
-            found.checkpoints += 1
         except NotWhole as err:
             found.damage.append(f"{err}; its trial starts anew, and you may delete it")
 
