@@ -69,21 +69,21 @@ class Ledger:
                 return False
             if self.store.create(key, to_parquet(table)):
                 break
-            if self._known(phase, attempt):
+            try:
+                first = self.row(phase, attempt)
+            except Damaged:
+                first = {}
+            if first:
                 return False
-            record = replace(record, attempt=record.attempt + 1)
+            if first is None:  # compacted since, or taken back
+                segments.refresh()
+            else:
+                record = replace(record, attempt=record.attempt + 1)
         segments.refresh()
         if attempt not in segments:
             return True
         self.store.delete(key)
         return repr(segments.row(attempt)) == repr(table.to_pylist()[0])  # this very record may have been compacted
-
-    def _known(self, phase: Phase, attempt: Attempt) -> bool:
-        """Whether the record of an attempt can be read."""
-        try:
-            return bool(self.row(phase, attempt))
-        except Damaged:
-            return False
 
     def find(self, trial_id: str, phase: Phase) -> Record | None:
         """The attempt at a trial that counts, or None when it was never committed, or every record of it is damaged."""

@@ -178,6 +178,32 @@ def test_whoever_writes_again_during_a_compaction_does_not_count(tmp_path: Path)
         holds(store, wanted)
 
 
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_record_that_another_writes_and_compacts_at_any_moment_of_a_commit_counts_once(
+    tmp_path: Path, earlier: bool
+) -> None:
+    trial, at, met = cell().trial("tune", 0, {}), 0, True
+    mine, theirs = record(trial, 1.0, wall_s=1.0), record(trial, 1.0, wall_s=2.0)
+    while met:
+        at += 1
+        store = LocalStore(tmp_path / str(at))
+        others = committed(Ledger(store), 2, start=1)
+        won = [Ledger(store).commit(theirs, "tune")] if earlier else []
+        compacted: list[int] = []
+
+        def now(store: LocalStore = store, won: list[bool] = won, compacted: list[int] = compacted) -> None:
+            if not earlier:
+                won.append(Ledger(store).commit(theirs, "tune"))
+            compacted.append(Ledger(store).compact("tune"))
+
+        second = Ledger(Watched(store, at, now)).commit(mine, "tune")  # type: ignore[arg-type]
+        met = bool(compacted)
+        assert [*won, second].count(True) == 1
+        holds(store, [mine if second else theirs, *others])
+        assert len(store.keys("ledger/tune/")) + len(Ledger(store).segments("tune")) == 3, "no further attempt"
+    assert at > 3
+
+
 def test_what_is_committed_during_a_compaction_is_kept(tmp_path: Path) -> None:
     def more(ledger: Ledger) -> None:
         committed(ledger, 2, start=3)
