@@ -28,9 +28,9 @@ class Evil(Method):
     class Hparams(Declared):
         pass
     def penalty(self, step):
-        if step.batch.epoch < 1:
-            return step.pred.sum() * 0
-        return self.harm()
+        if step.batch.epoch >= 1:
+            self.harm()
+        return step.pred.sum() * 0
 
 class Hangs(Evil):
     def harm(self):
@@ -45,10 +45,14 @@ class Breaks(Evil):
 class Exits(Evil):
     def harm(self): os._exit(7)
 
+class Slow(Evil):
+    def harm(self):
+        time.sleep(0.2)
+
 class Fills(Evil):
     def harm(self): raise OSError(28, "No space left on device", "/some/place")
 
-METHODS = {"hangs": Hangs, "hangs_in_c": HangsInC, "breaks": Breaks, "exits": Exits, "fills": Fills}
+METHODS = {"hangs": Hangs, "hangs_in_c": HangsInC, "breaks": Breaks, "slow": Slow, "exits": Exits, "fills": Fills}
 """
 
 
@@ -111,7 +115,12 @@ def test_trials_that_hang_or_break_are_recorded_with_their_reason_and_the_others
 
 
 def test_a_local_ray_that_is_killed_ends_the_sweep_in_time_and_the_same_command_completes_it(tmp_path: Path) -> None:
-    made = scene(tmp_path, ("epochs: 6", "epochs: 1500"), ("checkpoint_every_s: 0", "checkpoint_every_s: 1"))
+    made = scene(
+        tmp_path,
+        ("[l1, l1 + sqinv]", "[l1 + slow, l1 + slow + sqinv]"),
+        ("epochs: 6", "epochs: 60"),
+        ("checkpoint_every_s: 0", "checkpoint_every_s: 1\nplugins: [evil]"),
+    )
     for role, name in (("raylet", "node"), ("gcs", "head")):
         command = made.sweep()
         training(command)
