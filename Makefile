@@ -73,7 +73,7 @@ test: $(DEV) ## run the tests, without those marked slow
 	$(BIN)/python -m pytest -m 'not slow' $(call APART,loadfile,2) $(ARGS)
 
 slow: $(DEV) ## run the slow tests: real systems, killed and broken in many ways
-	$(BIN)/python -m pytest -m slow $(call APART,worksteal,3) $(ARGS)
+	$(BIN)/python -m pytest -m slow --timeout 2400 $(call APART,worksteal,3) $(ARGS)
 
 chaos: $(DEV) ## break sweeps at random and compare: FAULTS, SEED, MINUTES
 	PYTHONPATH=tests $(BIN)/python -m chaos.run --faults "$(FAULTS)" --seed "$(SEED)" --minutes "$(MINUTES)" $(ARGS)
