@@ -7,6 +7,7 @@ from workloads.methods.fds import FDS
 from workloads.methods.lds import LDS
 from workloads.methods.ot import OT
 from workloads.methods.ranksim import RankSim
+from workloads.methods.recalibrate import Affine, AffineOutOfFold, Isotonic
 from workloads.methods.reweight import Inverse, SqrtInverse
 from workloads.methods.smoter import SMOGN, SmoteR
 from workloads.seam import Method
@@ -21,4 +22,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "ot": OT,
     "smoter": SmoteR,
     "smogn": SMOGN,
+    "affine": Affine,
+    "isotonic": Isotonic,
+    "affine_oof": AffineOutOfFold,
 }
