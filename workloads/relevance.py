@@ -2,16 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
-Values = TypeVar("Values", bound=Any)
-"""A float, an array or a tensor: the formula is the same."""
+Values = TypeVar("Values", npt.NDArray[np.float64], Tensor)
+"""An array or a tensor: the formula is the same."""
 
-TAILS: Final = ("auto", "both", "low", "high")
-"""Which extremes are relevant; `auto`: the tails that have outliers, both where none or each has."""
+TAILS: Final = ("outliers", "both")
+"""Which extremes are relevant: the tails that have outliers (both where none has), or both in any case."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class Relevance:
         below = ((self.median - y) / (self.median - self.low)).clip(0, 1)
         above = ((y - self.median) / (self.high - self.median)).clip(0, 1)
         way = below + above  # one of them is 0
-        return way * way * (3 - 2 * way)
+        cubic: Values = way * way * (3 - 2 * way)
+        return cubic
 
 
-def relevance(labels: npt.ArrayLike, tails: str = "auto") -> Relevance:
+def relevance(labels: npt.ArrayLike, tails: str = "outliers") -> Relevance:
     """The relevance function of training labels `[N]`, by their box plot.
 
         low = min{ y ≥ Q1 − 1.5 IQR },   high = max{ y ≤ Q3 + 1.5 IQR }
@@ -52,10 +54,10 @@ def relevance(labels: npt.ArrayLike, tails: str = "auto") -> Relevance:
     reach = 1.5 * (q3 - q1)
     low, high = float(values[values >= q1 - reach].min()), float(values[values <= q3 + reach].max())
     least, most = float(values.min()), float(values.max())
-    both = {"low", "high"}
-    tailed = {side for side, beyond in (("low", least < low), ("high", most > high)) if beyond}
-    wanted = {"auto": tailed or both, "both": both}.get(tails, {tails})
-    ends = {"low": low if low < median else least, "high": high if high > median else most}
-    distant = {"low": -math.inf, "high": math.inf}
-    low, high = (ends[side] if side in wanted and ends[side] != median else distant[side] for side in ("low", "high"))
-    return Relevance(low, median, high)
+    tailed = (least < low, most > high)
+    if tails == "both" or not any(tailed):
+        tailed = (True, True)
+    low, high = (low if low < median else least), (high if high > median else most)
+    return Relevance(
+        low if tailed[0] and low < median else -math.inf, median, high if tailed[1] and high > median else math.inf
+    )

@@ -39,7 +39,6 @@ def test_control_points_are_the_fences_of_the_box_plot():
     labels = [*range(1, 10), 30]  # quartiles 3.25 and 7.75: the upper fence is at 14.5
     assert relevance(labels, "both") == Relevance(1.0, 5.5, 9.0)
     assert relevance(labels) == Relevance(-math.inf, 5.5, 9.0)
-    assert relevance(labels, "low") == Relevance(1.0, 5.5, math.inf)
     assert relevance([-y for y in labels]) == Relevance(-9.0, -5.5, math.inf)
     assert relevance(range(11)) == Relevance(0.0, 5.0, 10.0), "no tail has outliers: both are relevant"
 
