@@ -46,9 +46,9 @@ def _section(name: str, part: type[Part]) -> Iterable[str]:
     yield from ("", f"Source: {part.source}.")
     if issubclass(part, Method) and part.slot is not None:
         rivals = [f"`{other}`" for other, method in METHODS.items() if method.slot == part.slot and other != name]
-        yield from ("", f"Not together with {', '.join(rivals)}: each sets the weights from the label {part.slot}.")
+        yield from ("", f"Not together with {', '.join(rivals)}: each balances by label {part.slot}.")
     if not part.dense:
-        yield from ("", "Not where labels are maps: it compares whole rows.")
+        yield from ("", "Not where labels are maps: it needs whole rows.")
     if issubclass(part, Method) and part.joins:
         yield from ("", "Under `rrt` it acts in the second stage only.")
     declared = part.Hparams.declared()

@@ -46,7 +46,7 @@ class Recipe:
             slot = METHODS[name].slot
             if slot is not None and slot in slots:
                 raise ValueError(
-                    f"{slots[slot]} and {name} contradict each other, both set the weights from label {slot}: "
+                    f"{slots[slot]} and {name} contradict each other, both balance by label {slot}: "
                     f"got '{self}'; keep one of them"
                 )
             if slot is not None:
