@@ -32,6 +32,7 @@ class Tally:
         """Note it: lost, doubled, hung, different, charged, unclear, left."""
         self.wrong[what] += 1
         self.words.append(f"{what}: {words}")
+        say(f"    !! {self.words[-1]}")
 
     @contextlib.contextmanager
     def counted(self, where: str) -> Iterator[None]:
