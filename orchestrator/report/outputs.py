@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Final
 
 import jinja2
 import numpy as np
-import torch
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.contributions import Contributions, contributions, contributions_markdown, value_of
@@ -27,20 +25,18 @@ from orchestrator.report.formats import (
     to_csv,
 )
 from orchestrator.report.row_scores import PERCENT
-from orchestrator.report.scores import NATURAL, completed, predicted, scores
+from orchestrator.report.scores import completed, predicted, scores
 from orchestrator.report.tables import TITLES, Table, judged, primary_column, tables, with_controls
 from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import Cell, data_root, load_data
 from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
+from workloads.held_out import told
 from workloads.labels import Floats
 from workloads.published import REGIONS, Published, published
 from workloads.recipe import Recipe
-from workloads.workload import Data, Workload, groups_of
-
-FEW_ROWS: Final = 30
-"""Test rows below which a region says little."""
+from workloads.workload import Data, groups_of
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
     return [
         f"{workload.title}{f' ({workload.unit})' if workload.unit else ''}; {workload.origin.source}. Test "
         f"{_counted(table)}: {per_region}. Regions: {workload.shots}.",
-        *_test_set(table, workload, data),
+        *told(workload, data),
         f"Budget of every recipe: {planner.budget['tune']} tuning trials ({tuned} epochs used) of "
         f"{' or '.join(map(str, epochs)) or NOTHING} epochs, then {planner.budget['evaluate']} seeds of the selected "
         f"setting (tuned once). Sampler {study.tune.sampler}, early stopping {study.tune.scheduler}.",
@@ -138,29 +134,6 @@ def _of_controls(table: Table) -> list[str]:
 
 def _counted(table: Table) -> str:
     return "pixels" if WORKLOADS[table.workload].dense else "rows"
-
-
-def _test_set(table: Table, workload: Workload, data: Data) -> list[str]:
-    """What the test set is, and where it cannot say much."""
-    lines = []
-    if any(region == NATURAL for _, region in table.columns):
-        lines.append(
-            "The test set is not distributed as the data: All weighs its rows alike, Natural weighs each bin as it "
-            "occurs among all labelled rows."
-        )
-    thin = [f"{region} {n}" for region, n in table.counts.items() if 0 < n < FEW_ROWS]
-    if thin:
-        lines.append(f"Fewer than {FEW_ROWS} test {_counted(table)}: {', '.join(thin)}: read these columns with care.")
-    if workload.task == "regression" and not workload.dense:
-        low, high = (float(f(data.test.y)) for f in (torch.min, torch.max))
-        trained = float(data.train.y.min()), float(data.train.y.max())
-        width = workload.grid.width
-        if trained[0] < low - width or high + width < trained[1]:
-            lines.append(
-                f"Test labels lie in {low:g} … {high:g}, training labels in {trained[0]:g} … {trained[1]:g}: the rest "
-                "is not tested."
-            )
-    return lines
 
 
 def _warnings(plan: CellPlan) -> list[str]:
