@@ -26,7 +26,7 @@ FLOORS = [
 INSIDE = [
     {f"workloads.{name}" for name in ("extras", "hparams", "labels", "losses", "messages", "seeds")},
     {"workloads.laws", "workloads.metrics", "workloads.recalibration", "workloads.seam"},
-    {"workloads.diverged"},
+    {"workloads.diverged", "workloads.relevance"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache_checks"},
     {"workloads.cache"},

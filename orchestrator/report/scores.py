@@ -71,8 +71,7 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
         units, owner = units_of(where[rows], None if groups is None else groups[rows], each)
         views[region] = (units, owner, rows, each)
     sums: dict[str, dict[str, dict[str, Sums]]] = {region: {m: {} for m in metrics} for region in views}
-    numbers = sorted({record.number for plan in plans for record in completed(plan)})
-    for recipe, number, y, pred in (*_kept(plans, ledger), *_controlled(controls, data, numbers)):
+    for recipe, number, y, pred in every_prediction(plans, ledger, data, controls):
         for metric in metrics:
             of_row = row_scores(metric, pred, y, workload.grid.unit)
             for region, (units, owner, rows, each) in views.items():
@@ -81,6 +80,15 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
                     values = np.bincount(owner, weights=values).astype(np.float64)
                 sums[region][metric].setdefault(recipe, {})[number] = values
     return {region: View(units, sums[region]) for region, (units, *_) in views.items()}
+
+
+def every_prediction(
+    plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequence[Control] = ()
+) -> Iterator[Predicted]:
+    """Test predictions of all rows of a table: those of recipes by seed, and a control's under every seed number."""
+    numbers = sorted({record.number for plan in plans for record in completed(plan)})
+    yield from _kept(plans, ledger)
+    yield from _controlled(controls, data, numbers)
 
 
 def _kept(plans: Sequence[CellPlan], ledger: Ledger) -> Iterator[Predicted]:
