@@ -104,7 +104,7 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
     records = [r for plan in plans for phase in ("tune", "evaluate") for r in plan.records(phase)]
     epochs = sorted({r.epochs for r in records})
     devices = sorted({r.device for r in records if r.device})
-    used = [sum(r.epochs_run for r in plan.records("tune")) for plan in plans]
+    used = [plan.cell.recipe.trainings * sum(r.epochs_run for r in plan.records("tune")) for plan in plans]
     tuned = f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
     per_region = ", ".join(f"{region} {n}" for region, n in table.counts.items() if n)
     return [
@@ -119,6 +119,7 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
         "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
         f"one seed, or where a metric is no mean over rows. Trained on {', '.join(devices) or NOTHING}.",
         *_of_controls(table),
+        *_of_adjustments([plan.cell.recipe for plan in plans]),
         *(f"{plan.cell.recipe}: {warning}" for plan in plans for warning in _warnings(plan)),
     ]
 
@@ -131,6 +132,19 @@ def _of_controls(table: Table) -> list[str]:
         "Controls need no training budget; without seeds of their own they have no deviation. 'on validation': fitted "
         "to labels of validation rows, which recipes use for selection only. 'out of fold': fitted to training rows "
         "that the model has not seen, weighted as held-out labels are distributed."
+    ]
+
+
+def _of_adjustments(recipes: Sequence[Recipe]) -> list[str]:
+    """What recipes that act after training are fitted to, and what their epochs cost."""
+    trainings = {recipe.adjustment: recipe.trainings for recipe in recipes if recipe.adjustment}
+    return [
+        f"`{name}` is fitted to labels of validation rows, which other recipes use for selection only; each of them is "
+        "scored by what was fitted to others."
+        if times == 1
+        else f"`{name}` is fitted to training rows by what models say that have not seen them, weighted as held-out "
+        f"labels are distributed. Its epochs pass {times} times over the training rows, and count as {times}."
+        for name, times in trainings.items()
     ]
 
 

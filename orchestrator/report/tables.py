@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
-from orchestrator.report.comparisons import Column, Comparison, Scores, against_base, best_set
+from orchestrator.report.comparisons import Column, Comparison, Scores, against_base, best_set, compare
 from orchestrator.report.controls import Control
 from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.scores import NATURAL, completed, means
-from orchestrator.report.stats import Spread, spread
+from orchestrator.report.stats import Spread, holm, spread
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
 from workloads.labels import REGIONS
@@ -75,6 +75,9 @@ class Table:
     """Columns that the table does not show, in which rows have scores as well (`tails`), with their test rows."""
     further_comparisons: Mapping[tuple[str, Column], Comparison] = field(default_factory=dict)
 
+    against_leader: Mapping[str, Comparison] = field(default_factory=dict)
+    """Controls and recalibrated recipes against the best recipe in the primary column, corrected for their number."""
+
     def comparison(self, recipe: str, column: Column) -> Comparison | None:
         """A recipe against its base in a column, a further one or not."""
         return self.comparisons.get((recipe, column), self.further_comparisons.get((recipe, column)))
@@ -108,6 +111,11 @@ class Table:
         sign = -1.0 if self.primary[0] in HIGHER_IS_BETTER else 1.0
         scored = [row for row in rows if self.primary in row.scores]
         return min(scored, key=lambda row: sign * row.scores[self.primary].mean) if scored else None
+
+    @property
+    def base(self) -> str | None:
+        """The recipe that controls are compared with: the first objective that stands alone."""
+        return next((row.recipe for row in self.recipes if row.recipe in self.bases), None)
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -208,7 +216,7 @@ def judged(
     for region, view in further.items():
         known = {metric: means(view, metric) for metric in view.sums}
         rows = tuple(replace(row, scores=row.scores | _of_seeds(row, region, known)) for row in rows)
-    return Table(
+    made = Table(
         table.workload,
         columns,
         rows,
@@ -220,6 +228,18 @@ def judged(
         {(metric, region): view.units.count for region, view in further.items() for metric in view.sums},
         against_base(further, bases, primary, margin),
     )
+    return replace(made, against_leader=_against_leader(made, scores))
+
+
+def _against_leader(table: Table, scores: Scores) -> dict[str, Comparison]:
+    leader = table.leader
+    if leader is None:
+        return {}
+    rows = [row for row in table.rows if row.uses or Recipe.parse(row.recipe).adjustment]
+    made = {row.recipe: compare(scores, *table.primary, row.recipe, leader.recipe) for row in rows if row is not leader}
+    found = {recipe: one for recipe, one in made.items() if one is not None and one.estimate is not None}
+    adjusted = holm([one.p for one in found.values()])
+    return {r: replace(one, p_column=p) for (r, one), p in zip(found.items(), adjusted, strict=True)}
 
 
 def _of_seeds(row: Row, region: str, known: Mapping[str, Mapping[str, list[float]]]) -> dict[Column, Spread]:
