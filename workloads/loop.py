@@ -157,11 +157,12 @@ class Fit:
         self.stages = [stage for stage, length in enumerate(lengths) for _ in range(length)]
         self.starts = [sum(lengths[:stage]) for stage in range(len(lengths))]
         self.optimizer = self._enter(self.stages[0])
+        alike = replace(workload, encoder=lambda _: workload.encoder(data))  # one of all rows, whatever it looks at
         self.adjusting = Adjusting.of_run(
             self.model.adjustment,
             data,
             self.grid,
-            lambda rows: Fit(workload, replace(data, train=rows), recipe.trained, settings, seed, device),
+            lambda rows: Fit(alike, replace(data, train=rows), recipe.trained, settings, seed, device),
             device,
         )
         self.scaler = torch.amp.GradScaler(
@@ -386,10 +387,12 @@ class Fit:
         self.best_methods = state.get("best_methods", {})
         if "adjusting" in state:  # older ones have no adjustment
             self.adjusting.load_state_dict(state["adjusting"])
-        self.order.set_state(state["order"])
-        torch.set_rng_state(state["rng"])
+        self.order.set_state(
+            state["order"].cpu()
+        )  # a stream's state lives on the CPU, wherever a checkpoint is read to
+        torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
 
 
 def tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
