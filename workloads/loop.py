@@ -221,7 +221,7 @@ class Fit:
         dtype = PRECISIONS[p.precision]
         total = torch.zeros((), device=self.device)
         self.model.train()
-        for rows in self._batches(self.order):
+        for rows in self._batches(self.order, self.model.drawn(stage, self.order)):
             batch = self.train.batch(rows, epoch, stage)
             with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
                 loss = self.model.loss(batch)

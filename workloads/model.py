@@ -17,8 +17,10 @@ from workloads.workload import Units
 class Model(nn.Module):
     """Encoder, linear head and parts.
 
-        x, y = augment(x, y)   z = encode(x)   h = calibrate(z)   out = offset + scale · head(h)   pred = decode(out)
-        L = mean_i( Π w_i · loss_i ) + Σ penalty
+        i ~ Π draw   x, y = augment(x_i, y_i)   z = encode(x)   h = calibrate(z)
+        out = offset + scale · head(h)   pred = decode(out)   L = mean_i( Π w_i · loss_i ) + Σ penalty
+
+    Offset and scale are those of the labels, and act on the outputs that are labels.
 
     The mean is a plain one over the batch, as in the published code; weights have mean 1 over the training set, so
     the scale of the loss does not depend on the recipe.
@@ -68,13 +70,29 @@ class Model(nn.Module):
         return self.plan.stages()
 
     def output(self, h: Tensor) -> Tensor:
-        """Head output `[B, K]` on the scale on which labels are learnt, in the precision of the head's weights.
+        """Head output `[B, K]`, labels on the scale on which they are learnt, in the precision of the head's weights.
 
         Computed in half precision ages of 35 to 51 would come in steps of ¼ year, and 120 mmHg in steps of ½.
         """
         with torch.autocast(h.device.type, enabled=False):
             out: Tensor = self.head(h.to(self.head.weight.dtype))
-        return torch.add(out * self.units.scale, self.units.offset)
+        labels = self.objective.labels
+        if labels == 0:
+            return out
+        made = torch.add(out[:, :labels] * self.units.scale, self.units.offset)
+        return made if labels is None else torch.cat([made, out[:, labels:]], dim=1)
+
+    def drawn(self, stage: int, order: torch.Generator) -> Tensor | None:
+        """The rows of an epoch `[N]`, on the CPU, where a method says how often each comes; None takes each once."""
+        chances = None
+        for name, method in self._acting(stage):
+            if (chance := method.draw()) is not None:
+                self._note(name, chance, torch.zeros_like(chance))
+                chances = chance if chances is None else chances * chance
+        if chances is None:
+            return None
+        ends = chances.double().cpu().cumsum(0)  # torch.multinomial takes 2²⁴ rows at most
+        return torch.searchsorted(ends, torch.rand(len(ends), dtype=ends.dtype, generator=order) * ends[-1], right=True)
 
     def predict(self, z: Tensor) -> Tensor:
         """Predictions `[B]` of features `[B, D]`, on that scale, before any adjustment."""

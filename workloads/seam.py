@@ -1,6 +1,6 @@
 """The seam between a training loop and the methods: every hook is a term of one equation.
 
-    x, y = augment(x, y)     z = encode(x)     h = calibrate(z)     out = head(h)     pred = adjust(decode(out))
+    i ~ draw   x, y = augment(x_i, y_i)   z = encode(x)   h = calibrate(z)   out = head(h)   pred = adjust(decode(out))
     L = mean_i( w_i · loss_i )  +  Σ_k penalty_k            over the stages of a plan
 
 Letters, here and everywhere: B samples of a batch, N training rows, D features, K outputs of the head, M bins.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from workloads.hparams import Declared
 from workloads.labels import Floats, Ints, LabelGrid
 
-SLOTS: Final = {"density": "the weights from label density", "adjustment": "the predictions after training"}
+SLOTS: Final = {"density": "how rows count, by label density", "adjustment": "the predictions after training"}
 """What can be set once in a recipe, in words."""
 
 
@@ -147,7 +147,7 @@ class Part(nn.Module):
     """Kinds of workload that the part is for."""
     dense: ClassVar[bool] = True
     """Whether the part can act where labels are maps and every pixel is a sample."""
-    needs_rows: ClassVar[str] = "compares whole rows"
+    needs_rows: ClassVar[str] = "needs whole rows"
     """Why it cannot, where it cannot."""
     version: ClassVar[int] = 1
     """Part of the trial id: raise it when the same hyperparameters begin to give other numbers."""
@@ -186,9 +186,14 @@ class Objective(Part):
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     outputs: int = 1
     """Width K of the head; a part that needs the labels to know it sets it in `fit`."""
+    labels: int | None = None
+    """How many outputs, from the first, are labels, and so in their units; the others are as the head gives them.
+
+    None: all are labels. Logits and logarithms of scales are none.
+    """
 
     def decode(self, out: Tensor) -> Tensor:
-        """Turn `out` `[B, K]`, in label units, into predictions `[B]`."""
+        """Turn `out` `[B, K]`, the labels of it in label units, into predictions `[B]`."""
         return out[:, 0]
 
     def forward(self, step: Step) -> Tensor:
@@ -208,6 +213,13 @@ class Method(Part):
     def warmup(self) -> int:
         """Epochs in which the method only watches; a method that changes nothing after them is warned about."""
         return 0
+
+    def draw(self) -> Tensor | None:
+        """Chance of every training row `[N]`, up to a factor, to be the next one; multiplied.
+
+        None draws every row once in an epoch, in random order; else they are drawn with replacement, N in an epoch.
+        """
+        return None
 
     def augment(self, batch: Batch) -> Batch:
         """The batch to train on instead, of any size; chained in the listed order."""

@@ -42,8 +42,7 @@ def tails(workload: Workload, data: Data) -> dict[str, Ints]:
 def further_scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequence[Control] = ()) -> Scores:
     """SERA over all test rows, and the metrics of the table in each tail; none of maps and classes.
 
-    SERA is a sum over rows, so each counts N times in what is averaged; it is left out where no training label is an
-    outlier (`workloads.relevance`).
+    SERA (`workloads.relevance.sera`) is a sum over rows, so each counts N times in what is averaged.
     """
     workload = WORKLOADS[plans[0].cell.workload]
     if workload.dense or workload.task != "regression":
@@ -57,9 +56,8 @@ def further_scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, contro
     wanted: dict[str, tuple[Ints, Mapping[str, _Measure]]] = {
         r: (rows, means) for r, rows in tails(workload, data).items()
     }
-    phi = relevance(data.train.y.numpy().astype(np.float64))
-    if phi is not None:
-        wanted["all"] = (every, {"sera": lambda pred, y: len(y) * sera(pred, y, phi)})
+    phi = relevance(data.train.y.numpy())
+    wanted["all"] = (every, {"sera": lambda pred, y: len(y) * sera(pred, y, phi)})
     where, groups = workload.regions(data, data.test), groups_of(data)
     units = {r: units_of(where[rows], None if groups is None else groups[rows]) for r, (rows, _) in wanted.items()}
     sums: dict[str, dict[str, dict[str, Sums]]] = {r: {m: {} for m in measures} for r, (_, measures) in wanted.items()}

@@ -1,56 +1,66 @@
-"""SERA is the area under the errors of ever more relevant labels."""
+"""Relevance: the monotone cubic through the box plot's control points."""
+
+import math
 
 import numpy as np
 import pytest
+import torch
+from scipy.interpolate import CubicHermiteSpline
 
-from workloads.relevance import relevance, sera
+from workloads.relevance import TAILS, Relevance, relevance, sera
 
-
-def labels(rows: int = 2000) -> np.ndarray:
-    return np.random.default_rng(0).gamma(2.0, 10.0, rows)
-
-
-def test_relevance_is_none_at_the_median_and_full_at_the_fence_and_beyond() -> None:
-    y = labels()
-    phi = relevance(y)
-    assert phi is not None
-    low, median, high = np.quantile(y, (0.25, 0.5, 0.75))
-    fence = y[y <= high + 1.5 * (high - low)].max()
-    assert phi(np.array([median, (median + fence) / 2, fence, 10 * fence])) == pytest.approx([0, 0.5, 1, 1])
-    assert phi(np.array([y.min(), median - 1])) == pytest.approx(0)  # no low outliers
-    rising = phi(np.linspace(median, y.max(), 500))
-    assert (np.diff(rising) >= 0).all() and (rising >= 0).all() and (rising <= 1).all()
-    assert np.diff(phi(np.array([fence - 1e-4, fence, median, median + 1e-4])))[[0, 2]] == pytest.approx(0, abs=1e-6)
+SKEWED = np.random.default_rng(0).exponential(size=500)
 
 
-def test_with_outliers_on_both_sides_both_tails_are_relevant() -> None:
-    y = np.random.default_rng(0).standard_t(2, 2000)
-    phi = relevance(y)
-    assert phi is not None
-    assert phi(np.array([y.min(), np.median(y), y.max()])) == pytest.approx([1, 0, 1])
+@pytest.mark.parametrize("tails", TAILS)
+def test_relevance_lies_between_0_and_1_and_grows_away_from_the_median(tails):
+    phi = relevance(SKEWED, tails)
+    y = np.linspace(SKEWED.min() - 1, SKEWED.max() + 1, 400)
+    values = phi(y)
+    assert phi(np.array(phi.median)) == 0 and values.min() >= 0 and values.max() == 1
+    assert (np.diff(values[y >= phi.median]) >= 0).all() and (np.diff(values[y <= phi.median]) <= 0).all()
 
 
-@pytest.mark.parametrize("y", [np.arange(100.0), np.full(10, 3.0), np.r_[np.zeros(90), np.arange(10.0)]])
-def test_labels_without_outliers_or_without_spread_have_no_relevance(y: np.ndarray) -> None:
-    assert relevance(y) is None
+def test_relevance_is_the_cubic_with_slope_0_at_its_control_points():
+    phi = Relevance(-2.0, 1.0, 7.0)
+    spline = CubicHermiteSpline([-2, 1, 7], [1, 0, 1], [0, 0, 0])
+    y = np.linspace(-2, 7, 101)
+    assert phi(y) == pytest.approx(spline(y), abs=1e-12)
+    assert phi(torch.from_numpy(y)).numpy() == pytest.approx(phi(y), abs=1e-15)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e-9, 0.0), (1e9, 0.0), (1.0, 4.6e6)])
+def test_relevance_does_not_depend_on_the_unit(scale, offset):
+    moved = relevance(scale * SKEWED + offset)
+    assert moved(scale * SKEWED + offset) == pytest.approx(relevance(SKEWED)(SKEWED), abs=1e-7)
+
+
+def test_control_points_are_the_fences_of_the_box_plot():
+    labels = [*range(1, 10), 30]  # quartiles 3.25 and 7.75: the upper fence is at 14.5
+    assert relevance(labels, "both") == Relevance(1.0, 5.5, 9.0)
+    assert relevance(labels) == Relevance(-math.inf, 5.5, 9.0)
+    assert relevance([-y for y in labels]) == Relevance(-9.0, -5.5, math.inf)
+    assert relevance(range(11)) == Relevance(0.0, 5.0, 10.0), "no tail has outliers: both are relevant"
+
+
+def test_an_end_at_the_median_moves_on_to_the_extreme_label():
+    assert relevance([0] * 90 + [1, 2, 5]) == Relevance(-math.inf, 0.0, 5.0)
+
+
+def test_where_all_labels_are_equal_nothing_is_relevant():
+    assert relevance([3.0] * 7)(np.array([2.0, 3.0, 4.0])).tolist() == [0, 0, 0]
 
 
 def test_sera_is_the_integral_over_thresholds_of_relevance() -> None:
-    train, y = labels(), labels(300)[::-1]
-    pred = y + np.random.default_rng(1).normal(0, 5, len(y))
-    phi = relevance(train)
-    assert phi is not None
+    y, phi = SKEWED[:200], relevance(SKEWED)
+    pred = y + np.random.default_rng(1).normal(0, 0.5, len(y))
     steps = (np.arange(20_000) + 0.5) / 20_000
-    of_row, errors = phi(y), np.square(pred - y)
-    area = np.mean([errors[of_row >= t].sum() for t in steps])
+    area = np.mean([np.square(pred - y)[phi(y) >= t].sum() for t in steps])
     assert sera(pred, y, phi).sum() == pytest.approx(area, rel=1e-4)
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1e9])
 def test_sera_in_another_unit_is_the_same_in_its_square(unit: float) -> None:
-    y = labels()
-    here, there = relevance(y), relevance(y * unit + 5 * unit)
-    assert here is not None and there is not None
-    pred = y[::-1]
-    moved = sera(pred * unit + 5 * unit, y * unit + 5 * unit, there)
-    assert moved / unit**2 == pytest.approx(sera(pred, y, here), rel=1e-6, abs=1e-6)
+    pred, moved = SKEWED[::-1], SKEWED * unit
+    there = sera(pred * unit, moved, relevance(moved))
+    assert there / unit**2 == pytest.approx(sera(pred, SKEWED, relevance(SKEWED)), rel=1e-6, abs=1e-9)
