@@ -1,7 +1,6 @@
 """The training loop: it names no method, and an interrupted run continues bit for bit."""
 
 import copy
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +16,7 @@ from workloads.hparams import Choice, Declared, Float, Int, Value
 from workloads.labels import REGIONS, Floats
 from workloads.laws import split_epochs
 from workloads.metrics import HIGHER_IS_BETTER, METRICS, Score, shot_metrics
-from workloads.model import Model
+from workloads.model import Model, tensors
 from workloads.recipe import PARTS, Recipe, settings_of
 from workloads.seam import Features, Output, Stage, TrainLabels
 from workloads.seeds import seed_of
@@ -393,8 +392,3 @@ class Fit:
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
-
-
-def tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers of a module by name."""
-    return itertools.chain(module.named_parameters(), module.named_buffers())
