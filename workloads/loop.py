@@ -317,7 +317,7 @@ class Fit:
         view = viewed(split, self.workload, self.device)
         with torch.no_grad():
             made = [self.model.outputs(z) for z in self._encoded(view)]
-        out, pred = (torch.cat(parts).double().cpu().numpy() for parts in zip(*made, strict=True))
+        out, pred = (torch.cat(parts).cpu().double().numpy() for parts in zip(*made, strict=True))
         wrong = np.flatnonzero(~np.isfinite(pred))
         if len(wrong):
             raise Diverged(f"{len(wrong)} of {len(pred)} predictions {when} are not finite: {pred[wrong[0]]}")
