@@ -31,7 +31,7 @@ INSIDE = [
     {"workloads.cache_checks"},
     {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
-    {"workloads.adjusting", "workloads.plugins", "workloads.published", "workloads.views"},
+    {"workloads.adjusting", "workloads.held_out", "workloads.plugins", "workloads.published", "workloads.views"},
     {"workloads.model"},
     {"workloads.loop"},
     {"workloads"},

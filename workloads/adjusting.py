@@ -130,8 +130,10 @@ class Adjusting:
         device: torch.device,
     ) -> "Adjusting":
         """That of a run on `data`; `start` makes a further run on some of the training rows."""
+        if method is None:
+            return cls(None, np.empty(0), np.empty(0), None)
         y, held_out = (grid.learnt(split.y.numpy()).astype(np.float64) for split in (data.train, data.val))
-        if method is None or not method.folds:
+        if not method.folds:
             return cls(method, held_out, np.ones(len(held_out)), None)
         weights = held_out_weights(data.train.y.numpy(), data.val.y.numpy(), grid)
         return cls(method, y, weights, Folds(data.train, y, method.folds, start, device))

@@ -1,7 +1,6 @@
 """The training loop: it names no method, and an interrupted run continues bit for bit."""
 
 import copy
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +16,7 @@ from workloads.hparams import Choice, Declared, Float, Int, Value
 from workloads.labels import REGIONS, Floats
 from workloads.laws import split_epochs
 from workloads.metrics import HIGHER_IS_BETTER, METRICS, Score, shot_metrics
-from workloads.model import Model
+from workloads.model import Model, tensors
 from workloads.recipe import PARTS, Recipe, settings_of
 from workloads.seam import Features, Output, Stage, TrainLabels
 from workloads.seeds import seed_of
@@ -157,11 +156,12 @@ class Fit:
         self.stages = [stage for stage, length in enumerate(lengths) for _ in range(length)]
         self.starts = [sum(lengths[:stage]) for stage in range(len(lengths))]
         self.optimizer = self._enter(self.stages[0])
+        alike = replace(workload, encoder=lambda _: workload.encoder(data))  # one of all rows, whatever it looks at
         self.adjusting = Adjusting.of_run(
             self.model.adjustment,
             data,
             self.grid,
-            lambda rows: Fit(workload, replace(data, train=rows), recipe.trained, settings, seed, device),
+            lambda rows: Fit(alike, replace(data, train=rows), recipe.trained, settings, seed, device),
             device,
         )
         self.scaler = torch.amp.GradScaler(
@@ -317,7 +317,7 @@ class Fit:
         view = viewed(split, self.workload, self.device)
         with torch.no_grad():
             made = [self.model.outputs(z) for z in self._encoded(view)]
-        out, pred = (torch.cat(parts).double().cpu().numpy() for parts in zip(*made, strict=True))
+        out, pred = (torch.cat(parts).cpu().double().numpy() for parts in zip(*made, strict=True))
         wrong = np.flatnonzero(~np.isfinite(pred))
         if len(wrong):
             raise Diverged(f"{len(wrong)} of {len(pred)} predictions {when} are not finite: {pred[wrong[0]]}")
@@ -386,12 +386,9 @@ class Fit:
         self.best_methods = state.get("best_methods", {})
         if "adjusting" in state:  # older ones have no adjustment
             self.adjusting.load_state_dict(state["adjusting"])
-        self.order.set_state(state["order"])
-        torch.set_rng_state(state["rng"])
+        self.order.set_state(
+            state["order"].cpu()
+        )  # a stream's state lives on the CPU, wherever a checkpoint is read to
+        torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
-
-
-def tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers of a module by name."""
-    return itertools.chain(module.named_parameters(), module.named_buffers())
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)

@@ -1,7 +1,8 @@
 """The equation of the seam as one module: an encoder, a head and the parts of a recipe."""
 
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -202,3 +203,8 @@ def changed(new: Tensor, old: Tensor) -> Tensor:
     if new.shape != old.shape:
         return torch.ones((), dtype=torch.bool, device=new.device)
     return ((new - old).abs() > 1e-6 * old.abs()).any()
+
+
+def tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers of a module by name."""
+    return itertools.chain(module.named_parameters(), module.named_buffers())

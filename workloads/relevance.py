@@ -61,3 +61,18 @@ def relevance(labels: npt.ArrayLike, tails: str = "outliers") -> Relevance:
     return Relevance(
         low if tailed[0] and low < median else -math.inf, median, high if tailed[1] and high > median else math.inf
     )
+
+
+def sera(pred: npt.NDArray[np.float64], y: npt.NDArray[np.float64], phi: Relevance) -> npt.NDArray[np.float64]:
+    """Of every row, `[N]`, what it adds to SERA, the squared error relevance area: φ(y) · (pred − y)².
+
+        SERA = ∫₀¹ SER_t dt,   SER_t = Σ_{φ(y_i) ≥ t} (pred_i − y_i)²
+
+    A row is in SER_t for all t up to φ(y_i), so the integral is exactly Σ_i φ(y_i) · (pred_i − y_i)²; published code
+    sums over steps of t. In squared label units, and a sum: comparable on one test set only. Lower is better. It needs
+    the training labels, for φ, so it is no member of `METRICS`.
+
+    Source: Ribeiro & Moniz, Machine Learning 109, 2020, doi 10.1007/s10994-020-05900-9. The paper moves the fences of
+    the box plot with the skewness of the labels (adjusted box plot); these are the plain ones.
+    """
+    return np.asarray(phi(y) * np.square(pred - y), dtype=np.float64)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from toys import TOYS
 from workloads.adjusting import Folds, Rows
@@ -114,6 +115,18 @@ def test_the_line_out_of_fold_is_that_of_runs_on_parts_of_the_training_rows() ->
     assert trained("l1 + affine_oof").predict(DATA.test) == pytest.approx(
         line(trained("l1").predict(DATA.test)), rel=1e-5
     )
+
+
+def test_an_encoder_that_looks_at_the_rows_of_its_data_set_is_made_of_all_of_them() -> None:
+    seen = []
+
+    def encoder(data: Data) -> tuple[nn.Module, int]:
+        seen.append(data.train)
+        return TOY.encoder(data)
+
+    recipe = Recipe.parse("l1 + affine_oof")
+    Fit(replace(TOY, encoder=encoder), DATA, recipe, settle(recipe, TOY.settings, {"train.epochs": 1}), 0, CPU)
+    assert len(seen) == 4 and all(split is DATA.train for split in seen)
 
 
 def test_a_recipe_says_what_it_trains_and_how_often() -> None:

@@ -95,3 +95,13 @@ def test_folds_are_alike_in_labels_and_in_size() -> None:
     fold = folds_of(y, 3)
     assert sorted(np.bincount(fold)) == [33, 33, 34]
     assert all(len(set(fold[rows])) == 3 for rows in np.split(np.argsort(y)[:99], 33))
+
+
+def test_neighbours_that_fall_are_pooled_to_their_mean_and_joined_by_lines() -> None:
+    curve = isotonic(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 3.0, 2.0, 4.0]))
+    assert curve(np.array([0.0, 1.0, 1.5, 2.0, 3.0, 3.5, 9.0])) == pytest.approx([1, 1, 1.75, 2.5, 2.5, 3.25, 4])
+
+
+def test_the_line_passes_by_what_lies_far_off() -> None:
+    pred, y = np.arange(1.0, 6.0), np.array([10.0, 20.0, 30.0, 40.0, 500.0])
+    assert affine(pred, y)(pred) == pytest.approx([10, 20, 30, 40, 50], abs=1e-4)

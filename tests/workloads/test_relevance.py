@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicHermiteSpline
 
-from workloads.relevance import TAILS, Relevance, relevance
+from workloads.relevance import TAILS, Relevance, relevance, sera
 
 SKEWED = np.random.default_rng(0).exponential(size=500)
 
@@ -49,3 +49,18 @@ def test_an_end_at_the_median_moves_on_to_the_extreme_label():
 
 def test_where_all_labels_are_equal_nothing_is_relevant():
     assert relevance([3.0] * 7)(np.array([2.0, 3.0, 4.0])).tolist() == [0, 0, 0]
+
+
+def test_sera_is_the_integral_over_thresholds_of_relevance() -> None:
+    y, phi = SKEWED[:200], relevance(SKEWED)
+    pred = y + np.random.default_rng(1).normal(0, 0.5, len(y))
+    steps = (np.arange(20_000) + 0.5) / 20_000
+    area = np.mean([np.square(pred - y)[phi(y) >= t].sum() for t in steps])
+    assert sera(pred, y, phi).sum() == pytest.approx(area, rel=1e-4)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_sera_in_another_unit_is_the_same_in_its_square(unit: float) -> None:
+    pred, moved = SKEWED[::-1], SKEWED * unit
+    there = sera(pred * unit, moved, relevance(moved))
+    assert there / unit**2 == pytest.approx(sera(pred, SKEWED, relevance(SKEWED)), rel=1e-6, abs=1e-9)

@@ -1,6 +1,5 @@
 import csv
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.comparisons import View
 from orchestrator.report.formats import change, changes_markdown, latex, markdown, tidy_csv, to_csv
 from orchestrator.report.intervals import units_of
-from orchestrator.report.scores import NATURAL, natural_weights, scores
+from orchestrator.report.scores import NATURAL, scores
 from orchestrator.report.tables import Table, judged, primary_column, tables
 from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import expand, load_data
@@ -162,10 +161,3 @@ def test_differences_are_paired_by_seed_and_row_and_natural_weighs_bins_as_they_
     view = found[NATURAL]
     assert view.sums["mae"]["l1 + lds"][2].sum() / view.units.rows.sum() == pytest.approx(natural)
     assert row.scores["mae", NATURAL].n == 3
-
-
-def test_a_test_set_with_the_distribution_of_the_data_has_no_natural_column() -> None:
-    workload = WORKLOADS["nhanes-sbp"]
-    data = load_data(workload, None, "results")
-    same = replace(data, train=data.test, val=data.test)
-    assert natural_weights(workload, same) is None

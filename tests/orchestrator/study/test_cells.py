@@ -171,7 +171,7 @@ def test_recalibration_is_refused_where_labels_are_maps_or_classes() -> None:
     with pytest.raises(BadInput, match=r"affine sorts all held-out labels .* got 'l1 \+ affine' on stereo-depth"):
         expand(study(workloads=["stereo-depth"], recipes=recipes))
     recipes = {"objectives": ["arb"], "combine": [], "also": ["arb + isotonic"]}
-    with pytest.raises(BadInput, match="isotonic is for regression: got 'arb \\+ isotonic' on digits-lt"):
+    with pytest.raises(BadInput, match=r"isotonic is for regression: got 'arb \+ isotonic' on digits-lt"):
         expand(study(workloads=["digits-lt"], recipes=recipes))
 
 
