@@ -90,7 +90,7 @@ class Model(nn.Module):
                 chances = chance if chances is None else chances * chance
         if chances is None:
             return None
-        ends = chances.double().cpu().cumsum(0)  # torch.multinomial takes 2²⁴ rows at most
+        ends = chances.cpu().double().cumsum(0)  # torch.multinomial takes 2²⁴ rows at most
         return torch.searchsorted(ends, torch.rand(len(ends), dtype=ends.dtype, generator=order) * ends[-1], right=True)
 
     def predict(self, z: Tensor) -> Tensor:

@@ -253,7 +253,7 @@ def test_every_part_trains_in_half_precision(recipe):
     assert torch.isfinite(finished["loss"]).all() and torch.isfinite(finished["prediction"]).all()
 
 
-WAITS = frozenset({"ranksim"})
+WAITS = frozenset({"ranksim", "ordinal_entropy"})
 """Methods that wait for the device once a step; the reason is written beside the line."""
 
 

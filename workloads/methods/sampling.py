@@ -48,7 +48,7 @@ class BalancedSampling(Method):
         """Compute the chance of every training row, `[N]`."""
         chances = torch.from_numpy(row_chances(train.bins, train.counts, self.hparams.power))
         self.even = bool((chances == chances[0]).all())
-        self.register_buffer("chances", chances, persistent=False)
+        self.register_buffer("chances", chances.float(), persistent=False)
 
     def draw(self) -> Tensor | None:
         """The chances; None where all are equal."""
