@@ -61,6 +61,7 @@ class OrdinalEntropy(Method):
 
     source: ClassVar[str] = "Zhang et al., ICLR 2023, arXiv:2301.08915"
     note: ClassVar[str] = "reference code without a licence, not used here"
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
     dense: ClassVar[bool] = False
 
     class Hparams(Declared):
