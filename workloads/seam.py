@@ -55,6 +55,7 @@ class TrainLabels:
 class Batch:
     """Inputs `x` `[B, …]`, labels `y` `[B]`, their bins `[B]` and rows in the training set `[B]`, and the time.
 
+    `done` is the share of the stage's epochs that lie behind, 0 in its first.
     As it comes from the data a dense batch has maps `[B, h, w]` of labels, NaN where there is none, and of bins.
     """
 
@@ -64,6 +65,7 @@ class Batch:
     index: Tensor
     epoch: int
     stage: int
+    done: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ class Part(nn.Module):
     """Kinds of workload that the part is for."""
     dense: ClassVar[bool] = True
     """Whether the part can act where labels are maps and every pixel is a sample."""
+    slot: ClassVar[str | None] = None
+    """Two parts that fill the same slot contradict each other: both would balance by label density."""
     version: ClassVar[int] = 1
     """Part of the trial id: raise it when the same hyperparameters begin to give other numbers."""
 
@@ -169,8 +173,6 @@ class Method(Part):
 
     joins: ClassVar[int] = 0
     """First stage in which the method acts, capped at the plan's last."""
-    slot: ClassVar[str | None] = None
-    """Two methods that fill the same slot contradict each other: both would balance by label density."""
 
     @property
     def warmup(self) -> int:
