@@ -165,6 +165,7 @@ def steps(rows: int = 256, dim: int = 2048) -> Iterator[Measurement]:
 COSTLY = (
     "bmse",
     "beta_nll",
+    "evidential",
     "uvote",
     "balanced_hl_gauss",
     *(f"l1 + {n}" for n in ("denseweight", "gar", "ordinal_entropy", "cmixup")),

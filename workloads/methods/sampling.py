@@ -30,8 +30,7 @@ class BalancedSampling(Method):
     It fills the slot of the weights from label density: with both, rare labels would count twice.
     """
 
-    source: ClassVar[str] = "Kang et al., ICLR 2020, arXiv:1910.09217, Sec. 3 and 4.1"
-    note: ClassVar[str] = "reference code BSD, not used here"
+    source: ClassVar[str] = "Kang et al., ICLR 2020, arXiv:1910.09217"
     joins: ClassVar[int] = 1
     dense: ClassVar[bool] = False
     slot: ClassVar[str | None] = "density"
