@@ -12,6 +12,7 @@ from workloads.methods.lds import LDS
 from workloads.methods.ordinal_entropy import OrdinalEntropy
 from workloads.methods.ot import OT
 from workloads.methods.ranksim import RankSim
+from workloads.methods.recalibrate import Affine, AffineOutOfFold, Isotonic
 from workloads.methods.relevant import RelevanceWeights
 from workloads.methods.reweight import Inverse, SqrtInverse
 from workloads.methods.sampling import BalancedSampling
@@ -35,4 +36,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "cmixup": CMixup,
     "smoter": SmoteR,
     "smogn": SMOGN,
+    "affine": Affine,
+    "isotonic": Isotonic,
+    "affine_oof": AffineOutOfFold,
 }
