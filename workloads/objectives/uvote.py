@@ -45,8 +45,8 @@ class UVOTE(LaplaceNLL):
 
     The experts share the encoder; each has two outputs of the head, μ_m and the logarithm of its scale, which starts
     near the standard deviation of the training labels and has the bounds of `laplace_nll` (published: it is cut off).
-    Where r = 1 counts are clipped to 5 … 1000, as published for ages. In the published code the static form has α before
-    its first term as well. Two experts are published for AgeDB, three for IMDB-WIKI and STS-B.
+    Where r = 1 counts are clipped to 5 … 1000, as published for ages. The published static form has α before its first
+    term as well. Two experts are published for AgeDB, three for IMDB-WIKI and STS-B.
 
     It weighs by label density itself, so methods that do are refused.
     """
