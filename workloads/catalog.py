@@ -44,8 +44,9 @@ def _section(name: str, part: type[Part]) -> Iterable[str]:
     for paragraph in _paragraphs(part):
         yield from ("", paragraph)
     yield from ("", f"Source: {part.source}.")
-    if issubclass(part, Method) and part.slot is not None:
-        rivals = [f"`{other}`" for other, method in METHODS.items() if method.slot == part.slot and other != name]
+    if part.slot is not None:
+        others: Mapping[str, type[Part]] = METHODS if name in OBJECTIVES else {**OBJECTIVES, **METHODS}
+        rivals = [f"`{other}`" for other, rival in others.items() if rival.slot == part.slot and other != name]
         yield from ("", f"Not together with {', '.join(rivals)}: each sets {SLOTS.get(part.slot, part.slot)}.")
     if not part.dense:
         yield from ("", f"Not where labels are maps: it {part.needs_rows}.")

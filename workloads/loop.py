@@ -214,14 +214,14 @@ class Fit:
 
     def _train(self, epoch: int, stage: int) -> float:
         p = self.hparams
-        length = self.stages.count(stage)
+        done = (epoch - self.starts[stage]) / self.stages.count(stage)
         for group in self.optimizer.param_groups:
-            group["lr"] = p.lr * SCHEDULES[p.schedule]((epoch - self.starts[stage]) / length)
+            group["lr"] = p.lr * SCHEDULES[p.schedule](done)
         dtype = PRECISIONS[p.precision]
         total = torch.zeros((), device=self.device)
         self.model.train()
         for rows in self._batches(self.order, self.model.drawn(stage, self.order)):
-            batch = self.train.batch(rows, epoch, stage)
+            batch = self.train.batch(rows, epoch, stage, done)
             with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
                 loss = self.model.loss(batch)
             self.optimizer.zero_grad(set_to_none=True)

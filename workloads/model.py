@@ -92,8 +92,9 @@ class Model(nn.Module):
                 chances = chance if chances is None else chances * chance
         if chances is None:
             return None
-        ends = chances.double().cpu().cumsum(0)  # torch.multinomial takes 2²⁴ rows at most
-        return torch.searchsorted(ends, torch.rand(len(ends), dtype=ends.dtype, generator=order) * ends[-1], right=True)
+        ends = chances.cpu().double().cumsum(0)  # torch.multinomial takes 2²⁴ rows at most
+        at = torch.rand(len(ends), dtype=ends.dtype, generator=order) * ends[-1]
+        return torch.searchsorted(ends, at, right=True).clamp_(max=len(ends) - 1)  # a product may round up to the end
 
     def predict(self, z: Tensor) -> Tensor:
         """Predictions `[B]` of features `[B, D]`, on that scale, before any adjustment."""

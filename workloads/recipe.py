@@ -42,8 +42,8 @@ class Recipe:
         order = list(METHODS)
         object.__setattr__(self, "methods", tuple(sorted(self.methods, key=order.index)))
         slots: dict[str, str] = {}
-        for name in self.methods:
-            slot = METHODS[name].slot
+        for name in (self.objective, *self.methods):
+            slot = PARTS[name].slot
             if slot is not None and slot in slots:
                 raise ValueError(
                     f"{slots[slot]} and {name} contradict each other, both set {SLOTS.get(slot, slot)}: "

@@ -58,6 +58,7 @@ class TrainLabels:
 class Batch:
     """Inputs `x` `[B, …]`, labels `y` `[B]`, their bins `[B]` and rows in the training set `[B]`, and the time.
 
+    `done` is the share of the stage's epochs that lie behind, 0 in its first.
     As it comes from the data a dense batch has maps `[B, h, w]` of labels, NaN where there is none, and of bins.
     """
 
@@ -67,6 +68,7 @@ class Batch:
     index: Tensor
     epoch: int
     stage: int
+    done: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,8 @@ class Part(nn.Module):
     """Whether the part can act where labels are maps and every pixel is a sample."""
     needs_rows: ClassVar[str] = "needs whole rows"
     """Why it cannot, where it cannot."""
+    slot: ClassVar[str | None] = None
+    """Two parts that fill the same slot (`SLOTS`) contradict each other: both would set the same thing."""
     version: ClassVar[int] = 1
     """Part of the trial id: raise it when the same hyperparameters begin to give other numbers."""
 
@@ -206,8 +210,6 @@ class Method(Part):
 
     joins: ClassVar[int] = 0
     """First stage in which the method acts, capped at the plan's last."""
-    slot: ClassVar[str | None] = None
-    """Two methods that fill the same slot (`SLOTS`) contradict each other: both would set the same thing."""
 
     @property
     def warmup(self) -> int:

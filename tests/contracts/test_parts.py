@@ -114,18 +114,21 @@ def _same_run(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> b
 
 
 def compatible(names: tuple[str, ...]) -> bool:
-    slots = [METHODS[name].slot for name in names if METHODS[name].slot]
+    slots = [PARTS[name].slot for name in names if PARTS[name].slot]
     return len(slots) == len(set(slots))
 
 
-def subsets(task: str, pairs: bool) -> Iterator[tuple[str, ...]]:
+def subsets(objective: str, pairs: bool) -> Iterator[tuple[str, ...]]:
     """No method, each alone, every pair that may meet where `pairs`, and as many as may meet, with each of a slot."""
-    names = [name for name, method in METHODS.items() if task in method.tasks and not issubclass(method, Adjustment)]
+    task = OBJECTIVES[objective].tasks[0]
     # An adjustment acts after training only: that it leaves training as it is, is a law of its own.
+    methods = {name: method for name, method in METHODS.items() if not issubclass(method, Adjustment)}
+    names = [name for name, method in methods.items() if task in method.tasks and compatible((objective, name))]
     for size in range(3 if pairs else 2):
         yield from filter(compatible, itertools.combinations(names, size))
     free = tuple(name for name in names if METHODS[name].slot is None)
     yield from ((*free, name) for name in names if name not in free)
+    yield free
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -138,7 +141,7 @@ def test_every_method_trains_with_every_objective_every_pair_and_all_at_once(obj
     bins = torch.from_numpy(toy.grid.bin(y.numpy()))
     train = TrainLabels(data.train.y, toy.grid, 6, 24)
     everything = data.train.inputs(torch.arange(len(data.train.y)), CPU)
-    for methods in subsets(task, pairs=objective in ("l1", "arb")):
+    for methods in subsets(objective, pairs=objective in ("l1", "arb")):
         recipe = Recipe(objective, methods, plan)
         encoder, dim = toy.encoder(data)
         model = Model(encoder, dim, recipe, {}, data.units)
@@ -166,6 +169,9 @@ def test_methods_that_fill_one_slot_are_refused_together():
             continue
         with pytest.raises(ValueError, match="contradict each other"):
             Recipe("l1", pair)
+    for method in (name for name in slotted if METHODS[name].slot == "density"):
+        with pytest.raises(ValueError, match=f"uvote and {method} contradict each other, both set how rows count"):
+            Recipe("uvote", (method,))
 
 
 LONG_RUNS = [
@@ -284,7 +290,7 @@ def test_every_part_trains_in_half_precision(recipe):
     assert torch.isfinite(finished["loss"]).all() and torch.isfinite(finished["prediction"]).all()
 
 
-WAITS = frozenset({"ranksim"})
+WAITS = frozenset({"ranksim", "ordinal_entropy"})
 """Methods that wait for the device once a step; the reason is written beside the line."""
 
 

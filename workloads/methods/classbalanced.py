@@ -36,7 +36,7 @@ class ClassBalanced(Method):
     The values of β are those of the paper, which chooses one on each data set; 0.9999 is what later work takes.
     """
 
-    source: ClassVar[str] = "Cui et al., CVPR 2019, arXiv:1901.05555, Sec. 4"
+    source: ClassVar[str] = "Cui et al., CVPR 2019, arXiv:1901.05555"
     joins: ClassVar[int] = 1
     slot: ClassVar[str | None] = "density"
 

@@ -63,7 +63,9 @@ class CMixup(Method):
         shape = torch.full((len(mate), 2), p.alpha, device=batch.y.device, dtype=batch.y.dtype)
         share = torch._sample_dirichlet(shape, self.generator)[:, 0]
         y = torch.lerp(batch.y[mate], batch.y, share)
-        x = torch.lerp(batch.x[mate], batch.x, share.to(batch.x.dtype).view(-1, *[1] * (batch.x.dim() - 1)))
+        x = torch.lerp(
+            batch.x.index_select(0, mate), batch.x, share.to(batch.x.dtype).view(-1, *[1] * (batch.x.dim() - 1))
+        )
         return replace(batch, x=x, y=y, bin=bin_of(y, self.edges))
 
     def _drawn(self, logits: Tensor) -> Tensor:

@@ -30,8 +30,7 @@ class BalancedSampling(Method):
     It fills the slot of the weights from label density: with both, rare labels would count twice.
     """
 
-    source: ClassVar[str] = "Kang et al., ICLR 2020, arXiv:1910.09217, Sec. 3 and 4.1"
-    note: ClassVar[str] = "reference code BSD, not used here"
+    source: ClassVar[str] = "Kang et al., ICLR 2020, arXiv:1910.09217"
     joins: ClassVar[int] = 1
     dense: ClassVar[bool] = False
     slot: ClassVar[str | None] = "density"
@@ -48,7 +47,7 @@ class BalancedSampling(Method):
         """Compute the chance of every training row, `[N]`."""
         chances = torch.from_numpy(row_chances(train.bins, train.counts, self.hparams.power))
         self.even = bool((chances == chances[0]).all())
-        self.register_buffer("chances", chances, persistent=False)
+        self.register_buffer("chances", chances.float(), persistent=False)
 
     def draw(self) -> Tensor | None:
         """The chances; None where all are equal."""

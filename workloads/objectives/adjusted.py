@@ -23,8 +23,7 @@ class LogitAdjusted(CrossEntropy):
     `prediction` is chosen after training; here it is a hyperparameter like others, and every value trains anew.
     """
 
-    source: ClassVar[str] = "Menon et al., ICLR 2021, arXiv:2007.07314, Eq. 9 and 10"
-    note: ClassVar[str] = "reference code Apache-2.0, not used here"
+    source: ClassVar[str] = "Menon et al., ICLR 2021, arXiv:2007.07314"
 
     class Hparams(Declared):
         """`tau`: 1 undoes the imbalance; `at`: where."""

@@ -32,14 +32,18 @@ class LaplaceNLL(Objective):
         deviation = float(train.y.double().std(correction=0)) or train.grid.width  # labels may all be equal
         self.register_buffer("log_deviation", torch.tensor(math.log(deviation)))
 
-    def log_scale(self, out: Tensor) -> Tensor:
-        """Logarithm of the scale of every sample, `[B]`, from `out` `[B, 2]`."""
-        return self.log_deviation + WIDEST * (out[:, 1] / WIDEST).tanh()
+    def log_scale(self, raw: Tensor) -> Tensor:
+        """Logarithm of the scale from the output that tells it, elementwise."""
+        return self.log_deviation + WIDEST * (raw / WIDEST).tanh()
+
+    def nll(self, middle: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+        """Negative log-likelihood of labels, elementwise."""
+        log_scale = self.log_scale(raw)
+        return math.log(2.0) + log_scale + (y - middle).abs() * (-log_scale).exp()
 
     def forward(self, step: Step) -> Tensor:
         """Loss of every sample, `[B]`, in nats."""
-        log_scale = self.log_scale(step.out)
-        return math.log(2.0) + log_scale + (step.batch.y - step.pred).abs() * (-log_scale).exp()
+        return self.nll(step.out[:, 0], step.out[:, 1], step.batch.y)
 
 
 class GaussianNLL(LaplaceNLL):
@@ -53,11 +57,10 @@ class GaussianNLL(LaplaceNLL):
 
     source: ClassVar[str] = "Nix & Weigend, ICNN 1994"
 
-    def forward(self, step: Step) -> Tensor:
-        """Loss of every sample, `[B]`, in nats."""
-        log_scale = self.log_scale(step.out)
-        squares = (step.batch.y - step.pred).square()
-        return 0.5 * math.log(2.0 * math.pi) + log_scale + 0.5 * squares * (-2.0 * log_scale).exp()
+    def nll(self, middle: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+        """Negative log-likelihood of labels, elementwise."""
+        log_scale = self.log_scale(raw)
+        return 0.5 * math.log(2.0 * math.pi) + log_scale + 0.5 * (y - middle).square() * (-2.0 * log_scale).exp()
 
 
 class BetaNLL(GaussianNLL):
@@ -79,7 +82,7 @@ class BetaNLL(GaussianNLL):
 
     hparams: Hparams
 
-    def forward(self, step: Step) -> Tensor:
-        """Loss of every sample, `[B]`."""
-        factor = (2.0 * self.hparams.beta * (self.log_scale(step.out) - self.log_deviation)).exp().detach()
-        return factor * super().forward(step)
+    def nll(self, middle: Tensor, raw: Tensor, y: Tensor) -> Tensor:
+        """Negative log-likelihood of labels times the power of their variance, elementwise."""
+        factor = (2.0 * self.hparams.beta * (self.log_scale(raw) - self.log_deviation)).exp().detach()
+        return factor * super().nll(middle, raw, y)

@@ -1,5 +1,6 @@
 """Methods that look at pairs of a batch: C-Mixup, GAR, ordinal entropy, against loops over the pairs."""
 
+import itertools
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from workloads.labels import LabelGrid
 from workloads.methods import METHODS
 from workloads.methods.cmixup import CMixup, mixing_logits
 from workloads.methods.gar import correlation_loss, difference_loss
-from workloads.methods.ordinal_entropy import groups, spreading, tightness
+from workloads.methods.ordinal_entropy import ordinal_entropy, spreading
 from workloads.seam import Batch, Method, Step, TrainLabels
 
 GRID = LabelGrid(0, 30, 30)
@@ -91,24 +92,22 @@ def test_a_correlation_that_is_not_defined_has_no_gradient(pred: list[float], y:
 # Ordinal entropy
 
 
-def unit(z: Tensor) -> Tensor:
-    return z / z.norm(dim=1, keepdim=True)
-
-
 def loops(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Spreading and tightness, pair by pair and sample by sample; a label is a bin."""
+    """Spreading and tightness, label by label and sample by sample; a label is a bin."""
     n = len(y)
-    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
-    apart = [abs(float(y[i] - y[j])) for i, j in pairs]
+    members = {b: [i for i in range(n) if int(y[i]) == b] for b in sorted({int(label) for label in y})}
+    centres = {b: sum(z[i] for i in rows) / len(rows) for b, rows in members.items()}
+    labels = {b: float(sum(y[i] for i in rows)) / len(rows) for b, rows in members.items()}
+    pairs = list(itertools.combinations(members, 2))
+    apart = [abs(labels[a] - labels[b]) for a, b in pairs]
     spread = z.new_zeros(())
-    for (i, j), distance in zip(pairs, apart, strict=True):
-        spread = spread - (distance - min(apart)) / max(apart) * ((z[i] - z[j]) ** 2).sum() ** 0.5
+    for (a, b), distance in zip(pairs, apart, strict=True):
+        difference = centres[a] / centres[a].norm() - centres[b] / centres[b].norm()
+        spread = spread - (distance - min(apart)) / max(apart) * (difference**2).sum() ** 0.5
     tight = z.new_zeros(())
-    for i in range(n):
-        same = [j for j in range(n) if int(y[j]) == int(y[i])]
-        centre = sum(z[j] for j in same) / len(same)
-        if len(same) > 1:
-            tight = tight + ((z[i] - centre) ** 2).sum() ** 0.5
+    for b, rows in members.items():
+        if len(rows) > 1:  # a lone sample is its centre
+            tight = tight + sum(((z[i] - centres[b]) ** 2).sum() ** 0.5 for i in rows)
     return spread / len(pairs), tight / n
 
 
@@ -120,7 +119,7 @@ def test_ordinal_entropy_and_its_gradient_equal_the_loops() -> None:
         if ours:
             made = penalty_of(method("ordinal_entropy", spread=0.7, tight=3.0), z, y, y)
         else:
-            spread, tight = loops(unit(z), y)
+            spread, tight = loops(z, y)
             made = 0.7 * spread + 3.0 * tight
         results.append((made.detach(), torch.autograd.grad(made, z)[0]))
     assert_close(results[0], results[1], rtol=1e-5, atol=1e-9)
@@ -139,16 +138,17 @@ def test_ordinal_entropy_has_a_finite_gradient_where_features_or_labels_are_equa
         assert loss.isfinite() and grad.isfinite().all()
 
 
-def test_spread_features_are_rewarded_and_tight_ones_too() -> None:
-    y, group = torch.tensor([0.0, 0.0, 5.0, 9.0]), torch.tensor([0, 0, 1, 2])
-    near, far = unit(torch.tensor([[1.0, 0], [1, 0.1], [1, 0.2], [1, 0.3]])), torch.eye(4)
-    assert spreading(far, y) < spreading(near, y) < 0
-    assert tightness(near, group) < tightness(far, group)
-    assert tightness(far, torch.arange(4)) == 0
+def test_spread_centres_are_rewarded_and_tight_features_too() -> None:
+    y, bins = torch.tensor([0.0, 0.0, 5.0, 9.0]), torch.tensor([0, 0, 5, 9])
+    near = torch.tensor([[1.0, 0, 0, 0], [1, 0.1, 0, 0], [1, 0.2, 0, 0], [1, 0.3, 0, 0]])
+    spread, tight = zip(*(ordinal_entropy(z, y, bins) for z in (near, torch.eye(4))), strict=True)
+    assert spread[1] < spread[0] < 0
+    assert 0 < tight[0] < tight[1]
 
 
-def test_groups_number_the_bins_of_a_batch_from_0() -> None:
-    assert groups(torch.tensor([70, 3, 70, 12, 3])).tolist() == [2, 0, 2, 1, 0]
+def test_equal_distances_of_labels_leave_nothing_to_spread() -> None:
+    """Two labels: the distance is the least one, whose weight is 0."""
+    assert spreading(torch.eye(2), torch.tensor([1.0, 4.0])) == 0
 
 
 # C-Mixup

@@ -11,7 +11,7 @@ from workloads.labels import LabelGrid
 from workloads.loop import Fit, settle
 from workloads.methods import METHODS
 from workloads.methods.classbalanced import effective_weights
-from workloads.recipe import Recipe
+from workloads.recipe import PARTS, Recipe
 from workloads.seam import Batch, Method, Step, TrainLabels
 
 GRID = LabelGrid(0, 40, 40)
@@ -107,7 +107,7 @@ def test_balanced_sampling_draws_every_bin_as_often() -> None:
     for power in (1.0, 0.5):
         run = Fit(toy, data, recipe, settle(recipe, toy.settings, {"balanced.power": power}), 0, torch.device("cpu"))
         order = torch.Generator().manual_seed(0)
-        drawn = [run.model.drawn(0, order) for _ in range(400)]
+        drawn = [run.model.drawn(0, order) for _ in range(150)]
         found = np.bincount(bins[torch.cat(drawn).numpy()], minlength=len(counts))  # type: ignore[arg-type]
         wanted = np.where(counts > 0, counts ** (1 - power), 0)
         assert (found > 0).tolist() == (counts > 0).tolist()
@@ -122,6 +122,37 @@ def test_balanced_sampling_acts_in_the_second_stage_of_retraining_only() -> None
     assert run.model.drawn(0, order) is None
     drawn = run.model.drawn(1, order)
     assert drawn is not None and len(drawn) == run.rows and len(drawn.unique()) < run.rows
+
+
+class Even(Method):
+    """Draws even rows, the later the more often."""
+
+    source = "made up"
+
+    def draw(self) -> torch.Tensor:
+        rows = torch.arange(120.0)
+        return rows * (rows % 2 == 0)
+
+
+class Early(Even):
+    """Draws the first rows."""
+
+    def draw(self) -> torch.Tensor:
+        return (torch.arange(120) < 7).float()
+
+
+def test_chances_of_two_methods_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, method in (("even", Even), ("early", Early)):
+        monkeypatch.setitem(METHODS, name, method)
+        monkeypatch.setitem(PARTS, name, method)
+    toy, recipe = TOYS["regression"], Recipe("l1", ("even", "early"))
+    run = Fit(toy, toy.load(None), recipe, settle(recipe, toy.settings), 0, torch.device("cpu"))
+    order = torch.Generator().manual_seed(0)
+    drawn = torch.cat([run.model.drawn(0, order) for _ in range(100)])  # type: ignore[misc]
+    rows, counts = drawn.unique(return_counts=True)
+    assert rows.tolist() == [2, 4, 6]
+    assert (counts / len(drawn)).tolist() == pytest.approx([2 / 12, 4 / 12, 6 / 12], abs=0.02)
+    assert list(run)[-1].loss > 0, "it trains on them"
 
 
 def test_without_a_method_that_draws_every_row_comes_once() -> None:

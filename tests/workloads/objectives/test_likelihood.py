@@ -59,6 +59,34 @@ def test_likelihoods_and_their_gradients_equal_the_logarithms_of_the_densities(k
     assert_close(results[0], results[1], rtol=1e-5, atol=1e-9)
 
 
+def student(error: Tensor, nu: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    """Density of the label under the evidence: Student's t with 2α degrees of freedom and scale² = β(1 + ν)/(να)."""
+    freedom, scale = 2 * alpha, (beta * (1 + nu) / (nu * alpha)) ** 0.5
+    constant = torch.exp(torch.lgamma((freedom + 1) / 2) - torch.lgamma(freedom / 2)) / (freedom * math.pi) ** 0.5
+    return constant / scale * (1 + (error / scale) ** 2 / freedom) ** (-(freedom + 1) / 2)
+
+
+@pytest.mark.parametrize("strength", [0.01, 0.5])
+def test_the_evidential_loss_and_its_gradient_equal_the_density_of_students_t(strength: float) -> None:
+    objective = made("evidential", strength=strength)
+    results = []
+    for ours in (True, False):
+        out = 2 * torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        out[4, 0] = Y[4]  # an exact hit
+        out.requires_grad_()
+        if ours:
+            loss = objective(step(objective, out))
+        else:
+            rows = []
+            for row, y in zip(out, Y, strict=True):
+                nu, shape, rate = (torch.log(1 + row[k].exp()) + 1e-6 for k in (1, 2, 3))
+                density = student(y - row[0], nu, 1 + shape, DEVIATION**2 * rate)
+                rows.append(-torch.log(density) + strength * abs(y - row[0]) * (2 * nu + 1 + shape))
+            loss = torch.stack(rows)
+        results.append((loss.detach(), torch.autograd.grad(loss.sum(), out)[0]))
+    assert_close(results[0], results[1], rtol=1e-5, atol=1e-9)
+
+
 def test_the_prediction_has_the_gradient_of_a_squared_error_where_beta_is_1() -> None:
     objective = made("beta_nll", beta=1.0)
     out = torch.tensor([[3.0, s] for s in (-2.0, -1.0, 0.0, 1.0, 2.0)], dtype=torch.float64, requires_grad=True)
