@@ -20,15 +20,16 @@ from orchestrator.report.formats import (
     change,
     changes_markdown,
     grid,
-    latex,
     markdown,
-    tidy_csv,
     title,
     to_csv,
 )
+from orchestrator.report.latex import latex
 from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.scores import NATURAL, completed, predicted, scores
+from orchestrator.report.search.best import best_yaml
 from orchestrator.report.tables import TITLES, Table, judged, primary_column, tables, with_controls
+from orchestrator.report.tidy import tidy, tidy_csv, tidy_json, tidy_parquet
 from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import Cell, data_root, load_data
 from orchestrator.study.planner import CellPlan, Planner
@@ -224,17 +225,22 @@ def _published(rows: Sequence[Published]) -> str:
 def write_outputs(
     study: Study, planner: Planner, ledger: Ledger, found: Sequence[Section] | None = None
 ) -> dict[str, str]:
-    """Write the outputs into `<storage>/<study>/` and return them by file name."""
+    """Write the outputs into `<storage>/<study>/` and return those that are text by file name."""
     found = sections(study, planner, ledger) if found is None else found
+    tables_found = [section.table for section in found]
+    data = tidy(tables_found)
     files = {
         "table.md": f"# {study.study}\n\n" + "\n".join(text(section) for section in found),
-        "table.csv": to_csv([section.table for section in found]),
-        "tidy.csv": tidy_csv([section.table for section in found]),
-        "table.tex": "\n".join(latex(section.table) for section in found),
+        "table.csv": to_csv(tables_found),
+        "tidy.csv": tidy_csv(data),
+        "tidy.json": tidy_json(data),
+        "table.tex": latex(tables_found, study.report.names),
+        "best.yaml": best_yaml(planner.plans, study.tune.select_by),
         "report.html": page(study, planner, found),
     }
     for name, content in files.items():
         ledger.store.put(f"{study.study}/{name}", content.encode())
+    ledger.store.put(f"{study.study}/tidy.parquet", tidy_parquet(data))
     return files
 
 
