@@ -22,7 +22,8 @@ from orchestrator.errors import BadInput, StorageFailed, one_line
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase
 from orchestrator.ledger.segments import READERS
-from orchestrator.report.outputs import Section, sections, write_outputs
+from orchestrator.report.outputs import write_outputs
+from orchestrator.report.sections import Section, sections
 from orchestrator.storage.leases import TTL_S, Leases
 from orchestrator.storage.store import Store, local_folder, open_store, remote
 from orchestrator.study.cells import difference, expand

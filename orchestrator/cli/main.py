@@ -37,7 +37,7 @@ def plan(args: argparse.Namespace) -> int:
     """Cells, trials and ranges."""
     study = study_of(args)
     from orchestrator.api import outcome
-    from orchestrator.report.outputs import ranges
+    from orchestrator.report.settings import ranges
 
     state = outcome(study, write=False)
     budget = state.planner.budget

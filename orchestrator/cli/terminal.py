@@ -29,7 +29,7 @@ def show(outcome: Outcome, console: Console) -> None:
             if row.missing:
                 say(f"{row.recipe}: {row.missing}")
     table_md = outcome.ledger.store.locate(f"{outcome.study.study}/table.md")
-    written = f"\nWritten: {table_md} .csv .tex, tidy.csv, report.html"
+    written = f"\nWritten: {table_md} .csv .tex, tidy.csv .json .parquet, best.yaml, report.html, figures/"
     console.print(written, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.report.latex import latex
-from orchestrator.report.outputs import sections
+from orchestrator.report.sections import sections
 from orchestrator.report.tables import Table
 from reported import filled
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.report.outputs import sections, write_outputs
+from orchestrator.report.outputs import write_outputs
+from orchestrator.report.sections import sections
 from orchestrator.report.tidy import TIDY, tidy, tidy_csv, tidy_json, tidy_parquet
 from reported import filled
 
