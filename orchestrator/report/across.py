@@ -18,6 +18,8 @@ import numpy as np
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from orchestrator.report.comparisons import ALPHA
+from orchestrator.report.escape import markdown_text
+from orchestrator.report.formats import NOTHING, grid
 from orchestrator.report.intervals import Interval
 from workloads.labels import Floats
 
@@ -92,3 +94,36 @@ def probability_of_improvement(pairs: Sequence[tuple[Sequence[float], Sequence[f
         draws += np.einsum("rs,st,rt->r", ours, table, theirs, optimize=True) / len(tables)
     low, high = np.quantile(draws, [ALPHA / 2, 1 - ALPHA / 2])
     return Interval(float(np.mean([table.mean() for table in tables])), float(low), float(high))
+
+
+def across_markdown(found: Across | str) -> str:
+    """Ranks and probabilities as a Markdown table, with how to read it; or why there are none."""
+    if isinstance(found, str):
+        return f"{found}\n"
+    lines = []
+    for recipe, rank in found.ranks.items():
+        better = found.improvement.get(recipe)
+        shown = NOTHING if better is None else f"{better.value:.2f} [{better.low:.2f}, {better.high:.2f}]"
+        lines.append([markdown_text(recipe), f"{rank:.2f}", shown])
+    against = f"Better than `{found.base}`" if found.base else "Better than the base"
+    return (
+        "\n".join(grid(["Recipe", "Mean rank", against], lines))
+        + "\n\n"
+        + "".join(f"- {line}\n" for line in across_explained(found))
+    )
+
+
+def across_explained(found: Across) -> list[str]:
+    """How to read ranks and probabilities."""
+    lines = [f"Over {len(found.workloads)} workloads, in the primary column of each; rank 1 is best."]
+    if found.p is not None and found.critical is not None:
+        lines.append(
+            f"Friedman's test that all recipes are alike: p = {found.p:.3g}; two differ when their mean ranks do by "
+            f"more than {found.critical:.2f} (Nemenyi, 5 %)."
+        )
+    if found.improvement:
+        lines.append(
+            "Better: the probability that a run has a smaller error than one of the base, averaged over workloads "
+            "[95 %, bootstrap of runs within workloads]."
+        )
+    return lines

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.across import across_markdown
 from orchestrator.report.contributions import contributions_markdown
 from orchestrator.report.escape import markdown_text
 from orchestrator.report.formats import NOTHING, changes_markdown, grid, markdown, title, to_csv
@@ -52,7 +53,9 @@ def _published(rows: Sequence[Published]) -> str:
 
 def document(results: Results) -> str:
     """Everything that is no figure, as Markdown."""
-    return f"# {results.study.study}\n\n" + "\n".join(text(section) for section in results.sections)
+    parts = [text(section) for section in results.sections]
+    parts += [f"## Across workloads\n\n{across_markdown(results.across)}"]
+    return f"# {results.study.study}\n\n" + "\n".join(parts)
 
 
 def _html(results: Results) -> str:

@@ -72,13 +72,19 @@ def _views(workload: Workload, data: Data) -> Iterator[tuple[str, Ints, Floats |
             yield region, rows, None
 
 
-def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequence[Control] = ()) -> Scores:
+def scores(
+    plans: Sequence[CellPlan],
+    ledger: Ledger,
+    data: Data,
+    controls: Sequence[Control] = (),
+    workload: Workload | None = None,
+) -> Scores:
     """Scores of all evaluated trials of one workload's cells, by region, metric, recipe and seed number.
 
     A control without seeds of its own has the same scores under every seed number: its error is that of test rows.
-    A trial whose predictions are missing is told, and left out.
+    A trial whose predictions are missing is told, and left out. `workload` has the metrics and regions to show.
     """
-    workload = WORKLOADS[plans[0].cell.workload]
+    workload = workload or WORKLOADS[plans[0].cell.workload]
     metrics = [m for m in workload.metrics if m in PER_ROW and undefined(m, data.test.y.numpy()) is None]
     where, groups = workload.regions(data, data.test), groups_of(data)
     views = {}
@@ -88,7 +94,7 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
         views[region] = (units, owner, rows, each)
     sums: dict[str, dict[str, dict[str, Sums]]] = {region: {m: {} for m in metrics} for region in views}
     numbers = sorted({record.number for plan in plans for record in completed(plan)})
-    for recipe, number, y, pred in (*_kept(plans, ledger), *_controlled(controls, data, numbers)):
+    for recipe, number, y, pred in (*kept(plans, ledger), *_controlled(controls, data, numbers)):
         for metric in metrics:
             of_row = row_scores(metric, pred, y, workload.grid.unit)
             for region, (units, owner, rows, each) in views.items():
@@ -99,12 +105,13 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
     return {region: View(units, sums[region]) for region, (units, *_) in views.items()}
 
 
-def _kept(plans: Sequence[CellPlan], ledger: Ledger) -> Iterator[Predicted]:
+def kept(plans: Sequence[CellPlan], ledger: Ledger) -> Iterator[Predicted]:
+    """The predictions of all evaluated trials that have them."""
     for plan in plans:
         for record in completed(plan):
             found = predicted(ledger, record)
             if found is not None:
-                yield str(plan.cell.recipe), record.number, *found
+                yield plan.row, record.number, *found
 
 
 def _controlled(controls: Sequence[Control], data: Data, numbers: Sequence[int]) -> Iterator[Predicted]:

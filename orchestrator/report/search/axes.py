@@ -51,8 +51,7 @@ def _behind(plans: Sequence[CellPlan], rule: str) -> list[Trial]:
         trials = tried(plan, rule)
         best = best_of(trials, rule)
         if best is not None:
-            name = str(plan.cell.recipe)
-            found += [(name, dict(one.settings), sign_of(rule) * (one.score - best.score)) for one in trials]
+            found += [(plan.row, dict(one.settings), sign_of(rule) * (one.score - best.score)) for one in trials]
     return found
 
 

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
@@ -29,6 +29,7 @@ def test_wins_are_mann_whitneys_u(ours: list[float], theirs: list[float]) -> Non
     assert wins(ours, theirs).sum() == pytest.approx(u)
 
 
+@settings(max_examples=20)
 @given(st.lists(st.tuples(runs, runs), min_size=3, max_size=4))
 def test_a_probability_of_improvement_and_its_opposite_sum_to_one(pairs: list[tuple[list[float], list[float]]]) -> None:
     there = probability_of_improvement(pairs)

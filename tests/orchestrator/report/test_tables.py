@@ -126,7 +126,7 @@ def test_differences_are_paired_by_seed_and_row_and_natural_weighs_bins_as_they_
                 ledger.commit_predictions(trial_id, y, pred)
                 kept[number] = np.abs(pred.astype(np.float64) - y)
     found = scores(made, ledger, data)
-    primary = primary_column("nhanes-sbp", "val/mae/all", None, found)
+    primary = primary_column(WORKLOADS["nhanes-sbp"], "val/mae/all", None, found)
     assert primary == ("mae", "few")
     (plain,) = tables(made)
     table = judged(plain, found, primary, 0.02)

@@ -8,7 +8,7 @@ from orchestrator.report.sections import Results, Section
 
 def figures(results: Results, section: Section) -> Part:
     """The histogram of labels, and the trade-off where there are scores."""
-    drawn = [label_histogram(section.table.workload, section.data)]
+    drawn = [label_histogram(section.workload, section.data)]
     if any(row.scores for row in section.table.rows):
         drawn.append(trade_off(section.table))
     return Part("figures", "Figures", figures=tuple(drawn))

@@ -10,8 +10,7 @@ def settings(results: Results, section: Section) -> Part:
     """Every cell's selected setting, with its score."""
     rule = results.study.tune.select_by
     rows = [
-        (str(plan.cell.recipe), settings_of(plan), plan.selected.score(rule) if plan.selected else None)
-        for plan in section.plans
+        (plan.row, settings_of(plan), plan.selected.score(rule) if plan.selected else None) for plan in section.plans
     ]
     body = render("parts/settings.html.j2", rows=rows, rule=rule, nothing=NOTHING)
     return Part("settings", "Selected settings", body)
