@@ -13,6 +13,7 @@ from orchestrator.report.page.part import OfStudy, OfWorkload, Part, render
 from orchestrator.report.page.parts.changes import changes
 from orchestrator.report.page.parts.contributions import contributions
 from orchestrator.report.page.parts.figures import figures
+from orchestrator.report.page.parts.hyperparameters import hyperparameters
 from orchestrator.report.page.parts.ranges import ranges
 from orchestrator.report.page.parts.settings import settings
 from orchestrator.report.page.parts.table import table
@@ -20,7 +21,16 @@ from orchestrator.report.page.parts.verdict import verdict
 from orchestrator.report.page.parts.versions import versions
 from orchestrator.report.sections import Results
 
-OF_A_WORKLOAD: Final[tuple[OfWorkload, ...]] = (verdict, table, changes, contributions, figures, settings, ranges)
+OF_A_WORKLOAD: Final[tuple[OfWorkload, ...]] = (
+    verdict,
+    table,
+    changes,
+    contributions,
+    figures,
+    settings,
+    hyperparameters,
+    ranges,
+)
 """The parts of every workload, in the order of the page: a new part is a file of `parts/` and its name here."""
 OF_THE_STUDY: Final[tuple[OfStudy, ...]] = (versions,)
 """The parts behind those of the workloads."""
