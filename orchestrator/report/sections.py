@@ -35,7 +35,7 @@ class Section:
     @property
     def verdict(self) -> list[str]:
         """What the table says, in sentences."""
-        return verdict(self.table)
+        return verdict(self.table, self.contributions.reweighting)
 
     @property
     def changes(self) -> list[str]:

@@ -10,19 +10,34 @@ from markupsafe import Markup
 
 from orchestrator.report.figures.inline import inline
 from orchestrator.report.page.part import OfStudy, OfWorkload, Part, render
+from orchestrator.report.page.parts.calibration import calibration
 from orchestrator.report.page.parts.changes import changes
 from orchestrator.report.page.parts.contributions import contributions
-from orchestrator.report.page.parts.figures import figures
-from orchestrator.report.page.parts.ranges import ranges
+from orchestrator.report.page.parts.costs import costs
+from orchestrator.report.page.parts.failures import failures
+from orchestrator.report.page.parts.label_error import label_error
+from orchestrator.report.page.parts.provenance import provenance, rows_again
 from orchestrator.report.page.parts.settings import settings
 from orchestrator.report.page.parts.table import table
+from orchestrator.report.page.parts.trade_off import trade_off
 from orchestrator.report.page.parts.verdict import verdict
-from orchestrator.report.page.parts.versions import versions
 from orchestrator.report.sections import Results
 
-OF_A_WORKLOAD: Final[tuple[OfWorkload, ...]] = (verdict, table, changes, contributions, figures, settings, ranges)
+OF_A_WORKLOAD: Final[tuple[OfWorkload, ...]] = (
+    verdict,
+    label_error,
+    table,
+    changes,
+    contributions,
+    trade_off,
+    calibration,
+    settings,
+    failures,
+    costs,
+    rows_again,
+)
 """The parts of every workload, in the order of the page: a new part is a file of `parts/` and its name here."""
-OF_THE_STUDY: Final[tuple[OfStudy, ...]] = (versions,)
+OF_THE_STUDY: Final[tuple[OfStudy, ...]] = (provenance,)
 """The parts behind those of the workloads."""
 FORMATS: Final = ("svg", "pdf", "png")
 
@@ -37,11 +52,11 @@ class Page:
 
 @dataclass(frozen=True)
 class Shown:
-    """A part with its figures as elements of the page."""
+    """A part with its figures as elements of the page, each with its caption."""
 
     part: Part
     anchor: str
-    figures: list[Markup]
+    figures: list[tuple[Markup, str]]
 
 
 def page(results: Results) -> Page:
@@ -59,6 +74,7 @@ def page(results: Results) -> Page:
     html = render(
         "page.html.j2",
         study=results.study,
+        partial=partial(results),
         chapters=chapters,
         behind=behind,
         style=Markup(style),
@@ -66,6 +82,21 @@ def page(results: Results) -> Page:
         policy=f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'",
     )
     return Page(str(html), files)
+
+
+def partial(results: Results) -> str:
+    """What of the study is missing, in words; empty where it is complete."""
+    planner = results.planner
+    planned = len(planner.plans) * sum(planner.budget.values())
+    failed = sum(len(plan.failures()) for plan in planner.plans)
+    done = sum(len(plan.records("tune")) + len(plan.records("evaluate")) for plan in planner.plans) - failed
+    if done == planned:
+        return ""
+    without = sum(not any(r.status == "completed" for r in plan.records("evaluate")) for plan in planner.plans)
+    lines = [f"{done:,} of {planned:,} trials are done{f', {failed:,} failed' if failed else ''}."]
+    if without:
+        lines.append(f"{without} of {len(planner.plans)} rows have no results.")
+    return " ".join(lines)
 
 
 def digest(text: str) -> str:
@@ -84,6 +115,6 @@ def _shown(parts: list[Part | None], chapter: str, files: dict[str, bytes]) -> l
             name = f"{chapter}-{drawing.name}"
             drawn = {format: drawing.file(format) for format in FORMATS}
             files |= {f"{name}.{format}": content for format, content in drawn.items()}
-            elements.append(Markup(inline(drawn["svg"], drawing, name)))
+            elements.append((Markup(inline(drawn["svg"], drawing, name)), drawing.text))
         shown.append(Shown(part, f"{chapter}-{part.name}", elements))
     return shown
