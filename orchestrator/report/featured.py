@@ -38,7 +38,7 @@ def roles(section: Section) -> dict[str, Role]:
     for row in table.recipes:
         if table.is_best(row.recipe, table.primary):
             found[row.recipe] = "also"
-    for base in table.bases or tuple(row.recipe for row in table.recipes[:1]):
+    for base in table.bases:
         found[base] = "base"
     if table.control is not None:
         found[table.control.recipe] = "control"
@@ -48,7 +48,7 @@ def roles(section: Section) -> dict[str, Role]:
 
 
 def featured(section: Section, ledger: Ledger) -> list[Featured]:
-    """The featured rows with their predictions; one whose predictions are missing is left out."""
+    """The featured rows with their predictions, those of missing predictions left out; none without a recipe's."""
     found = []
     plans = {str(plan.cell.recipe): plan for plan in section.plans}
     controls = {control.row: control for control in section.controls}
@@ -61,7 +61,7 @@ def featured(section: Section, ledger: Ledger) -> list[Featured]:
             preds = list(controls[recipe].predictions.values()) if recipe in controls else []
         if preds:
             found.append(Featured(recipe, role, y, np.stack(preds)))
-    return found
+    return found if any(one.role != "control" for one in found) else []
 
 
 def label_error(shown: Featured, workload: str, half: int) -> Floats:

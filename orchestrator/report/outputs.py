@@ -63,6 +63,6 @@ def write_outputs(
     }
     for name, content in files.items():
         ledger.store.put(f"{study.study}/{name}", content.encode())
-    for name, drawn in made.figures.items():
+    for name, drawn in made.files():
         ledger.store.put(f"{study.study}/figures/{name}", drawn)
     return files

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import matplotlib
@@ -48,11 +49,16 @@ class Drawing:
     figure: Figure
     hover: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def svg(self) -> bytes:
+        """The figure as SVG; drawn once, for the page and as a file."""
+        return self.file("svg")
+
     def file(self, format: str) -> bytes:
         """The figure as `svg`, `pdf` or `png`."""
         sink = io.BytesIO()
         with matplotlib.rc_context(STYLE):
-            self.figure.savefig(sink, format=format, bbox_inches="tight", dpi=PIXELS_PER_INCH, metadata=UNDATED[format])
+            self.figure.savefig(sink, format=format, dpi=PIXELS_PER_INCH, metadata=UNDATED[format])
         return sink.getvalue()
 
 

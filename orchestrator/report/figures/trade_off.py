@@ -71,10 +71,11 @@ def trade_off(table: Table) -> Drawing | None:
         if all(low <= row.scores[column].mean <= high for column, (low, high) in zip(columns, limits, strict=True))
     ]
     best = front(table, recipes, columns)
-    bases = [row for row in recipes if row.recipe in table.bases and row not in best]
+    bases = [row for row in recipes if row.recipe in table.bases]
+    ahead = [row for row in best if row not in bases]
     plain = [row for row in recipes if row not in best and row not in bases]
-    kinds = ((plain, INK, "o", 0.45), (best, BLUE, "o", 1.0), (bases, INK, "D", 1.0), (inside, VERMILION, "^", 1.0))
-    figure, axes = sheet(WIDTH, 4.4 + 0.18 * (len(best) + len(bases) + len(inside)))
+    kinds = ((plain, INK, "o", 0.45), (ahead, BLUE, "o", 1.0), (bases, INK, "D", 1.0), (inside, VERMILION, "^", 1.0))
+    figure, axes = sheet(WIDTH, 4.4 + 0.18 * (len(ahead) + len(bases) + len(inside)))
     axes.plot(*([row.scores[column].mean for row in best] for column in columns), color=BLUE, linewidth=1, zorder=2)
     hover: dict[str, str] = {}
     numbered: list[tuple[float, float]] = []
@@ -87,7 +88,7 @@ def trade_off(table: Table) -> Drawing | None:
             )
             if rows is not plain:
                 numbered.append((x, y))
-                label = f"{len(numbered)}  {figure_text(row.recipe)}"
+                label = f"{len(numbered)}  {'base: ' if rows is bases else ''}{figure_text(row.recipe)}"
             axes.plot(x, y, marker, color=colour, alpha=alpha, markersize=5, label=label, gid=gid, zorder=3)
     axes.autoscale_view()  # the limits, which the transformation needs
     for anchor, numbers in heaps(axes.transData.transform(numbered)):

@@ -2,12 +2,14 @@
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
 from markupsafe import Markup
 
+from orchestrator.report.figures.drawing import Drawing
 from orchestrator.report.figures.inline import inline
 from orchestrator.report.page.part import OfStudy, OfWorkload, Part, render
 from orchestrator.report.page.parts.calibration import calibration
@@ -39,15 +41,21 @@ OF_A_WORKLOAD: Final[tuple[OfWorkload, ...]] = (
 """The parts of every workload, in the order of the page: a new part is a file of `parts/` and its name here."""
 OF_THE_STUDY: Final[tuple[OfStudy, ...]] = (provenance,)
 """The parts behind those of the workloads."""
-FORMATS: Final = ("svg", "pdf", "png")
 
 
 @dataclass(frozen=True)
 class Page:
-    """The page as HTML, and its figures as files, by name."""
+    """The page as HTML, and its figures by the names of their files."""
 
     html: str
-    figures: dict[str, bytes]
+    drawings: dict[str, Drawing]
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Every figure as SVG, PDF and PNG, by file name."""
+        for name, drawing in self.drawings.items():
+            yield f"{name}.svg", drawing.svg
+            yield f"{name}.pdf", drawing.file("pdf")
+            yield f"{name}.png", drawing.file("png")
 
 
 @dataclass(frozen=True)
@@ -60,16 +68,16 @@ class Shown:
 
 
 def page(results: Results) -> Page:
-    """The report as one HTML page that needs nothing else, and the files of its figures."""
-    files: dict[str, bytes] = {}
+    """The report as one HTML page that needs nothing else, and its figures."""
+    drawings: dict[str, Drawing] = {}
     chapters = [
         (
             section.table.workload,
-            _shown([made(results, section) for made in OF_A_WORKLOAD], section.table.workload, files),
+            _shown([made(results, section) for made in OF_A_WORKLOAD], section.table.workload, drawings),
         )
         for section in results.sections
     ]
-    behind = _shown([made(results) for made in OF_THE_STUDY], "study", files)
+    behind = _shown([made(results) for made in OF_THE_STUDY], "study", drawings)
     style, script = (resources.files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     html = render(
         "page.html.j2",
@@ -81,7 +89,7 @@ def page(results: Results) -> Page:
         script=Markup(script),
         policy=f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'",
     )
-    return Page(str(html), files)
+    return Page(str(html), drawings)
 
 
 def partial(results: Results) -> str:
@@ -104,8 +112,8 @@ def digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _shown(parts: list[Part | None], chapter: str, files: dict[str, bytes]) -> list[Shown]:
-    """Parts with their figures drawn; their files are added to `files`."""
+def _shown(parts: list[Part | None], chapter: str, drawings: dict[str, Drawing]) -> list[Shown]:
+    """Parts with their figures drawn; they are added to `drawings`."""
     shown = []
     for part in parts:
         if part is None:
@@ -113,8 +121,7 @@ def _shown(parts: list[Part | None], chapter: str, files: dict[str, bytes]) -> l
         elements = []
         for drawing in part.figures:
             name = f"{chapter}-{drawing.name}"
-            drawn = {format: drawing.file(format) for format in FORMATS}
-            files |= {f"{name}.{format}": content for format, content in drawn.items()}
-            elements.append((Markup(inline(drawn["svg"], drawing, name)), drawing.text))
+            drawings[name] = drawing
+            elements.append((Markup(inline(drawing, name)), drawing.text))
         shown.append(Shown(part, f"{chapter}-{part.name}", elements))
     return shown
