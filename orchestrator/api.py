@@ -22,6 +22,7 @@ from orchestrator.errors import BadInput, StorageFailed, one_line
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase
 from orchestrator.ledger.segments import READERS
+from orchestrator.ledger.several import one
 from orchestrator.report.asked import WHOLE, Asked
 from orchestrator.report.outputs import write_outputs
 from orchestrator.report.sections import Results, Section, assembled, sections
@@ -184,15 +185,15 @@ def merged(outcomes: Sequence[Outcome], asked: Asked = WHOLE) -> Results:
     Raises BadInput where rows of one table would be of different data.
     """
     first = outcomes[0]
-    sources = [Source(one.study, one.planner, one.ledger) for one in outcomes]
-    names = {name: alias for one in reversed(outcomes) for name, alias in one.study.report.names.items()}
+    sources = [Source(state.study, state.planner, state.ledger) for state in outcomes]
+    names = {name: alias for state in reversed(outcomes) for name, alias in state.study.report.names.items()}
     study = first.study.model_copy(
         update={
-            "study": " + ".join(one.study.study for one in outcomes),
+            "study": " + ".join(state.study.study for state in outcomes),
             "report": first.study.report.model_copy(update={"names": names}),
         }
     )
-    return Results(study, first.planner, first.ledger, assembled(sources, asked))
+    return Results(study, first.planner, one([state.ledger for state in outcomes]), assembled(sources, asked))
 
 
 def claim_name(study: Study, store: Store, replace: bool = False) -> None:

@@ -20,7 +20,7 @@ TERMINAL: Final = "terminal"
 PRINTED: Final = (TERMINAL, "md", "csv", "json", "parquet", "tex", "html")
 """Beside the terminal, those of `orchestrator.report.outputs.FORMATS`, which is slow to import."""
 SHOWN: Final = ("workload", "recipe", "metrics", "regions", "against")
-"""Options that make it another report than that of the whole study."""
+"""Options that make it another report than that of the whole study, which is kept in the storage."""
 
 
 def report(args: argparse.Namespace) -> int:
@@ -35,8 +35,7 @@ def report(args: argparse.Namespace) -> int:
     outcomes = _outcomes(args, args.study or ["quickstart"])
     code = COMPLETE if all(outcome.whole for outcome in outcomes) else SOME_FAILED
     first, console = outcomes[0], Console()
-    part = len(outcomes) > 1 or any(getattr(args, name) for name in SHOWN)
-    if part:
+    if len(outcomes) > 1 or any(getattr(args, name) for name in SHOWN) or args.format != TERMINAL:
         from orchestrator.api import merged
 
         results, place = merged(outcomes, asked), ""
@@ -158,7 +157,7 @@ def add_report(command: argparse.ArgumentParser) -> None:
     _add_view(command)
     command.add_argument("--recipe", action="append", default=[], metavar="NAME", help="only this recipe; repeatable")
     command.add_argument("--against", metavar="ROW", help="compare with a recipe or control, or with best or control")
-    command.add_argument("--format", choices=PRINTED, default=TERMINAL, help="what is printed (terminal)")
+    command.add_argument("--format", choices=PRINTED, default=TERMINAL, help="print this and write nothing (terminal)")
     command.add_argument("--out", metavar="FOLDER", help="write the files of what is shown there")
     command.add_argument("--track", action="store_true", help="bring MLflow up to date as well")
 

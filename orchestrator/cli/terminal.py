@@ -27,7 +27,7 @@ def show(results: Results, console: Console, written: str = "") -> None:
         table = section.table
         for metric in dict.fromkeys(metric for metric, _ in table.columns):
             console.print(_grid(table, metric))
-        for text in (*section.verdict, *section.notes):
+        for text in (*([section.partial] if section.partial else []), *section.verdict, *section.notes):
             say(text)
         for row in table.rows:
             if row.missing:

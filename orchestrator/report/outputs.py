@@ -22,7 +22,7 @@ from workloads.published import REGIONS, Published, published
 def text(section: Section) -> str:
     """A workload's part of table.md."""
     table = section.table
-    parts = [f"## {markdown_text(table.workload)}\n"]
+    parts = [f"## {markdown_text(table.workload)}\n", *([f"**{section.partial}**\n"] if section.partial else [])]
     if section.verdict:
         parts += ["\n".join(section.verdict) + "\n"]
     parts += [markdown(table), "\n".join(f"- {markdown_text(note)}" for note in section.notes) + "\n"]
@@ -89,7 +89,7 @@ def outputs(results: Results) -> dict[str, str | bytes]:
         "table.tex": latex(results.tables, results.study.report.names),
         "best.yaml": best_yaml([plan for section in results.sections for plan in section.plans], results.rule),
         "report.html": made.html,
-        **{f"figures/{name}": drawn for name, drawn in made.figures.items()},
+        **{f"figures/{name}": drawn for name, drawn in made.files()},
     }
 
 

@@ -48,7 +48,7 @@ class Section:
     @property
     def verdict(self) -> list[str]:
         """What the table says, in sentences."""
-        return [*([self.partial] if self.partial else []), *verdict(self.table)]
+        return verdict(self.table, self.contributions.reweighting)
 
     @property
     def changes(self) -> list[str]:

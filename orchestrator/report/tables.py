@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from orchestrator.report.comparisons import Column, Comparison, Scores, against_base, best_set
-from orchestrator.report.controls import Control
+from orchestrator.report.controls import PREFIX, Control
 from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.scores import NATURAL, Predicted, completed, means
 from orchestrator.report.stats import Spread, spread
@@ -48,6 +48,11 @@ class Row:
     """The row that it is compared with, where there is one: its objective alone, without methods."""
     study: str = ""
     """Whose it is, where several studies have the recipe."""
+
+    @property
+    def recalibrates(self) -> str:
+        """Of a control that is another row with its predictions recalibrated: that row's name, if anything's."""
+        return self.recipe.removeprefix(PREFIX).rpartition(", ")[0]
 
 
 def label_decimals(workload: str) -> int:
@@ -98,6 +103,12 @@ class Table:
     def control(self) -> Row | None:
         """The control with the best mean in the primary column."""
         return self._first([row for row in self.rows if row.uses])
+
+    @property
+    def recalibrated(self) -> Row | None:
+        """The best of the controls that are a recipe of the table with its predictions recalibrated."""
+        trained = {row.recipe for row in self.recipes}
+        return self._first([row for row in self.rows if row.uses and row.recalibrates in trained])
 
     def _first(self, rows: Sequence[Row]) -> Row | None:
         sign = -1.0 if self.primary[0] in HIGHER_IS_BETTER else 1.0

@@ -23,9 +23,10 @@ def _names(recipes: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def verdict(table: Table) -> list[str]:
-    """Which row leads in the primary column and what it cannot be told from; what beats its base; at what cost.
+def verdict(table: Table, reweighting: Sequence[str] = ()) -> list[str]:
+    """Which recipe leads in the primary column and what it cannot be told from; what is reached without the methods.
 
+    Then what re-weighting alone explains, as told by `reweighting`; how many recipes beat their base; at what cost.
     Empty where the primary column has no results.
     """
     column, leader, control = table.primary, table.leader, table.control
@@ -38,15 +39,18 @@ def verdict(table: Table) -> list[str]:
     alike = [r.recipe for r in table.recipes if table.is_best(r.recipe, column) and r is not leader]
     said = [f"{head}; as good as the best, too: {_names(alike)}." if alike else f"{head}."]
     if control is not None:
-        said.append(_of_control(table, leader, control))
-    said += [*_against_base(table), *_cost(table, leader)]
-    return said
+        name = control.recipe.removeprefix(PREFIX)
+        said.append(_of_control(table, leader, control, f"Without the methods, {name} (fitted to {control.uses})"))
+    recalibrated = table.recalibrated
+    if recalibrated is not None and recalibrated is not control:
+        base, _, how = recalibrated.recipe.removeprefix(PREFIX).partition(", ")
+        said.append(_of_control(table, leader, recalibrated, f"`{base}` with its predictions recalibrated ({how})"))
+    return [*said, *reweighting, *_against_base(table), *_cost(table, leader)]
 
 
-def _of_control(table: Table, leader: Row, control: Row) -> str:
-    """What needs no training budget reaches, beside the best recipe."""
+def _of_control(table: Table, leader: Row, control: Row, subject: str) -> str:
+    """What a row that needs no training budget reaches, beside the best recipe."""
     column, everywhere = table.primary, (table.primary[0], "all")
-    name = control.recipe.removeprefix(PREFIX)
     values = " and ".join(
         f"{cell(table, control, c)[0]} in {c[1].capitalize()}" for c in dict.fromkeys((column, everywhere))
     )
@@ -56,7 +60,7 @@ def _of_control(table: Table, leader: Row, control: Row) -> str:
     else:
         some = any(table.is_best(row.recipe, column) for row in table.recipes)
         word = "better than that recipe" if some else "better than every recipe"
-    return f"Without the methods, {name} (fitted to {control.uses}) reaches {values}: {word}."
+    return f"{subject} reaches {values}: {word}."
 
 
 def _against_base(table: Table) -> list[str]:

@@ -1,9 +1,10 @@
 """A figure with its words, and its files: the same bytes each time, readable by colour-blind readers and in print."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -16,6 +17,8 @@ INK: Final = "#000000"
 REGION_COLOURS: Final = {"many": BLUE, "medium": GREEN, "few": VERMILION, "zero": PURPLE, "all": INK}
 BACKGROUND: Final = "background"
 """Name of the white sheet, which the page leaves out."""
+WIDTH: Final = 5.8
+"""Of a figure, in inches: its text can be read on a phone, and in a column of a paper."""
 PIXELS_PER_INCH: Final = 150
 STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "tailsweep",
@@ -24,7 +27,6 @@ STYLE: Final[dict[Any, Any]] = {
     "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "legend.frameon": False,
 }
 """Text of SVG is drawn as paths and fonts are embedded in PDF: a figure looks alike everywhere."""
 UNDATED: Final[dict[str, dict[str, Any]]] = {
@@ -47,6 +49,11 @@ class Drawing:
     figure: Figure
     hover: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def svg(self) -> bytes:
+        """The figure as SVG; drawn once, for the page and as a file."""
+        return self.file("svg")
+
     def file(self, format: str) -> bytes:
         """The figure as `svg`, `pdf` or `png`."""
         sink = io.BytesIO()
@@ -54,7 +61,7 @@ class Drawing:
             if self.figure.get_layout_engine() is not None:  # places are found once, not for every format
                 self.figure.draw_without_rendering()
                 self.figure.set_layout_engine("none")
-            self.figure.savefig(sink, format=format, bbox_inches="tight", dpi=PIXELS_PER_INCH, metadata=UNDATED[format])
+            self.figure.savefig(sink, format=format, dpi=PIXELS_PER_INCH, metadata=UNDATED[format])
         return sink.getvalue()
 
 
@@ -76,7 +83,22 @@ def grid(width: float, height: float, count: int, columns: int) -> tuple[Figure,
         return figure, [figure.add_subplot(down, across, place + 1) for place in range(count)]
 
 
+def stacked(width: float, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """An empty figure with axes one below the other that share the horizontal one."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+        figure.patch.set_gid(BACKGROUND)
+        ratios = {"height_ratios": list(heights)}
+        axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, gridspec_kw=ratios)
+        return figure, list(axes[:, 0])
+
+
 def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     """An empty figure of a size in inches with one pair of axes."""
     figure, (axes,) = panels(width, height, 1)
     return figure, axes
+
+
+def lines(axes: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
+    """Faint lines behind what is drawn."""
+    axes.grid(axis=axis, color=INK, alpha=0.25, linewidth=0.5)

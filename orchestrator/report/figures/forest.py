@@ -3,7 +3,7 @@
 import numpy as np
 
 from orchestrator.report.escape import figure_text
-from orchestrator.report.figures.drawing import BLUE, GREEN, INK, VERMILION, Drawing, sheet
+from orchestrator.report.figures.drawing import BLUE, GREEN, INK, VERMILION, WIDTH, Drawing, lines, sheet
 from orchestrator.report.tables import TITLES, Table
 
 VERDICT_COLOURS = {"better": BLUE, "worse": VERMILION, "equivalent": GREEN, "undecided": INK}
@@ -16,7 +16,7 @@ def forest(table: Table) -> Drawing:
     column = table.primary
     found = [table.comparisons.get((recipe, column)) for recipe in table.compared]
     shown = [made for made in found if made is not None]
-    figure, axes = sheet(7.5, 0.28 * len(shown) + 1.2)
+    figure, axes = sheet(WIDTH, 0.28 * len(shown) + 1.2)
     for position, made in enumerate(reversed(shown)):
         colour, value = VERDICT_COLOURS[made.verdict], np.exp(made.value) if made.ratio else made.value
         if made.interval is not None:
@@ -26,6 +26,11 @@ def forest(table: Table) -> Drawing:
     axes.set_yticks(range(len(shown)), [figure_text(made.recipe) for made in reversed(shown)], fontsize=8)
     metric, region = column
     named = f"{TITLES.get(metric, metric)} in {region.capitalize()}"
-    axes.set_xlabel(f"change of the test {named}: ▼ better, ▲ worse, ■ equivalent, ● undecided", fontsize=9)
-    axes.grid(axis="x", alpha=0.3)
-    return Drawing("changes", f"Change of the test {named}", "Its numbers are in the table of changes.", figure)
+    axes.set_xlabel(f"change of the test {named}\n▼ better, ▲ worse, ■ equivalent, ● undecided", fontsize=9)
+    lines(axes, "x")
+    return Drawing(
+        "changes",
+        f"Change of the test {named}",
+        "Change with its 95 % interval; the numbers are in the table below.",
+        figure,
+    )

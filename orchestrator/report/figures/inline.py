@@ -13,20 +13,20 @@ OWN: Final = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
 """What matplotlib says in a style sheet, which would hold for every figure of the page."""
 
 
-def inline(svg: bytes, drawing: Drawing, prefix: str) -> str:
-    """The `svg` of a drawing as an element of HTML, its ids behind `prefix`.
+def inline(drawing: Drawing, prefix: str) -> str:
+    """A drawing as an element of HTML, its ids behind `prefix`.
 
     Styles become attributes, since the page's policy allows none inside elements; ink becomes the page's own colour,
-    and the white background goes. Title and description are read out in place of the shapes.
+    and the white background goes. Title and description stand for the shapes, which are not read out.
     """
     ElementTree.register_namespace("", SVG)
-    root = ElementTree.fromstring(svg)
+    root = ElementTree.fromstring(drawing.svg)
     _leave_out(root)
-    used = set(re.findall(rb'(?:href="#|url\(#)([^")]+)', svg))
+    used = set(re.findall(rb'(?:href="#|url\(#)([^")]+)', drawing.svg))
     for element in root.iter():
         _restyle(element)
         _rename(element, {name.decode() for name in used}, prefix, drawing)
-    root.attrib.update(OWN | {"fill": "currentColor", "role": "img", "aria-labelledby": f"{prefix}-t {prefix}-d"})
+    root.attrib.update(OWN | {"fill": "currentColor", "role": "img", "aria-labelledby": f"{prefix}-t"})
     root.attrib.pop("version", None)
     for place, (kind, text) in enumerate((("title", drawing.title), ("desc", drawing.text))):
         word = ElementTree.Element(f"{{{SVG}}}{kind}", {"id": f"{prefix}-{kind[0]}"})

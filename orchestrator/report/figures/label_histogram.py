@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from orchestrator.report.escape import figure_text
-from orchestrator.report.figures.drawing import INK, REGION_COLOURS, Drawing, sheet
+from orchestrator.report.figures.drawing import INK, REGION_COLOURS, WIDTH, Drawing, sheet
 from workloads.labels import REGIONS, kernel_window
 from workloads.workload import Data, Workload
 
@@ -24,7 +24,7 @@ def histogram(axes: Axes, workload: Workload, data: Data) -> None:
     axes.set_yscale("log")
     axes.set_xlabel(label_axis(workload))
     axes.set_ylabel(f"training {'pixels' if workload.dense else 'rows'} per bin")
-    axes.legend(frameon=False, ncols=4, fontsize=8)
+    axes.legend(frameon=False, ncols=2, fontsize=8)
 
 
 def label_axis(workload: Workload) -> str:
@@ -34,7 +34,7 @@ def label_axis(workload: Workload) -> str:
 
 def label_histogram(workload: Workload, data: Data) -> Drawing:
     """`histogram` of a workload."""
-    figure, axes = sheet(7.5, 2.6)
+    figure, axes = sheet(WIDTH, 2.4)
     histogram(axes, workload, data)
     counts = workload.bin_counts(data)
     where = workload.shots.of_counts(counts)

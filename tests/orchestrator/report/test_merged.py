@@ -15,7 +15,7 @@ from orchestrator.errors import BadInput
 from orchestrator.ledger.copying import copy
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.asked import Asked, thresholds
-from orchestrator.report.outputs import FORMATS, outputs
+from orchestrator.report.outputs import FORMATS
 from orchestrator.report.sections import Results
 from orchestrator.study.cells import Trial
 from orchestrator.study.spec import Study
@@ -26,7 +26,7 @@ from workloads.metrics import shot_metrics
 
 def words(results: Results) -> str:
     (section,) = results.sections
-    return "\n".join([*section.verdict, *section.notes])
+    return "\n".join([section.partial, *section.verdict, *section.notes])
 
 
 def asked(state: Outcome, **changes: Any) -> Results:
@@ -132,17 +132,13 @@ def test_rows_are_compared_with_any_row_or_the_best_recipe_or_control(state: Out
         asked(state, against="l2")
 
 
-def files(results: Results) -> dict[str, str | bytes]:
-    return {name: content for name, content in outputs(results).items() if not name.startswith("figures/")}
-
-
 def texts(results: Results) -> dict[str, str | bytes]:
     """What can be made without drawing."""
     return {name: make(results) for name, make in FORMATS.items() if name != "html"}
 
 
 def test_a_report_is_the_same_bytes_from_shuffled_merged_and_compacted_storages(state: Outcome, tmp_path: Path) -> None:
-    expected, drawn = texts(state.results), files(state.results)
+    expected = texts(state.results)
     source = Ledger(state.study.storage)
     keys = source.store.keys("ledger/")
 
@@ -162,7 +158,7 @@ def test_a_report_is_the_same_bytes_from_shuffled_merged_and_compacted_storages(
         second.compact("evaluate")
 
     assert texts(moved("shuffled", lambda a, b: None)) == expected
-    assert files(moved("compacted", compacted)) == drawn
+    assert texts(moved("compacted", compacted)) == expected
     again = Ledger(state.study.storage)
     again.compact("evaluate")
     assert texts(outcome(state.study).results) == expected
@@ -190,19 +186,19 @@ def test_one_seed_is_told(tmp_path: Path) -> None:
 def test_missing_cells_and_seeds_make_a_report_that_says_first_that_it_is_partial(tmp_path: Path) -> None:
     state = filled(tmp_path, without("l1 + lds", 1), recipes={"also": ["l1", "l1 + lds", "l1 + fds"]})
     (section,) = state.sections
-    assert section.verdict[0] == "Partial: 1 of 3 recipes lack seeds: `l1 + lds` 1 of 3."
+    assert section.partial == "Partial: 1 of 3 recipes lack seeds: `l1 + lds` 1 of 3."
     assert "Recipes have 1 to 3 seeds" in words(state.results)
-    made = files(state.results)
-    assert "Partial: 1 of 3" in str(made["table.md"]) and "Partial: 1 of 3" in str(made["report.html"])
+    assert "**Partial: 1 of 3" in str(texts(state.results)["md"])
     none = filled(tmp_path, without("l1 + lds", 0), study="none", train={"lr": 0.1})
-    assert none.sections[0].verdict[0].startswith("Partial: 1 of 2 recipes lack seeds: `l1 + lds` 0 of 3")
+    assert none.sections[0].partial.startswith("Partial: 1 of 2 recipes lack seeds: `l1 + lds` 0 of 3")
     assert texts(none.results)
 
 
 def test_a_study_that_has_only_begun_is_reported(tmp_path: Path) -> None:
     made = study(workloads=[declared(tmp_path)], storage=str(tmp_path / "results"))
     state = outcome(made)
-    assert state.sections[0].verdict == ["Partial: 2 of 2 recipes lack seeds: `l1` 0 of 2, `l1 + lds` 0 of 2."]
+    assert state.sections[0].partial == "Partial: 2 of 2 recipes lack seeds: `l1` 0 of 2, `l1 + lds` 0 of 2."
+    assert not state.sections[0].verdict
     assert texts(state.results)
 
 

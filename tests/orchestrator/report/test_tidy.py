@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.report.outputs import write_outputs
 from orchestrator.report.sections import sections
 from orchestrator.report.tidy import TIDY, tidy, tidy_csv, tidy_json, tidy_parquet
 from reported import filled
@@ -26,11 +25,6 @@ def test_csv_json_and_parquet_hold_the_same_rows(tmp_path: Path) -> None:
     assert list(read.columns) == TIDY.names and len(read) == len(rows)
     for name in ("mean", "low", "p_table"):
         assert read[name].to_list() == pytest.approx(table.to_pandas()[name].to_list(), nan_ok=True, rel=1e-15)
-    write_outputs(state.study, state.planner, state.ledger, [section])
-    store = state.ledger.store
-    assert (store.get("tiny/tidy.csv") or b"").decode() == tidy_csv(table)
-    assert (store.get("tiny/tidy.json") or b"").decode() == tidy_json(table)
-    assert pq.read_table(io.BytesIO(store.get("tiny/tidy.parquet") or b"")).equals(table)
 
 
 def test_a_row_has_its_change_interval_p_values_and_numbers_of_seeds_and_rows(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from orchestrator.report.figures.heat_map import heat_maps as draw_maps
 from orchestrator.report.figures.learning import learning_curves as draw_learning
 from orchestrator.report.figures.responses import responses as draw_responses
 from orchestrator.report.formats import NOTHING
-from orchestrator.report.page.part import Part, render
+from orchestrator.report.page.grid import Column, Line, grid
+from orchestrator.report.page.part import Part
 from orchestrator.report.search.axes import heat_maps, responses
 from orchestrator.report.search.budget import budget_curve
 from orchestrator.report.search.flatness import Flatness, flatness
@@ -40,8 +41,9 @@ def hyperparameters(results: Results, section: Section) -> Part | None:
         drawn.append(draw_maps(maps, rule))
     if curves := _each(_chosen(section), lambda plan: learning_curves(plan, rule)):
         drawn.append(draw_learning(curves, rule))
-    body = render("parts/hyperparameters.html.j2", rows=rows)
-    return Part("hyperparameters", "Hyperparameters", body, tuple(drawn), tuple(_explained(rule)))
+    heads = [Column(name, words=True) for name in ("Recipe", "Settings as good as the best", "Importance")]
+    body = grid("Flatness and importance", heads, [Line(row) for row in rows])
+    return Part("search", "What the search says", body, tuple(drawn), tuple(_explained(rule)))
 
 
 def _each(plans: Sequence[CellPlan], make: Callable[[CellPlan], Found | None]) -> dict[str, Found]:
