@@ -12,6 +12,8 @@ from orchestrator.report.tables import TITLES, Table
 from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
+from workloads.labels import REGIONS
+from workloads.recipe import Recipe
 from workloads.workload import Data, Workload, groups_of
 
 FEW_ROWS: Final = 30
@@ -31,6 +33,7 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
         f"{workload.title}{f' ({workload.unit})' if workload.unit else ''}; {workload.origin.source}. Test "
         f"{_counted(table)}: {per_region}. Regions: {workload.shots}.",
         *_test_set(table, workload, data),
+        *_not_compared(table),
         f"Budget of every recipe: {planner.budget['tune']} tuning trials ({tuned} epochs used) of "
         f"{' or '.join(map(str, epochs)) or NOTHING} epochs, then {planner.budget['evaluate']} seeds of the selected "
         f"setting (tuned once). Sampler {study.tune.sampler}, early stopping {study.tune.scheduler}.",
@@ -54,6 +57,16 @@ def _of_controls(table: Table) -> list[str]:
     ]
 
 
+def _not_compared(table: Table) -> list[str]:
+    """Recipes without a base in the table."""
+    names = {row.recipe for row in table.recipes}
+    lonely = [row.recipe for row in table.recipes if str(Recipe(Recipe.parse(row.recipe).objective)) not in names]
+    if not lonely:
+        return []
+    bases = dict.fromkeys(str(Recipe(Recipe.parse(recipe).objective)) for recipe in lonely)
+    return [f"Not compared, since {' and '.join(bases)} without methods is not in the study: {', '.join(lonely)}."]
+
+
 def _counted(table: Table) -> str:
     return "pixels" if WORKLOADS[table.workload].dense else "rows"
 
@@ -66,6 +79,10 @@ def _test_set(table: Table, workload: Workload, data: Data) -> list[str]:
             "The test set is not distributed as the data: All weighs its rows alike, Natural weighs each bin as it "
             "occurs among all labelled rows."
         )
+    regions = dict.fromkeys(region for _, region in table.columns if region in REGIONS)
+    empty = [region for region in regions if not table.counts.get(region)]
+    if empty and table.counts:
+        lines.append(f"No test {_counted(table)}: {', '.join(empty)}.")
     thin = [f"{region} {n}" for region, n in table.counts.items() if 0 < n < FEW_ROWS]
     if thin:
         lines.append(f"Fewer than {FEW_ROWS} test {_counted(table)}: {', '.join(thin)}: read these columns with care.")
