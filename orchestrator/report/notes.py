@@ -14,6 +14,8 @@ from orchestrator.report.tables import TITLES, Table
 from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
+from workloads.labels import REGIONS
+from workloads.recipe import Recipe
 from workloads.workload import Data, Workload, groups_of
 
 FEW_ROWS: Final = 30
@@ -30,6 +32,7 @@ def notes(rows: Rows, table: Table, data: Data, workload: Workload) -> list[str]
         f"{workload.title}{f' ({workload.unit})' if workload.unit else ''}; {workload.origin.source}. Test "
         f"{_counted(table)}: {per_region}. Regions: {workload.shots}.",
         *_test_set(table, workload, data),
+        *_not_compared(table),
         *_protocols(rows),
         "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
         f"one seed, or where a metric is no mean over rows. Trained on {', '.join(devices) or NOTHING}.",
@@ -83,11 +86,6 @@ def _cautions(rows: Rows, table: Table) -> list[str]:
     """What a reader may not take for granted: each is told, and none of them keeps the rest from being shown."""
     found = []
     ours = {row.recipe: row for row in table.recipes}
-    alone = [row.recipe for row in ours.values() if row.scores and row.base not in ours]
-    if alone and not table.bases:
-        found.append("No row has the objective alone: nothing says what the methods change. Add it to the recipes.")
-    elif alone:
-        found.append(f"Compared with no base, since the study has none for them: {_few(alone)}.")
     single = [row.recipe for row in ours.values() if row.seeds == 1]
     if single:
         found.append(f"One seed says nothing of the error: no interval, p or mark for {_few(single)}.")
@@ -97,9 +95,6 @@ def _cautions(rows: Rows, table: Table) -> list[str]:
     tuned = sorted({len(tried) for plan in rows.plans if (tried := plan.records("tune"))})
     if len(tuned) > 1:
         found.append(f"Unequal budgets: recipes were tuned with {tuned[0]} to {tuned[-1]} trials.")
-    empty = [region for region in ("many", "medium", "few") if table.counts and not table.counts.get(region)]
-    if empty:
-        found.append(f"No test {_counted(table)} in {' and '.join(empty)}: nothing can be said there.")
     metric, region = table.primary
     if (
         ours
@@ -126,6 +121,16 @@ def _of_controls(table: Table) -> list[str]:
     ]
 
 
+def _not_compared(table: Table) -> list[str]:
+    """Recipes without a base in the table."""
+    names = {row.recipe for row in table.recipes}
+    lonely = {row.recipe: row.base for row in table.recipes if row.base not in names}
+    if not lonely:
+        return []
+    bases = " and ".join(dict.fromkeys(lonely.values()))
+    return [f"Not compared, since {bases} without methods is not in the study: {', '.join(lonely)}."]
+
+
 def _counted(table: Table) -> str:
     return "pixels" if WORKLOADS[table.workload].dense else "rows"
 
@@ -138,6 +143,10 @@ def _test_set(table: Table, workload: Workload, data: Data) -> list[str]:
             "The test set is not distributed as the data: All weighs its rows alike, Natural weighs each bin as it "
             "occurs among all labelled rows."
         )
+    regions = dict.fromkeys(region for _, region in table.columns if region in REGIONS)
+    empty = [region for region in regions if not table.counts.get(region)]
+    if empty and table.counts:
+        lines.append(f"No test {_counted(table)}: {', '.join(empty)}.")
     thin = [f"{region} {n}" for region, n in table.counts.items() if 0 < n < FEW_ROWS]
     if thin:
         lines.append(f"Fewer than {FEW_ROWS} test {_counted(table)}: {', '.join(thin)}: read these columns with care.")

@@ -78,12 +78,12 @@ def _told_apart(plan: CellPlan, source: Source, rows: Sequence[tuple[Source, Cel
 
 
 def bases_of(rows: Rows) -> dict[str, str]:
-    """For every row that of its objective alone: of its own study, or else the first; none where no study has it."""
+    """For every row the name of that of its objective alone: in its own study, or else in the first that has it."""
     alone = [(source, plan.row, str(plan.cell.recipe)) for plan, source in zip(rows.plans, rows.sources, strict=True)]
     found: dict[str, str] = {}
     for plan, source in zip(rows.plans, rows.sources, strict=True):
         objective = plan.cell.recipe.objective
         theirs = [(own is source, row) for own, row, recipe in alone if recipe == objective]
-        if theirs:
-            found[plan.row] = next((row for own, row in theirs if own), theirs[0][1])
+        anywhere = theirs[0][1] if theirs else objective
+        found[plan.row] = next((row for own, row in theirs if own), anywhere)
     return found

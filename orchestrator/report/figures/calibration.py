@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from orchestrator.report.featured import Featured, calibration
 from orchestrator.report.figures.drawing import INK, WIDTH, Drawing, lines, sheet
-from orchestrator.report.figures.featured_lines import look
+from orchestrator.report.figures.featured_lines import looks
 from orchestrator.report.figures.label_histogram import label_axis
 from workloads import WORKLOADS
 
@@ -14,9 +14,8 @@ def draw_calibration(name: str, shown: Sequence[Featured]) -> Drawing:
     workload = WORKLOADS[name]
     figure, axes = sheet(WIDTH, 5.0)
     told, ends = [], []
-    for one in shown:
+    for one, line in zip(shown, looks(shown), strict=True):
         pred, y = calibration(one)
-        line = look(one)
         axes.plot(pred, y, marker="o", markersize=3.5, **line)
         ends += [*pred, *y]
         told.append(

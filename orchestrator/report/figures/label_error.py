@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from orchestrator.report.featured import Featured, half_window, label_error
 from orchestrator.report.figures.drawing import INK, WIDTH, Drawing, lines, stacked
-from orchestrator.report.figures.featured_lines import look
+from orchestrator.report.figures.featured_lines import looks
 from orchestrator.report.figures.label_histogram import histogram
 from orchestrator.report.figures.trade_off import error_title
 from workloads import WORKLOADS
@@ -24,14 +24,12 @@ def draw_label_error(name: str, data: Data, shown: Sequence[Featured]) -> Drawin
     half = half_window(workload.grid, shown[0].y) if workload.task == "regression" else 0
     tested = np.flatnonzero(workload.grid.counts(shown[0].y))
     figure, (axes, below) = stacked(WIDTH, (3.9, 1.9))
-    hover, seen, told = {}, set(), []
-    for one in shown:
+    hover, told = {}, []
+    for one, line in zip(shown, looks(shown), strict=True):
         errors = label_error(one, name, half)
-        line = look(one, one.role not in seen)
         inside = slice(tested[0], tested[-1] + 1)
         axes.plot(workload.grid.centres[inside], errors[inside], **line)
         hover[line["gid"]] = one.recipe
-        seen.add(one.role)
         if one.role != "also":
             ends = [f"{errors[tested[place]]:.3g}" for place in (0, len(tested) // 2, -1)]
             told.append(
@@ -43,7 +41,8 @@ def draw_label_error(name: str, data: Data, shown: Sequence[Featured]) -> Drawin
     lines(axes, "y")
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=9, frameon=False)
     histogram(below, workload, data)
-    window = f"the mean over {2 * half + 1} bins of {workload.grid.width:g} {workload.unit}".rstrip()
+    width = f"{workload.grid.width:g} {workload.unit}".rstrip()
+    window = f"the mean over {2 * half + 1} bins of {width}" if half else f"the mean of a bin of {width}"
     text = (
         f"Test error by label; each point is {window}. Shaded: labels that are rare in training, as the rows per bin "
         f"below show. Of tested labels, {'; '.join(told)}."

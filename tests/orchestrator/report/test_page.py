@@ -161,6 +161,10 @@ def test_it_prints_whole_on_paper(opened: Open) -> None:
     hidden = "e => e.scrollHeight > e.clientHeight + 1 && getComputedStyle(e).overflowY !== 'visible'"
     assert not found.page.evaluate(f"[...document.querySelectorAll('.wide, pre')].filter({hidden}).length")
     assert not found.texts("nav, .filters")
+    found.page.set_viewport_size({"width": 1032, "height": 700})  # A4 on its side, without margins
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= 1032
+    tall = "[...document.querySelectorAll('figure')].map(figure => figure.getBoundingClientRect().height)"
+    assert max(found.page.evaluate(tall)) < 700
 
 
 def test_nothing_is_asked_for_and_nothing_complains(opened: Open, report: Path) -> None:

@@ -64,20 +64,33 @@ def test_a_partial_study_has_a_marked_page_with_what_failed_and_why(apart: Path)
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "told"),
     [
-        {"evaluate": {"seeds": 1}},
-        {"recipes": {"also": ["l1"]}},
-        {"recipes": {"also": ["l1 + lds", "mse + fds"]}},
-        {"report": {"primary": "mae/all"}},
+        ({"evaluate": {"seeds": 1}}, "Nothing is marked: one seed"),
+        ({"recipes": {"also": ["l1"]}}, "Best recipe in MAE Few: <code>l1</code>"),
+        (
+            {"recipes": {"also": ["l1 + lds", "mse + fds"]}},
+            "Not compared, since l1 and mse without methods is not in the study: l1 + lds, mse + fds.",
+        ),
+        ({"report": {"primary": "mae/all"}}, "Best recipe in MAE All"),
     ],
     ids=["one seed", "nothing but the base", "no base", "all rows"],
 )
-def test_a_study_that_says_little_still_has_a_page(shared: Path, changes: dict[str, object]) -> None:
+def test_a_study_that_says_little_still_has_a_page(shared: Path, changes: dict[str, object], told: str) -> None:
     study = made_up(shared, study="other", **changes)
     sweep(study)
     text = page(study)
     assert "Verdict" in text and "Error by label" in text and "Make a row again" in text
+    assert told in text
+
+
+def test_regions_without_rows_and_labels_that_all_are_rare_are_told(tmp_path: Path) -> None:
+    (own,) = made_up(tmp_path).workloads
+    study = made_up(tmp_path, workloads=[own.model_dump() | {"many": 9000, "few": 8000}])
+    sweep(study)
+    text = page(study)
+    assert "No test rows: many, medium." in text
+    assert "Error by label" in text and "Trade-off" in text
 
 
 def test_before_the_first_result_there_is_a_page_without_numbers(apart: Path) -> None:

@@ -3,7 +3,6 @@
 from orchestrator.report.formats import cell, title
 from orchestrator.report.page.grid import Cell, Column, Line, grid
 from orchestrator.report.page.part import Part, render
-from orchestrator.report.scores import NATURAL
 from orchestrator.report.sections import Results, Section
 from orchestrator.report.tables import Row, Table
 from workloads.recipe import Recipe
@@ -45,7 +44,7 @@ def _scored(found: Table, row: Row, column: tuple[str, str]) -> Cell:
         mean,
         f"± {sd}" if sd else "",
         None if score is None else score.mean,
-        "best" if best else NATURAL if column[1] == NATURAL else "",
+        "best" if best else "",
         "best" if best else "",
     )
 
