@@ -15,7 +15,6 @@ from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.labels import REGIONS
-from workloads.recipe import Recipe
 from workloads.workload import Data, Workload, groups_of
 
 FEW_ROWS: Final = 30
