@@ -15,7 +15,8 @@ from torch import Tensor
 
 from orchestrator.errors import BadInput
 from orchestrator.report.escape import figure_text
-from orchestrator.report.plots import COLOURS, histogram
+from orchestrator.report.figures.drawing import REGION_COLOURS
+from orchestrator.report.figures.label_histogram import histogram
 from workloads.labels import REGIONS
 from workloads.workload import Data, DataError, Maps, Workload, images_of
 
@@ -118,8 +119,8 @@ def _picture(axes: Axes, sample: Sample) -> None:
     axes.imshow(pixels, cmap="gray" if pixels.ndim == 2 else None)
     if sample.pixel is not None:
         down, right = (share * side - 0.5 for share, side in zip(sample.pixel, pixels.shape, strict=False))
-        axes.plot(right, down, "o", markersize=6, markerfacecolor="none", color=COLOURS[sample.region])
-    axes.set_title(figure_text(sample.label), fontsize=7, color=COLOURS[sample.region])
+        axes.plot(right, down, "o", markersize=6, markerfacecolor="none", color=REGION_COLOURS[sample.region])
+    axes.set_title(figure_text(sample.label), fontsize=7, color=REGION_COLOURS[sample.region])
     axes.set_xticks([])
     axes.set_yticks([])
 

@@ -28,6 +28,8 @@ class Contributions:
     simple: list[tuple[str, str, Estimate]]
     lines: list[str]
     decimals: int
+    reweighting: tuple[str, ...] = ()
+    """What re-weighting by label frequency alone explains: a sentence of the verdict."""
 
     @property
     def names(self) -> list[str]:
@@ -67,7 +69,7 @@ def contributions(table: Table, scores: Scores) -> Contributions:
     """Effects of the study's largest factorial, what re-weighting alone explains, where the error comes from."""
     metric = table.primary[0]
     regions = tuple(region for m, region in table.columns if m == metric and region in scores)
-    recipes = [row.recipe for row in table.recipes]
+    recipes = [row.recipe for row in table.recipes if not row.study]
     found: dict[str, list[Effect]] = {}
     simple: list[tuple[str, str, Estimate]] = []
     factors = factorial(recipes)
@@ -80,8 +82,8 @@ def contributions(table: Table, scores: Scores) -> Contributions:
                 if effect.clear and len(effect.parts) == 2 and region == table.primary[1]:
                     simple += [(region, word, e) for word, e in simple_effects(scores, effect, *factors)]
     digits = table.decimals(metric)
-    lines = [*_alone(table, scores, recipes), *_error_sources(table, scores, digits)]
-    return Contributions(metric, tuple(found), found, simple, lines, digits)
+    alone = tuple(_alone(table, scores, recipes))
+    return Contributions(metric, tuple(found), found, simple, _error_sources(table, scores, digits), digits, alone)
 
 
 def _alone(table: Table, scores: Scores, recipes: Sequence[str]) -> list[str]:

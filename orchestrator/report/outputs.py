@@ -1,200 +1,41 @@
-"""The outputs of a study: table.md, table.csv, tidy.csv, table.tex and report.html, from the ledger alone."""
+"""The outputs of a study, from the ledger alone: tables, tidy data, the page, and figures as files."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import resources
-
-import jinja2
-import numpy as np
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report.contributions import Contributions, contributions, contributions_markdown, value_of
-from orchestrator.report.controls import controls
-from orchestrator.report.escape import line, markdown_text
-from orchestrator.report.formats import (
-    NOTHING,
-    SIGNS,
-    cell,
-    change,
-    changes_markdown,
-    grid,
-    latex,
-    markdown,
-    tidy_csv,
-    title,
-    to_csv,
-)
+from orchestrator.report.across import across_markdown
+from orchestrator.report.contributions import contributions_markdown
+from orchestrator.report.escape import markdown_text
+from orchestrator.report.formats import NOTHING, changes_markdown, grid, markdown, title, to_csv
+from orchestrator.report.latex import latex
+from orchestrator.report.notes import change_heading
 from orchestrator.report.row_scores import PERCENT
-from orchestrator.report.scores import completed, predicted, scores
-from orchestrator.report.tables import TITLES, Table, judged, primary_column, tables, with_controls
-from orchestrator.report.tails import further_scores
-from orchestrator.report.verdict import verdict
-from orchestrator.study.cells import Cell, data_root, load_data
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.report.search.best import best_yaml
+from orchestrator.report.sections import Results, Section, sections
+from orchestrator.report.tidy import tidy, tidy_csv, tidy_json, tidy_parquet
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
-from workloads import WORKLOADS
-from workloads.held_out import told
-from workloads.labels import Floats
 from workloads.published import REGIONS, Published, published
-from workloads.recipe import Recipe
-from workloads.workload import Data, groups_of
-
-
-@dataclass(frozen=True)
-class Section:
-    """What the report says of one workload."""
-
-    table: Table
-    contributions: Contributions
-    notes: list[str]
-    plans: list[CellPlan]
-    data: Data
-
-    @property
-    def verdict(self) -> list[str]:
-        """What the table says, in sentences."""
-        return verdict(self.table)
-
-    @property
-    def changes(self) -> list[str]:
-        """Metrics that recipes are compared in."""
-        compared = {metric for _, (metric, _) in self.table.comparisons}
-        return [metric for metric in WORKLOADS[self.table.workload].metrics if metric in compared]
-
-    @property
-    def against(self) -> str:
-        """What all differences are to; the objective alone where recipes build on several."""
-        return f"`{self.table.bases[0]}`" if len(self.table.bases) == 1 else "the objective alone"
-
-
-def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
-    """One section per workload, in the study's order."""
-    found = []
-    for plain in tables(planner.plans):
-        plans = [plan for plan in planner.plans if plan.cell.workload == plain.workload]
-        workload = WORKLOADS[plain.workload]
-        data = load_data(workload, data_root(study), study.storage)
-        base = str(Recipe(plans[0].cell.recipe.objective))
-        validated = _validated(plans, ledger, base)
-        shown = any(row.scores for row in plain.rows)
-        simple = controls(workload, data, base, validated, ledger.store) if shown else []
-        known = scores(plans, ledger, data, simple)
-        primary = primary_column(plain.workload, study.tune.select_by, study.report.primary, known)
-        further = further_scores(plans, ledger, data, simple)
-        table = judged(with_controls(plain, simple, data), known, primary, study.report.margin, further)
-        said = notes(study, planner, table, plans, data)
-        found.append(Section(table, contributions(table, known), said, plans, data))
-    return found
-
-
-def _validated(plans: Sequence[CellPlan], ledger: Ledger, base: str) -> dict[int, tuple[Floats, Floats]]:
-    """The base's predictions of validation and test rows by seed number, where the ledger has both."""
-    found = {}
-    for plan in plans:
-        for record in completed(plan) if str(plan.cell.recipe) == base else ():
-            validation, test = ledger.validation(record), predicted(ledger, record)
-            if validation is not None and test is not None:
-                found[record.number] = (validation["pred"].to_numpy().astype(np.float64), test[1])
-    return found
-
-
-def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan], data: Data) -> list[str]:
-    """What stands under a table: data, budget, selection rule, protocol, marks, device, and what to be careful with."""
-    workload = WORKLOADS[table.workload]
-    records = [r for plan in plans for phase in ("tune", "evaluate") for r in plan.records(phase)]
-    epochs = sorted({r.epochs for r in records})
-    devices = sorted({r.device for r in records if r.device})
-    used = [plan.cell.recipe.trainings * sum(r.epochs_run for r in plan.records("tune")) for plan in plans]
-    tuned = f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
-    per_region = ", ".join(f"{region} {n}" for region, n in table.counts.items() if n)
-    return [
-        f"{workload.title}{f' ({workload.unit})' if workload.unit else ''}; {workload.origin.source}. Test "
-        f"{_counted(table)}: {per_region}. Regions: {workload.shots}.",
-        *told(workload, data),
-        f"Budget of every recipe: {planner.budget['tune']} tuning trials ({tuned} epochs used) of "
-        f"{' or '.join(map(str, epochs)) or NOTHING} epochs, then {planner.budget['evaluate']} seeds of the selected "
-        f"setting (tuned once). Sampler {study.tune.sampler}, early stopping {study.tune.scheduler}.",
-        f"Selected by {study.tune.select_by}, the epoch within a trial as well; test was read in the evaluate phase "
-        "only.",
-        "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
-        f"one seed, or where a metric is no mean over rows. Trained on {', '.join(devices) or NOTHING}.",
-        *_of_controls(table),
-        *_of_adjustments([plan.cell.recipe for plan in plans]),
-        *(f"{plan.cell.recipe}: {warning}" for plan in plans for warning in _warnings(plan)),
-    ]
-
-
-def _of_controls(table: Table) -> list[str]:
-    """What the controls are."""
-    if table.control is None:
-        return []
-    return [
-        "Controls need no training budget; without seeds of their own they have no deviation. 'on validation': fitted "
-        "to labels of validation rows, which recipes use for selection only. 'out of fold': fitted to training rows "
-        "that the model has not seen, weighted as held-out labels are distributed."
-    ]
-
-
-def _of_adjustments(recipes: Sequence[Recipe]) -> list[str]:
-    """What recipes that act after training are fitted to, and what their epochs cost."""
-    trainings = {recipe.adjustment: recipe.trainings for recipe in recipes if recipe.adjustment}
-    return [
-        f"`{name}` is fitted to labels of validation rows, which other recipes use for selection only; each of them is "
-        "scored by what was fitted to others."
-        if times == 1
-        else f"`{name}` is fitted to training rows by what models say that have not seen them, weighted as held-out "
-        f"labels are distributed. Its epochs pass {times} times over the training rows, and count as {times}."
-        for name, times in trainings.items()
-    ]
-
-
-def _counted(table: Table) -> str:
-    return "pixels" if WORKLOADS[table.workload].dense else "rows"
-
-
-def _warnings(plan: CellPlan) -> list[str]:
-    """What training warned of in the trials of a row: a method that changed nothing, for example."""
-    lines = [line for r in plan.records("evaluate") if r.status == "completed" for line in (r.log or "").splitlines()]
-    return list(dict.fromkeys(lines))
 
 
 def text(section: Section) -> str:
     """A workload's part of table.md."""
     table = section.table
-    parts = [f"## {markdown_text(table.workload)}\n"]
+    parts = [f"## {markdown_text(table.workload)}\n", *([f"**{section.partial}**\n"] if section.partial else [])]
     if section.verdict:
         parts += ["\n".join(section.verdict) + "\n"]
     parts += [markdown(table), "\n".join(f"- {markdown_text(note)}" for note in section.notes) + "\n"]
     for metric in section.changes:
-        parts += [f"### {_change_heading(metric)} against {section.against}\n", changes_markdown(table, metric)]
+        parts += [f"### {change_heading(metric)} against {section.against}\n", changes_markdown(table, metric)]
     if section.changes:
-        parts += ["\n".join(f"- {line}" for line in explained(section)) + "\n"]
+        parts += ["\n".join(f"- {line}" for line in section.explained) + "\n"]
     if said := contributions_markdown(section.contributions):
         parts += ["### What each component contributes\n", said]
     rows = [row for row in published() if row.workload == section.table.workload]
     if rows:
         parts += ["### Published numbers\n", _published(rows), "Of other protocols and seeds: for orientation.\n"]
     return "\n".join(parts)
-
-
-def _change_heading(metric: str) -> str:
-    name = f"{TITLES.get(metric, metric).removesuffix(' %')}" + (", in percentage points," if metric in PERCENT else "")
-    return f"Change of the test {name}"
-
-
-def explained(section: Section) -> list[str]:
-    """How to read the tables of changes."""
-    table = section.table
-    tested = [made for made in table.comparisons.values() if made.estimate is not None]
-    units = "images" if WORKLOADS[table.workload].dense else "groups" if groups_of(section.data) is not None else "rows"
-    return [
-        f"Mean difference [95 % interval] over paired seeds and test {units} (Behrens-Fisher: seeds by t, {units} by "
-        "the normal distribution); of GM the ratio. Tuning is not in the interval.",
-        f"Marks: `*` holds among the {sum(made.primary for made in tested)} comparisons of {title(table.primary)}, "
-        f"`**` among all {len(tested)} of the table (Holm, 5 %). {SIGNS['better']} better, {SIGNS['worse']} worse, "
-        f"{SIGNS['equivalent']} equivalent: the 90 % interval lies within {100 * table.margin:.3g} % of the base's "
-        "score; no sign: undecided.",
-    ]
 
 
 def _published(rows: Sequence[Published]) -> str:
@@ -210,82 +51,54 @@ def _published(rows: Sequence[Published]) -> str:
     return "\n".join(grid(head, lines, {0, 1, len(head) - 1})) + "\n"
 
 
+def document(results: Results) -> str:
+    """Everything that is no figure, as Markdown."""
+    parts = [text(section) for section in results.sections]
+    parts += [f"## Across workloads\n\n{across_markdown(results.across)}"]
+    return f"# {results.study.study}\n\n" + "\n".join(parts)
+
+
+def _html(results: Results) -> str:
+    from orchestrator.report.page.assemble import page  # matplotlib is slow to import: most commands draw nothing
+
+    return page(results).html
+
+
+FORMATS: Final[dict[str, Callable[[Results], str | bytes]]] = {
+    "md": document,
+    "csv": lambda results: tidy_csv(tidy(results.tables)),
+    "json": lambda results: tidy_json(tidy(results.tables)),
+    "parquet": lambda results: tidy_parquet(tidy(results.tables)),
+    "tex": lambda results: latex(results.tables, results.study.report.names),
+    "html": _html,
+}
+"""What a report can be printed as: words and tables, tidy data, tables of an article, the page."""
+
+
+def outputs(results: Results) -> dict[str, str | bytes]:
+    """Every file of a report, by its name; figures are below `figures/`."""
+    from orchestrator.report.page.assemble import page
+
+    made, data = page(results), tidy(results.tables)
+    return {
+        "table.md": document(results),
+        "table.csv": to_csv(results.tables),
+        "tidy.csv": tidy_csv(data),
+        "tidy.json": tidy_json(data),
+        "tidy.parquet": tidy_parquet(data),
+        "table.tex": latex(results.tables, results.study.report.names),
+        "best.yaml": best_yaml([plan for section in results.sections for plan in section.plans], results.rule),
+        "report.html": made.html,
+        **{f"figures/{name}": drawn for name, drawn in made.files()},
+    }
+
+
 def write_outputs(
     study: Study, planner: Planner, ledger: Ledger, found: Sequence[Section] | None = None
 ) -> dict[str, str]:
-    """Write the outputs into `<storage>/<study>/` and return them by file name."""
+    """Write the outputs into `<storage>/<study>/`, figures below that, and return the texts by file name."""
     found = sections(study, planner, ledger) if found is None else found
-    files = {
-        "table.md": f"# {study.study}\n\n" + "\n".join(text(section) for section in found),
-        "table.csv": to_csv([section.table for section in found]),
-        "tidy.csv": tidy_csv([section.table for section in found]),
-        "table.tex": "\n".join(latex(section.table) for section in found),
-        "report.html": page(study, planner, found),
-    }
+    files = outputs(Results(study, planner, ledger, found))
     for name, content in files.items():
-        ledger.store.put(f"{study.study}/{name}", content.encode())
-    return files
-
-
-def page(study: Study, planner: Planner, found: Sequence[Section]) -> str:
-    """The report as one HTML page that needs nothing else."""
-    from orchestrator.report import plots  # matplotlib is slow to import, and most commands draw nothing
-
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["line"] = line
-    template = environment.from_string((resources.files("orchestrator.report") / "page.html.j2").read_text("utf-8"))
-    figures = {
-        section.table.workload: [
-            plots.label_histogram(section.table.workload, section.data),
-            *([plots.trade_off(section.table)] if any(row.scores for row in section.table.rows) else []),
-            *([plots.forest(section.table)] if section.changes else []),
-        ]
-        for section in found
-    }
-    versions = {
-        name: value
-        for section in found
-        for plan in section.plans
-        for record in plan.records("evaluate")
-        for name, value in record.versions.items()
-    }
-    return template.render(
-        study=study,
-        sections=found,
-        figures=figures,
-        title=title,
-        heading=_change_heading,
-        explained=explained,
-        value_of=value_of,
-        change=change,
-        cell=cell,
-        nothing=NOTHING,
-        versions=versions,
-        settings={plan.cell.name: settings_of(plan) for plan in planner.plans},
-        axes={plan.cell.name: ranges(plan.cell) for plan in planner.plans},
-        command=f"tailsweep sweep {study.study}",
-    )
-
-
-def settings_of(plan: CellPlan) -> str:
-    """The selected settings of a cell that were searched, in words."""
-    if plan.selected is None:
-        return NOTHING
-    chosen = plan.suggested[plan.selected.number]
-    words = (
-        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}" for name, value in chosen.items()
-    )
-    return ", ".join(words) or "nothing to search"
-
-
-def ranges(cell: Cell) -> list[tuple[str, str, str, str]]:
-    """Searched hyperparameters of a cell: name, range, first value, condition."""
-    return [
-        (
-            axis.name,
-            str(axis.range),
-            str(axis.first),
-            " and ".join(f"{name} = {' or '.join(map(str, allowed))}" for name, allowed in axis.only.items()),
-        )
-        for axis in cell.axes
-    ]
+        ledger.store.put(f"{study.study}/{name}", content.encode() if isinstance(content, str) else content)
+    return {name: content for name, content in files.items() if isinstance(content, str)}

@@ -24,9 +24,10 @@ def _names(recipes: Sequence[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def verdict(table: Table) -> list[str]:
-    """Which row leads in the primary column and what it cannot be told from; what beats its base; at what cost.
+def verdict(table: Table, reweighting: Sequence[str] = ()) -> list[str]:
+    """Which recipe leads in the primary column and what it cannot be told from; what is reached without the methods.
 
+    Then what re-weighting alone explains, as told by `reweighting`; how many recipes beat their base; at what cost.
     Empty where the primary column has no results.
     """
     column, leader, control = table.primary, table.leader, table.control
@@ -41,8 +42,7 @@ def verdict(table: Table) -> list[str]:
     if control is not None and control.recipe != f"{PREFIX}{table.base}, {ON_VALIDATION}":
         said.append(_of_control(table, leader, control))
     said += recalibrated(table)
-    said += [*_against_base(table), *_cost(table, leader)]
-    return said
+    return [*said, *reweighting, *_against_base(table), *_cost(table, leader)]
 
 
 def _of_control(table: Table, leader: Row, control: Row) -> str:

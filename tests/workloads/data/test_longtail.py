@@ -13,8 +13,9 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.comparisons import Comparison, compare
 from orchestrator.report.contributions import contributions
 from orchestrator.report.formats import latex, markdown
-from orchestrator.report.outputs import Section, text
+from orchestrator.report.outputs import text
 from orchestrator.report.scores import scores
+from orchestrator.report.sections import Section
 from orchestrator.report.tables import tables
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import CellPlan

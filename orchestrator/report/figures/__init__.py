@@ -1,0 +1,1 @@
+"""What is drawn: one file per figure. Nothing else of the report knows matplotlib."""

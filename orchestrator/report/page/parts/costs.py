@@ -1,0 +1,42 @@
+"""What every recipe was given, and what it took."""
+
+from orchestrator.report.page.grid import Cell, Column, Line, grid
+from orchestrator.report.page.part import Part
+from orchestrator.report.sections import Results, Section
+from orchestrator.study.planner import CellPlan
+
+HEADS = (*("Trials", "Stopped", "Their epochs", "Seeds", "Their epochs", "Failed", "Device s", "s per epoch"),)
+
+
+def costs(results: Results, section: Section) -> Part:
+    """Trials, epochs and seconds on the device, by recipe; that budgets differ is said."""
+    heads = [Column("Recipe", words=True), *map(Column, HEADS)]
+    lines = [Line([plan.row, *_cells(plan)]) for plan in section.plans]
+    used = [sum(record.epochs_run for record in plan.records("tune")) for plan in section.plans]
+    notes = [
+        "Trials of tuning, with those that early stopping ended; seeds of the selected setting. Device s: seconds in "
+        "which trials held a device. Controls take no training."
+    ]
+    if min(used) < max(used):
+        notes.append(f"Tuning was not given alike: from {min(used)} to {max(used)} epochs were used.")
+    return Part("costs", "Budgets and costs", grid("What training took", heads, lines), notes=tuple(notes))
+
+
+def _cells(plan: CellPlan) -> list[Cell]:
+    tune, evaluate = plan.records("tune"), plan.records("evaluate")
+    every = [*tune, *evaluate]
+    epochs, seconds = sum(record.epochs_run for record in every), sum(record.wall_s for record in every)
+    counts = (
+        len(tune),
+        sum(record.status == "stopped" for record in tune),
+        sum(record.epochs_run for record in tune),
+        sum(record.status == "completed" for record in evaluate),
+        sum(record.epochs_run for record in evaluate),
+        len(plan.failures()),
+    )
+    each = seconds / epochs if epochs else 0.0
+    return [
+        *(Cell(f"{count:,}", order=count) for count in counts),
+        Cell(f"{seconds:,.1f}", order=seconds),
+        Cell(f"{each:.3g}", order=each),
+    ]

@@ -1,0 +1,38 @@
+"""Curves by label and calibration: small examples, counted by hand."""
+
+import numpy as np
+import pytest
+
+from orchestrator.report.featured import Featured, calibration, half_window, label_error
+from workloads.labels import LabelGrid
+
+
+def shown(y: list[float], *preds: list[float]) -> Featured:
+    """A row of the table."""
+    return Featured("l1", "base", np.array(y), np.array(preds))
+
+
+def test_the_error_by_label_is_the_mean_of_the_rows_in_the_window_over_all_seeds() -> None:
+    one = shown([71.0, 71.5, 75.0], [72.0, 72.5, 72.0], [74.0, 74.5, 78.0])
+    errors = label_error(one, "nhanes-sbp", 1)  # bins of 2 from 70: the rows lie in bins 0, 0 and 2
+    assert errors[:4].tolist() == [2.0, 7 / 3, 3.0, 3.0]
+    assert np.isnan(errors[4:]).all()
+
+
+def test_the_window_is_a_twelfth_of_what_is_tested() -> None:
+    grid = LabelGrid(0.0, 100.0, 100)
+    assert half_window(grid, np.array([10.5, 69.5])) == 2  # 60 bins: five in the window
+    assert half_window(grid, np.array([10.5, 11.5])) == 0
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0])
+def test_the_calibration_curve_shows_how_far_predictions_follow_labels(slope: float) -> None:
+    y = np.linspace(0, 100, 301)
+    pred, label = calibration(shown(list(y), list(50 + slope * (y - 50))), groups=10)
+    assert len(pred) == 10 and (np.diff(pred) > 0).all()
+    assert label - 50 == pytest.approx((pred - 50) / slope)
+
+
+def test_a_constant_prediction_is_one_point_at_the_mean_label() -> None:
+    pred, label = calibration(shown([1.0, 2.0, 6.0], [4.0, 4.0, 4.0]))
+    assert (pred.tolist(), label.tolist()) == ([4.0], [3.0])
