@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from workloads.methods import METHODS
 from workloads.objectives import OBJECTIVES
 from workloads.plans import PLANS
-from workloads.seam import Method, Part
+from workloads.seam import SLOTS, Method, Part
 
 HEAD = """\
 # Objectives, methods and plans
@@ -44,11 +44,12 @@ def _section(name: str, part: type[Part]) -> Iterable[str]:
     for paragraph in _paragraphs(part):
         yield from ("", paragraph)
     yield from ("", f"Source: {part.source}.")
-    if issubclass(part, Method) and part.slot is not None:
-        rivals = [f"`{other}`" for other, method in METHODS.items() if method.slot == part.slot and other != name]
-        yield from ("", f"Not together with {', '.join(rivals)}: each sets the weights from the label {part.slot}.")
+    if part.slot is not None:
+        others: Mapping[str, type[Part]] = METHODS if name in OBJECTIVES else {**OBJECTIVES, **METHODS}
+        rivals = [f"`{other}`" for other, rival in others.items() if rival.slot == part.slot and other != name]
+        yield from ("", f"Not together with {', '.join(rivals)}: each sets {SLOTS.get(part.slot, part.slot)}.")
     if not part.dense:
-        yield from ("", "Not where labels are maps: it compares whole rows.")
+        yield from ("", f"Not where labels are maps: it {part.needs_rows}.")
     if issubclass(part, Method) and part.joins:
         yield from ("", "Under `rrt` it acts in the second stage only.")
     declared = part.Hparams.declared()

@@ -20,10 +20,10 @@ class Rows:
         self.y = torch.from_numpy(workload.grid.learnt(split.y.numpy())).to(device)
         self.bins = torch.from_numpy(workload.grid.bin(split.y.numpy())).to(device)
 
-    def batch(self, rows: Tensor, epoch: int, stage: int) -> Batch:
+    def batch(self, rows: Tensor, epoch: int, stage: int, done: float = 0.0) -> Batch:
         """Rows `[B]` (on the CPU) to train on, augmented."""
         index = rows.to(self.device, non_blocking=True)
-        return Batch(self.seen(rows), self.y[index], self.bins[index], index, epoch, stage)
+        return Batch(self.seen(rows), self.y[index], self.bins[index], index, epoch, stage, done)
 
     def wanted(self) -> Tensor:
         """The rows that have scored labels, ascending: all."""
@@ -55,12 +55,13 @@ class Pixels(Rows):
         self.edges = torch.from_numpy(workload.grid.steps).to(device)
         self.size = math.prod(split.shape)
 
-    def batch(self, rows: Tensor, epoch: int, stage: int) -> Batch:
+    def batch(self, rows: Tensor, epoch: int, stage: int, done: float = 0.0) -> Batch:
         """Images to train on with maps `[B, h, w]` of labels and bins; a pixel without a label has any bin."""
         augment = self.workload.augment_maps or (lambda x, y: (x, y))
         x, y = augment(self.split.inputs(rows, self.device), self.split.maps(rows, self.device))
         y = learnt(y, self.workload.grid)
-        return Batch(x, y, bin_of(y, self.edges), rows.to(self.device, non_blocking=True), epoch, stage)
+        index = rows.to(self.device, non_blocking=True)
+        return Batch(x, y, bin_of(y, self.edges), index, epoch, stage, done)
 
     def wanted(self) -> Tensor:
         """The rows that have scored pixels, ascending."""

@@ -19,6 +19,7 @@ from orchestrator.study.cells import places
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.data.custom import rows as yours
+from workloads.held_out import told
 from workloads.hparams import UnknownName
 from workloads.labels import REGIONS
 from workloads.workload import DataError, Download, Split, Workload, rows_in
@@ -77,7 +78,10 @@ def listing(root: str | None) -> list[Listing]:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found of a data set: rows by split and region beside the expected ones, problems and notes in words."""
+    """What was found of a data set: rows by split and region beside the expected ones, problems and notes in words.
+
+    `test_set` says what its test set is, in the sentences that stand under its tables.
+    """
 
     counts: dict[str, int]
     expected: dict[str, int]
@@ -85,6 +89,7 @@ class Check:
     duplicates: int
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    test_set: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -111,7 +116,7 @@ def check(workload: Workload, root: Path | None) -> Check:
         counts |= {f"{name}/{region}": int((where == place).sum()) for place, region in enumerate(REGIONS)}
     trained = Counter(_digests(data.train))
     twice = sum(d in trained for d in _digests(data.test))
-    return Check(counts, dict(workload.counts), data.fingerprint, twice, (), data.notes)
+    return Check(counts, dict(workload.counts), data.fingerprint, twice, (), data.notes, tuple(told(workload, data)))
 
 
 def _digests(split: Split) -> Iterator[bytes]:

@@ -34,7 +34,7 @@ def data_list(args: argparse.Namespace) -> bool:
 
 
 def data_check(args: argparse.Namespace) -> bool:
-    """Counts per split and region beside the expected ones, problems, rows that are both in train and in test."""
+    """Counts per split and region beside the expected ones, problems, what the test set is, rows in train and test."""
     from rich.console import Console
 
     from orchestrator.catalogue.data import check
@@ -53,6 +53,8 @@ def data_check(args: argparse.Namespace) -> bool:
             beside = "" if expected is None else f"  {whose} {expected}{'' if expected == count else '  DIFFERS'}"
             say(f"  {name:14} {count:8}{beside}")
         say(f"  test rows whose inputs are in train too: {found.duplicates}")
+        for line in found.test_set:
+            say(f"  {line}")
         for note in found.notes:
             say(f"  note: {note}")
     return found.passed

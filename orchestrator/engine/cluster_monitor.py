@@ -5,12 +5,13 @@ is gone it waits for ever.
 """
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -68,17 +69,55 @@ def alive(name: str, process: "subprocess.Popen[bytes]", gone_s: float = GONE_S)
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             hint = "; where memory was short, lower resources.concurrent" if code == -signal.SIGKILL else ""
             return f"{name} {how}{hint}"
-        return f"{name} has been stopped for {gone_s:g} s" if _stopped(process.pid) else ""
+        return f"{name} has been stopped for {gone_s:g} s" if _state(process.pid) == "T" else ""
 
     return Vital(state, lambda: 0.0 if process.poll() is not None else gone_s, AGAIN)
 
 
-def _stopped(pid: int) -> bool:
-    """Whether a process is stopped (SIGSTOP), as far as this system tells."""
+def starting(kinds: Mapping[str, str], gone_s: float = GONE_S) -> Vital:
+    """Processes by these names that this one starts while it is watched, as far as this system tells.
+
+    Whoever starts them may wait for one that is gone, and has not told yet which they are.
+    """
+    seen: dict[int, str] = {}
+
+    def dead() -> str:
+        return next((name for pid, name in seen.items() if _state(pid) in {"", "Z"}), "")
+
+    def state() -> str:
+        seen.update(_children(kinds))
+        if name := dead():
+            return f"the {kinds[name]} process of Ray on this machine ({name}) ended while it started"
+        stopped = next((name for pid, name in seen.items() if _state(pid) == "T"), "")
+        return f"the {kinds[stopped]} process of Ray has been stopped for {gone_s:g} s" if stopped else ""
+
+    return Vital(state, lambda: 0.0 if dead() else gone_s, AGAIN)
+
+
+def _children(names: Container[str]) -> dict[int, str]:
+    """Processes that this one started, by id, whose name is one of these."""
+    found: dict[int, str] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            name, parent = _told(path)[0], int(_told(path)[2])
+            if parent == os.getpid() and name in names:
+                found[int(path.parent.name)] = name
+    return found
+
+
+def _told(stat: Path) -> tuple[str, str, str]:
+    """Name, state and parent of a process; raises OSError where it is gone."""
+    before, _, rest = stat.read_text("utf-8", errors="replace").rpartition(")")
+    state, parent = rest.split()[:2]
+    return before.partition("(")[2], state, parent
+
+
+def _state(pid: int) -> str:
+    """The letter of a process's state: `T` stopped, `Z` ended; empty where it is gone, or where nothing is told."""
     try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+        return _told(Path(f"/proc/{pid}/stat"))[1]
     except OSError:
-        return False
+        return ""
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from clusters.profile import Profile
-from orchestrator.engine.cluster_monitor import Vital, alive, listening, watched
+from orchestrator.engine.cluster_monitor import Vital, alive, listening, starting, watched
 from orchestrator.engine.code_shipping import check_code, code, parcel
 from orchestrator.engine.early_stopping import SCHEDULERS, PerCellScheduler
 from orchestrator.engine.faults import brief, full_disk
@@ -59,6 +59,8 @@ REPORT_S: Final = 0.5
 """Without early stopping a worker reports this often, not every epoch: the driver handles some 800 results a second."""
 LET_GO_S: Final = 10.0
 """So long does Ray have to shut down."""
+KINDS: Final = {"gcs_server": "head", "raylet": "node"}
+"""Ray's processes without which nothing goes on, and what they are."""
 AGAIN: Final = "start the cluster again, then run the same command again: what is in the ledger is kept"
 AGAIN_HEAD: Final = "start the cluster again (ray start --head, then the workers)"
 AGAIN_NODE: Final = "start it again (ray start --address=..., after ray stop)"
@@ -244,8 +246,10 @@ def connect(profile: Profile, plugins: Iterable[str] = ()) -> Iterator[None]:
             sent = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tailsweep-ship-")))
             options["runtime_env"] = {"py_modules": parcel(sent, plugins), "excludes": ["__pycache__"]}
         try:
-            with started_in(folder):
+            with started_in(folder), watched([starting(KINDS)] if profile.address is None else []):
                 ray.init(address=profile.address or "local", **options)
+        except ClusterFailed:
+            raise
         except Exception as err:  # Ray raises plain ones too, when a process of its own is gone during the start
             if (full := full_disk(err)) is not None:
                 raise full from err
@@ -272,10 +276,9 @@ def _let_go() -> None:
 def _vitals(profile: Profile) -> list[Vital]:
     """What a sweep cannot go on without: head and node of this Ray, as processes where they are this process's own."""
     node = ray._private.worker._global_node
-    kinds = {"gcs_server": "head", "raylet": "node"}
     if profile.address is None:
-        own = ((kind, info.process) for kind in kinds for info in node.all_processes.get(kind, ()))
-        return [alive(f"the {kinds[kind]} process of Ray on this machine ({kind}, {p.pid})", p) for kind, p in own]
+        own = ((kind, info.process) for kind in KINDS for info in node.all_processes.get(kind, ()))
+        return [alive(f"the {KINDS[kind]} process of Ray on this machine ({kind}, {p.pid})", p) for kind, p in own]
     here = ray.get_runtime_context().get_node_id()
     address = next(f"{n['NodeManagerAddress']}:{n['NodeManagerPort']}" for n in ray.nodes() if n["NodeID"] == here)
     return [

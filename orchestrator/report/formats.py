@@ -144,17 +144,18 @@ def tidy_csv(every: Sequence[Table]) -> str:
 
     `change` is a difference, or a ratio as `scale` says, with the ends of its 95 % interval; `p` is that of the one
     comparison, `p_column` and `p_table` are adjusted by Holm for all recipes of the column and for the whole table.
+    SERA and the tails of Few (`report.tails`) follow, which are corrected among themselves.
     """
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow(TIDY)
     for table in every:
         for row in table.rows:
-            for column in table.columns:
+            for column in (*table.columns, *table.further):
                 score = row.scores.get(column)
                 if score is not None:
-                    made = table.comparisons.get((row.recipe, column))
-                    rows = table.counts.get(column[1], table.counts.get("all"))
+                    made = table.comparison(row.recipe, column)
+                    rows = table.further.get(column, table.counts.get(column[1], table.counts.get("all")))
                     best = int(table.is_best(row.recipe, column))
                     line = [
                         csv_text(table.workload),

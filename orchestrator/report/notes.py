@@ -1,23 +1,17 @@
 """What stands under a table: how it came about, how to read it, and what to be careful with."""
 
 from collections.abc import Sequence
-from typing import Final
-
-import torch
 
 from orchestrator.report.formats import NOTHING, SIGNS, title
 from orchestrator.report.row_scores import PERCENT
-from orchestrator.report.scores import NATURAL
 from orchestrator.report.tables import TITLES, Table
 from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
+from workloads.held_out import told
 from workloads.labels import REGIONS
 from workloads.recipe import Recipe
-from workloads.workload import Data, Workload, groups_of
-
-FEW_ROWS: Final = 30
-"""Test rows below which a region says little."""
+from workloads.workload import Data, groups_of
 
 
 def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan], data: Data) -> list[str]:
@@ -26,13 +20,14 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
     records = [r for plan in plans for phase in ("tune", "evaluate") for r in plan.records(phase)]
     epochs = sorted({r.epochs for r in records})
     devices = sorted({r.device for r in records if r.device})
-    used = [sum(r.epochs_run for r in plan.records("tune")) for plan in plans]
+    used = [plan.cell.recipe.trainings * sum(r.epochs_run for r in plan.records("tune")) for plan in plans]
     tuned = f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
     per_region = ", ".join(f"{region} {n}" for region, n in table.counts.items() if n)
     return [
         f"{workload.title}{f' ({workload.unit})' if workload.unit else ''}; {workload.origin.source}. Test "
         f"{_counted(table)}: {per_region}. Regions: {workload.shots}.",
-        *_test_set(table, workload, data),
+        *told(workload, data),
+        *_empty(table),
         *_not_compared(table),
         f"Budget of every recipe: {planner.budget['tune']} tuning trials ({tuned} epochs used) of "
         f"{' or '.join(map(str, epochs)) or NOTHING} epochs, then {planner.budget['evaluate']} seeds of the selected "
@@ -42,6 +37,7 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
         "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
         f"one seed, or where a metric is no mean over rows. Trained on {', '.join(devices) or NOTHING}.",
         *_of_controls(table),
+        *_of_adjustments([plan.cell.recipe for plan in plans]),
         *(f"{plan.cell.recipe}: {warning}" for plan in plans for warning in _warnings(plan)),
     ]
 
@@ -71,31 +67,24 @@ def _counted(table: Table) -> str:
     return "pixels" if WORKLOADS[table.workload].dense else "rows"
 
 
-def _test_set(table: Table, workload: Workload, data: Data) -> list[str]:
-    """What the test set is, and where it cannot say much."""
-    lines = []
-    if any(region == NATURAL for _, region in table.columns):
-        lines.append(
-            "The test set is not distributed as the data: All weighs its rows alike, Natural weighs each bin as it "
-            "occurs among all labelled rows."
-        )
+def _empty(table: Table) -> list[str]:
+    """Regions that have a column and no rows."""
     regions = dict.fromkeys(region for _, region in table.columns if region in REGIONS)
     empty = [region for region in regions if not table.counts.get(region)]
-    if empty and table.counts:
-        lines.append(f"No test {_counted(table)}: {', '.join(empty)}.")
-    thin = [f"{region} {n}" for region, n in table.counts.items() if 0 < n < FEW_ROWS]
-    if thin:
-        lines.append(f"Fewer than {FEW_ROWS} test {_counted(table)}: {', '.join(thin)}: read these columns with care.")
-    if workload.task == "regression" and not workload.dense:
-        low, high = (float(f(data.test.y)) for f in (torch.min, torch.max))
-        trained = float(data.train.y.min()), float(data.train.y.max())
-        width = workload.grid.width
-        if trained[0] < low - width or high + width < trained[1]:
-            lines.append(
-                f"Test labels lie in {low:g} … {high:g}, training labels in {trained[0]:g} … {trained[1]:g}: the rest "
-                "is not tested."
-            )
-    return lines
+    return [f"No test {_counted(table)}: {', '.join(empty)}."] if empty and table.counts else []
+
+
+def _of_adjustments(recipes: Sequence[Recipe]) -> list[str]:
+    """What recipes that act after training are fitted to, and what their epochs cost."""
+    trainings = {recipe.adjustment: recipe.trainings for recipe in recipes if recipe.adjustment}
+    return [
+        f"`{name}` is fitted to labels of validation rows, which other recipes use for selection only; each of them is "
+        "scored by what was fitted to others."
+        if times == 1
+        else f"`{name}` is fitted to training rows by what models say that have not seen them, weighted as held-out "
+        f"labels are distributed. Its epochs pass {times} times over the training rows, and count as {times}."
+        for name, times in trainings.items()
+    ]
 
 
 def _warnings(plan: CellPlan) -> list[str]:

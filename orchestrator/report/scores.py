@@ -14,6 +14,7 @@ from orchestrator.report.intervals import units_of
 from orchestrator.report.row_scores import row_scores
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
+from workloads.held_out import natural_weights
 from workloads.labels import REGIONS, Floats, Ints
 from workloads.metrics import LOGARITHMIC, PER_ROW, undefined
 from workloads.workload import Data, Workload, groups_of
@@ -40,23 +41,6 @@ def predicted(ledger: Ledger, record: Record) -> tuple[Floats, Floats] | None:
         return None
     y, pred = (table[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
     return y, pred
-
-
-def natural_weights(workload: Workload, data: Data) -> Floats | None:
-    """The weight of every test row, `[N]`, that gives the test set the label distribution of all labelled rows.
-
-    A held-out split is often drawn to be balanced over labels. With p_b the share of bin b among all rows of all
-    splits and n_b its test rows, a row of bin b weighs p_b / n_b, scaled to a mean of 1; bins without test rows are
-    left out. None where labels are maps or classes, and where the test set has that distribution already.
-    """
-    if workload.dense or workload.task != "regression":
-        return None
-    test = workload.grid.counts(data.test.y.numpy())
-    every = test + sum(workload.grid.counts(split.y.numpy()) for split in (data.train, data.val))
-    share = np.where(test > 0, every, 0) / np.maximum(test, 1)
-    weights = share[workload.grid.bin(data.test.y.numpy())].astype(np.float64)
-    weights /= weights.mean()
-    return None if np.allclose(weights, 1.0, rtol=0.02) else weights
 
 
 def _views(workload: Workload, data: Data) -> Iterator[tuple[str, Ints, Floats | None]]:
@@ -87,8 +71,7 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
         units, owner = units_of(where[rows], None if groups is None else groups[rows], each)
         views[region] = (units, owner, rows, each)
     sums: dict[str, dict[str, dict[str, Sums]]] = {region: {m: {} for m in metrics} for region in views}
-    numbers = sorted({record.number for plan in plans for record in completed(plan)})
-    for recipe, number, y, pred in (*_kept(plans, ledger), *_controlled(controls, data, numbers)):
+    for recipe, number, y, pred in every_prediction(plans, ledger, data, controls):
         for metric in metrics:
             of_row = row_scores(metric, pred, y, workload.grid.unit)
             for region, (units, owner, rows, each) in views.items():
@@ -97,6 +80,15 @@ def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequ
                     values = np.bincount(owner, weights=values).astype(np.float64)
                 sums[region][metric].setdefault(recipe, {})[number] = values
     return {region: View(units, sums[region]) for region, (units, *_) in views.items()}
+
+
+def every_prediction(
+    plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequence[Control] = ()
+) -> Iterator[Predicted]:
+    """Test predictions of all rows of a table: those of recipes by seed, and a control's under every seed number."""
+    numbers = sorted({record.number for plan in plans for record in completed(plan)})
+    yield from _kept(plans, ledger)
+    yield from _controlled(controls, data, numbers)
 
 
 def _kept(plans: Sequence[CellPlan], ledger: Ledger) -> Iterator[Predicted]:

@@ -11,6 +11,7 @@ from orchestrator.report.controls import Control, controls
 from orchestrator.report.notes import explained, notes
 from orchestrator.report.scores import completed, predicted, scores
 from orchestrator.report.tables import Table, judged, primary_column, tables, with_controls
+from orchestrator.report.tails import further_scores
 from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import data_root, load_data
 from orchestrator.study.planner import CellPlan, Planner
@@ -77,7 +78,8 @@ def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
         simple = controls(workload, data, base, validated, ledger.store) if shown else []
         known = scores(plans, ledger, data, simple)
         primary = primary_column(plain.workload, study.tune.select_by, study.report.primary, known)
-        table = judged(with_controls(plain, simple, data), known, primary, study.report.margin)
+        further = further_scores(plans, ledger, data, simple)
+        table = judged(with_controls(plain, simple, data), known, primary, study.report.margin, further)
         said = notes(study, planner, table, plans, data)
         found.append(Section(table, contributions(table, known), said, plans, data, simple))
     return found

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
-from orchestrator.report.comparisons import Column, Comparison, Scores, against_base, best_set
-from orchestrator.report.controls import PREFIX, Control
+from orchestrator.report.comparisons import Column, Comparison, Scores, against_base, best_set, compare
+from orchestrator.report.controls import Control
 from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.scores import NATURAL, completed, means
-from orchestrator.report.stats import Spread, spread
+from orchestrator.report.stats import Spread, holm, spread
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
 from workloads.labels import REGIONS
@@ -28,6 +29,7 @@ TITLES: Final = {
     "miou": "Mean IoU %",
     "absrel": "Abs rel",
     "delta1": "δ < 1.25",
+    "sera": "SERA",
 }
 ERROR: Final = {"regression": "mae", "classification": "error"}
 """The metric that figures show, by the workload's task."""
@@ -44,11 +46,6 @@ class Row:
     missing: str
     uses: str = ""
     """Of a control: what it was fitted to."""
-
-    @property
-    def recalibrates(self) -> str:
-        """Of a control that is another row with its predictions recalibrated: that row's name, if anything's."""
-        return self.recipe.removeprefix(PREFIX).rpartition(", ")[0]
 
 
 def label_decimals(workload: str) -> int:
@@ -74,6 +71,16 @@ class Table:
     comparisons: Mapping[tuple[str, Column], Comparison] = field(default_factory=dict)
     primary: Column = ("mae", "few")
     margin: float = 0.0
+    further: Mapping[Column, int] = field(default_factory=dict)
+    """Columns that the table does not show, in which rows have scores as well (`tails`), with their test rows."""
+    further_comparisons: Mapping[tuple[str, Column], Comparison] = field(default_factory=dict)
+
+    against_leader: Mapping[str, Comparison] = field(default_factory=dict)
+    """Controls and recalibrated recipes against the best recipe in the primary column, corrected for their number."""
+
+    def comparison(self, recipe: str, column: Column) -> Comparison | None:
+        """A recipe against its base in a column, a further one or not."""
+        return self.comparisons.get((recipe, column), self.further_comparisons.get((recipe, column)))
 
     def decimals(self, metric: str) -> int:
         """Decimals that say something: those of labels, two of a percentage, three of what lies between 0 and 1."""
@@ -100,16 +107,15 @@ class Table:
         """The control with the best mean in the primary column."""
         return self._first([row for row in self.rows if row.uses])
 
-    @property
-    def recalibrated(self) -> Row | None:
-        """The best of the controls that are a recipe of the table with its predictions recalibrated."""
-        trained = {row.recipe for row in self.recipes}
-        return self._first([row for row in self.rows if row.uses and row.recalibrates in trained])
-
     def _first(self, rows: Sequence[Row]) -> Row | None:
         sign = -1.0 if self.primary[0] in HIGHER_IS_BETTER else 1.0
         scored = [row for row in rows if self.primary in row.scores]
         return min(scored, key=lambda row: sign * row.scores[self.primary].mean) if scored else None
+
+    @property
+    def base(self) -> str | None:
+        """The recipe that controls are compared with: the first objective that stands alone."""
+        return next((row.recipe for row in self.recipes if row.recipe in self.bases), None)
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -183,10 +189,13 @@ def with_controls(table: Table, controls: Sequence[Control], data: Data) -> Tabl
     return replace(table, rows=tuple(rows))
 
 
-def judged(table: Table, scores: Scores, primary: Column, margin: float) -> Table:
+def judged(
+    table: Table, scores: Scores, primary: Column, margin: float, further: Scores = MappingProxyType({})
+) -> Table:
     """The table with its natural columns, with every recipe compared with its base, and the best sets.
 
-    The base of a recipe is its objective alone, without methods.
+    The base of a recipe is its objective alone, without methods. `further` scores are compared among themselves: they
+    are no part of the corrections of the table.
     """
     recipes = [row.recipe for row in table.rows]
     bases = {row.recipe: str(Recipe(Recipe.parse(row.recipe).objective)) for row in table.recipes}
@@ -203,8 +212,11 @@ def judged(table: Table, scores: Scores, primary: Column, margin: float) -> Tabl
             for column in columns
             for added in (column, *([(column[0], NATURAL)] if column[1] == "all" and column[0] in natural else []))
         )
-        rows = tuple(replace(row, scores=row.scores | _natural(row, natural)) for row in rows)
-    return Table(
+        rows = tuple(replace(row, scores=row.scores | _of_seeds(row, NATURAL, natural)) for row in rows)
+    for region, view in further.items():
+        known = {metric: means(view, metric) for metric in view.sums}
+        rows = tuple(replace(row, scores=row.scores | _of_seeds(row, region, known)) for row in rows)
+    made = Table(
         table.workload,
         columns,
         rows,
@@ -213,9 +225,23 @@ def judged(table: Table, scores: Scores, primary: Column, margin: float) -> Tabl
         against_base(scores, bases, primary, margin),
         primary,
         margin,
+        {(metric, region): view.units.count for region, view in further.items() for metric in view.sums},
+        against_base(further, bases, primary, margin),
     )
+    return replace(made, against_leader=_against_leader(made, scores))
 
 
-def _natural(row: Row, natural: Mapping[str, Mapping[str, list[float]]]) -> dict[Column, Spread]:
-    """The natural scores of a row; a control without seeds of its own has one."""
-    return {(m, NATURAL): spread(v[row.recipe][: row.seeds]) for m, v in natural.items() if row.recipe in v}
+def _against_leader(table: Table, scores: Scores) -> dict[str, Comparison]:
+    leader = table.leader
+    if leader is None:
+        return {}
+    rows = [row for row in table.rows if row.uses or Recipe.parse(row.recipe).adjustment]
+    made = {row.recipe: compare(scores, *table.primary, row.recipe, leader.recipe) for row in rows if row is not leader}
+    found = {recipe: one for recipe, one in made.items() if one is not None and one.estimate is not None}
+    adjusted = holm([one.p for one in found.values()])
+    return {r: replace(one, p_column=p) for (r, one), p in zip(found.items(), adjusted, strict=True)}
+
+
+def _of_seeds(row: Row, region: str, known: Mapping[str, Mapping[str, list[float]]]) -> dict[Column, Spread]:
+    """The scores of a row in a region, by metric; a control without seeds of its own has one."""
+    return {(m, region): spread(v[row.recipe][: row.seeds]) for m, v in known.items() if row.recipe in v}

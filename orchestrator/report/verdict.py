@@ -6,6 +6,7 @@ from typing import Final
 
 from orchestrator.report.controls import PREFIX
 from orchestrator.report.formats import cell, change, title
+from orchestrator.report.recalibrated import ON_VALIDATION, reached, recalibrated, told_apart
 from orchestrator.report.scores import NATURAL
 from orchestrator.report.tables import Row, Table
 from workloads.metrics import HIGHER_IS_BETTER
@@ -38,29 +39,18 @@ def verdict(table: Table, reweighting: Sequence[str] = ()) -> list[str]:
         return [f"{head}. Nothing is marked: {why} says nothing of the error."]
     alike = [r.recipe for r in table.recipes if table.is_best(r.recipe, column) and r is not leader]
     said = [f"{head}; as good as the best, too: {_names(alike)}." if alike else f"{head}."]
-    if control is not None:
-        name = control.recipe.removeprefix(PREFIX)
-        said.append(_of_control(table, leader, control, f"Without the methods, {name} (fitted to {control.uses})"))
-    recalibrated = table.recalibrated
-    if recalibrated is not None and recalibrated is not control:
-        base, _, how = recalibrated.recipe.removeprefix(PREFIX).partition(", ")
-        said.append(_of_control(table, leader, recalibrated, f"`{base}` with its predictions recalibrated ({how})"))
-    return [*said, *reweighting, *_against_base(table), *_cost(table, leader)]
+    if control is not None and control.recipe != f"{PREFIX}{table.base}, {ON_VALIDATION}":
+        said.append(_of_control(table, leader, control))
+    return [*said, *recalibrated(table), *reweighting, *_against_base(table), *_cost(table, leader)]
 
 
-def _of_control(table: Table, leader: Row, control: Row, subject: str) -> str:
-    """What a row that needs no training budget reaches, beside the best recipe."""
-    column, everywhere = table.primary, (table.primary[0], "all")
-    values = " and ".join(
-        f"{cell(table, control, c)[0]} in {c[1].capitalize()}" for c in dict.fromkeys((column, everywhere))
-    )
-    ours, theirs = table.is_best(leader.recipe, column), table.is_best(control.recipe, column)
-    if ours:
-        word = "not told apart from that recipe" if theirs else "worse than that recipe"
-    else:
-        some = any(table.is_best(row.recipe, column) for row in table.recipes)
-        word = "better than that recipe" if some else "better than every recipe"
-    return f"{subject} reaches {values}: {word}."
+def _of_control(table: Table, leader: Row, control: Row) -> str:
+    """What needs no training budget reaches, beside the best recipe."""
+    name = control.recipe.removeprefix(PREFIX)
+    word = f"{told_apart(table, control) or 'not told apart from'} that recipe"
+    if word == "better than that recipe" and not any(table.is_best(row.recipe, table.primary) for row in table.recipes):
+        word = "better than every recipe"
+    return f"Without the methods, {name} (fitted to {control.uses}) reaches {reached(table, control)}: {word}."
 
 
 def _against_base(table: Table) -> list[str]:

@@ -162,6 +162,33 @@ def steps(rows: int = 256, dim: int = 2048) -> Iterator[Measurement]:
     yield Measurement(f"RankSim with gradient, B={rows}, D={dim}", took["ours"], "loops", took["loops"], 4e-3)
 
 
+COSTLY = (
+    "bmse",
+    "beta_nll",
+    "evidential",
+    "uvote",
+    "balanced_hl_gauss",
+    *(f"l1 + {n}" for n in ("denseweight", "gar", "ordinal_entropy", "cmixup")),
+)
+
+
+def parts(rows: int = 256, dim: int = 2048) -> Iterator[Measurement]:
+    """A step with each of the other parts that cost something on given features, against one of the full recipe."""
+    generator = torch.Generator().manual_seed(0)
+    labels = ages(4096, generator)
+    z = torch.randn(rows, dim, generator=generator, requires_grad=True)
+    given = batch_of(z, labels)
+    models = {recipe: model_of(recipe, nn.Identity(), dim, labels) for recipe in ("l1", FULL, *COSTLY)}
+    took = seconds(
+        {recipe: lambda model=model: model.loss(given).backward() for recipe, model in models.items()},  # type: ignore[misc]
+        30,
+    )
+    for recipe in COSTLY:
+        rival = f"of l1 {took['l1'] * 1e3:.2f} ms, of {FULL}"
+        what = f"step of {recipe}, B={rows}, D={dim}, head only"
+        yield Measurement(what, took[recipe], rival, took[FULL], at_most_share=1.5)
+
+
 def bins() -> Iterator[Measurement]:
     """Bins of 5,249 scores, against a search for every label."""
     generator = torch.Generator().manual_seed(0)
@@ -273,7 +300,7 @@ def measure() -> Iterator[Measurement]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for group in (steps, bins, images):
+        for group in (steps, parts, bins, images):
             yield from group()
     finally:
         torch.set_num_threads(threads)

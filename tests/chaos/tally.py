@@ -32,6 +32,7 @@ class Tally:
         """Note it: lost, doubled, hung, different, charged, unclear, left."""
         self.wrong[what] += 1
         self.words.append(f"{what}: {words}")
+        say(f"    !! {self.words[-1]}")
 
     @contextlib.contextmanager
     def counted(self, where: str) -> Iterator[None]:
@@ -55,5 +56,5 @@ hung        a command did not end within its bound
 different   tables, scores or predictions are not those of an undisturbed run, and nobody said so
 charged     a trial is recorded as failed, which none is
 unclear     an exit code or an output that does not say what happened: a traceback, say
-left        processes of a driver that is dead are still there after half a minute
+left        processes of a driver that is dead are still there after 90 s
 """

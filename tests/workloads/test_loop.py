@@ -101,15 +101,16 @@ def test_a_pass_over_maps_finds_the_scored_pixels_of_shuffled_images() -> None:
 
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_retraining_starts_from_the_epoch_of_stage_1_that_is_kept(keep: str) -> None:
-    run = run_of(
-        TOY, TOY.load(None), "l1 + sqinv + fds + rrt", train__epochs=14, train__lr=0.3, train__keep=keep
-    )  # at this rate the last epoch is not the best
-    held: list[dict[str, Tensor]] = []
-    for _ in run:
-        state = run.model.state_dict()
-        held.append({name: value.clone() for name, value in state.items() if torch.is_tensor(value)})
-    scores = [epoch.score("val/mae/all") for epoch in run.curve[:7]]
-    best = min(range(7), key=lambda i: scores[i])  # type: ignore[arg-type, return-value]
+    for rate in (0.5, 0.3, 0.2):  # at such rates the last epoch is seldom the best; rounding decides, as CPUs differ
+        run = run_of(TOY, TOY.load(None), "l1 + sqinv + fds + rrt", train__epochs=14, train__lr=rate, train__keep=keep)
+        held: list[dict[str, Tensor]] = []
+        for _ in run:
+            state = run.model.state_dict()
+            held.append({name: value.clone() for name, value in state.items() if torch.is_tensor(value)})
+        scores = [epoch.score("val/mae/all") for epoch in run.curve[:7]]
+        best = min(range(7), key=lambda i: scores[i])  # type: ignore[arg-type, return-value]
+        if best != 6:
+            break
     start = best if keep == "best" else 6
     assert best != 6
     encoder = [f"encoder.{name}" for name, _ in run.model.encoder.named_parameters()]

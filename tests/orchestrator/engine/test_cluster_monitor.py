@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.engine.cluster_monitor import Vital, alive, listening, watched
+from orchestrator.engine.cluster_monitor import Vital, alive, listening, starting, watched
 from orchestrator.errors import ClusterFailed
 
 
@@ -51,6 +51,19 @@ def test_a_process_that_is_killed_interrupts_the_body_at_once_and_is_named(child
             child.kill()
             time.sleep(60)
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_that_ends_while_it_is_started_interrupts_whoever_waits_for_it() -> None:
+    ended = r"the node process of Ray on this machine \(sleep\) ended while it started; run the same command again"
+    with (
+        pytest.raises(ClusterFailed, match=ended),
+        watched([starting({"sleep": "node"})]),
+        subprocess.Popen(["sleep", "60"]) as process,
+    ):
+        time.sleep(2.5)
+        process.kill()
+        time.sleep(60)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
