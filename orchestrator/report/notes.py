@@ -13,6 +13,7 @@ from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.held_out import told
+from workloads.labels import REGIONS
 from workloads.recipe import Recipe
 from workloads.workload import Data, Workload, groups_of
 
@@ -28,6 +29,7 @@ def notes(rows: Rows, table: Table, data: Data, workload: Workload) -> list[str]
         f"{workload.title}{f' ({workload.unit})' if workload.unit else ''}; {workload.origin.source}. Test "
         f"{_counted(table)}: {per_region}. Regions: {workload.shots}.",
         *told(workload, data),
+        *_empty(table),
         *_not_compared(table),
         *_protocols(rows),
         "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
@@ -143,6 +145,13 @@ def _not_compared(table: Table) -> list[str]:
 
 def _counted(table: Table) -> str:
     return "pixels" if WORKLOADS[table.workload].dense else "rows"
+
+
+def _empty(table: Table) -> list[str]:
+    """Regions that have a column and no rows."""
+    regions = dict.fromkeys(region for _, region in table.columns if region in REGIONS)
+    empty = [region for region in regions if not table.counts.get(region)]
+    return [f"No test {_counted(table)}: {', '.join(empty)}."] if empty and table.counts else []
 
 
 def _warnings(plan: CellPlan) -> list[str]:

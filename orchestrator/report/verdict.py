@@ -41,8 +41,7 @@ def verdict(table: Table, reweighting: Sequence[str] = ()) -> list[str]:
     said = [f"{head}; as good as the best, too: {_names(alike)}." if alike else f"{head}."]
     if control is not None and control.recipe != f"{PREFIX}{table.base}, {ON_VALIDATION}":
         said.append(_of_control(table, leader, control))
-    said += recalibrated(table)
-    return [*said, *reweighting, *_against_base(table), *_cost(table, leader)]
+    return [*said, *recalibrated(table), *reweighting, *_against_base(table), *_cost(table, leader)]
 
 
 def _of_control(table: Table, leader: Row, control: Row) -> str:

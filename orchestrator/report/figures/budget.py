@@ -1,22 +1,26 @@
 """What a smaller tuning budget would have found."""
 
 from collections.abc import Mapping
+from itertools import product
+from typing import Final
 
-from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator
 
 from orchestrator.report.escape import figure_text
-from orchestrator.report.figures.drawing import Drawing, panels
+from orchestrator.report.figures.drawing import BLUE, GREEN, INK, PURPLE, VERMILION, Drawing, panels
 from orchestrator.report.search.budget import BudgetCurve
+
+STYLES: Final = tuple(product(("-", "--", ":", "-."), (BLUE, VERMILION, GREEN, PURPLE, INK)))
+"""Lines that are told apart by colour and by dashes; more recipes than these have numbers only."""
 
 
 def budget_curves(curves: Mapping[str, BudgetCurve], rule: str) -> Drawing:
     """The expected best validation score by the number of trials; beside it the test score of what was selected."""
     figure, (left, right) = panels(10.0, 4.2, 2)
     for number, (recipe, curve) in enumerate(curves.items(), start=1):
-        colour = colormaps["tab20"]((number - 1) % 20)
+        dashes, colour = STYLES[(number - 1) % len(STYLES)]
         label = f"{number}  {figure_text(recipe)}"
-        left.plot(range(1, len(curve.best) + 1), curve.best, marker=".", color=colour, label=label)
+        left.plot(range(1, len(curve.best) + 1), curve.best, marker=".", linestyle=dashes, color=colour, label=label)
         left.annotate(
             str(number), (len(curve.best), curve.best[-1]), xytext=(4, -3), textcoords="offset points", fontsize=8
         )
