@@ -17,7 +17,9 @@ def heat_maps(found: Sequence[HeatMap], rule: str) -> Drawing:
     figure, every = grid(4.6, 1.9, len(found), COLUMNS)
     highest = max((float(np.nanmax(one.behind)) for one in found), default=0.0) or 1.0
     for axes, one in zip(every, found, strict=True):
-        axes.imshow(one.behind, cmap=COLOURS, vmin=0.0, vmax=highest, aspect="auto")
+        down, across = (np.arange(size + 1) - 0.5 for size in one.behind.shape)
+        axes.pcolormesh(across, down, np.ma.masked_invalid(one.behind), cmap=COLOURS, vmin=0.0, vmax=highest)
+        axes.invert_yaxis()
         for (kernel, b), count in np.ndenumerate(one.counts):
             value = one.behind[kernel, b]
             words = f"{value:.2f} ({count})" if count else "–"
