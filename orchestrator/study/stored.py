@@ -1,5 +1,7 @@
 """The definition of a study that its storage keeps, under `<study>/study.json`."""
 
+import json
+
 from orchestrator.errors import BadInput, StorageFailed, one_line, shown
 from orchestrator.storage.store import Store
 from orchestrator.study.checks import NAME
@@ -20,11 +22,17 @@ def definition(store: Store, study: str) -> str | None:
     if written is None:
         return None
     try:
-        text = written.decode()
+        text = _understood(written.decode())
         Study.read(text, key, environ={})
-    except (UnicodeDecodeError, BadInput) as err:
+    except (ValueError, BadInput) as err:
         raise StorageFailed(
             f"{store.locate(key)} is no definition of a study: {one_line(err, 300)}; put it back, or sweep the study "
             "from its file with --replace: trained trials are kept and used"
         ) from None
     return text
+
+
+def _understood(text: str) -> str:
+    """The text of a definition that says its protocol: one that was stored before there was a second has the first."""
+    tree = json.loads(text)
+    return text if not isinstance(tree, dict) or "protocol" in tree else json.dumps({**tree, "protocol": 1})
