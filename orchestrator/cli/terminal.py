@@ -23,7 +23,7 @@ def show(outcome: Outcome, console: Console) -> None:
         table = section.table
         for metric in dict.fromkeys(metric for metric, _ in table.columns):
             console.print(_grid(table, metric))
-        for text in (*section.verdict, *section.notes):
+        for text in (*section.verdict, *section.notes, *filter(None, [section.costs])):
             say(text)
         for row in table.rows:
             if row.missing:

@@ -136,6 +136,7 @@ def to_csv(every: Sequence[Table]) -> str:
 TIDY: Final = (
     *("workload", "recipe", "metric", "region", "mean", "sd", "seeds", "rows", "in_best_set"),
     *("base", "scale", "change", "low", "high", "p", "p_column", "p_table", "primary", "verdict"),
+    *("trials", "epochs", "device_s"),
 )
 
 
@@ -144,6 +145,7 @@ def tidy_csv(every: Sequence[Table]) -> str:
 
     `change` is a difference, or a ratio as `scale` says, with the ends of its 95 % interval; `p` is that of the one
     comparison, `p_column` and `p_table` are adjusted by Holm for all recipes of the column and for the whole table.
+    `trials`, `epochs` and `device_s` are what the recipe used in all.
     """
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
@@ -166,7 +168,8 @@ def tidy_csv(every: Sequence[Table]) -> str:
                         rows,
                         best,
                     ]
-                    writer.writerow(line + ([None] * 10 if made is None else _compared(made)))
+                    used = [None] * 3 if row.spent is None else vars(row.spent).values()
+                    writer.writerow([*line, *([None] * 10 if made is None else _compared(made)), *used])
     return sink.getvalue()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.budgets import budget, costs, luck
 from orchestrator.report.contributions import Contributions, contributions, contributions_markdown, value_of
 from orchestrator.report.controls import controls
 from orchestrator.report.escape import line, markdown_text
@@ -52,6 +53,8 @@ class Section:
     notes: list[str]
     plans: list[CellPlan]
     data: Data
+    costs: str = ""
+    """What training took; not in table.md, which is the same however often a study was interrupted."""
 
     @property
     def verdict(self) -> list[str]:
@@ -73,7 +76,7 @@ class Section:
 def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
     """One section per workload, in the study's order."""
     found = []
-    for plain in tables(planner.plans):
+    for plain in tables(planner.plans, study.unit):
         plans = [plan for plan in planner.plans if plan.cell.workload == plain.workload]
         workload = WORKLOADS[plain.workload]
         data = load_data(workload, data_root(study), study.storage)
@@ -81,11 +84,11 @@ def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
         validated = _validated(plans, ledger, base)
         shown = any(row.scores for row in plain.rows)
         simple = controls(workload, data, base, validated, ledger.store) if shown else []
-        known = scores(plans, ledger, data, simple)
+        known = scores(plans, ledger, data, simple, study.unit)
         primary = primary_column(plain.workload, study.tune.select_by, study.report.primary, known)
-        table = judged(with_controls(plain, simple, data), known, primary, study.report.margin)
+        table = judged(with_controls(plain, simple, data, study.unit), known, primary, study.report.margin)
         said = notes(study, planner, table, plans, data)
-        found.append(Section(table, contributions(table, known), said, plans, data))
+        found.append(Section(table, contributions(table, known), said, plans, data, costs(plans)))
     return found
 
 
@@ -104,25 +107,27 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
     """What stands under a table: data, budget, selection rule, protocol, marks, device, and what to be careful with."""
     workload = WORKLOADS[table.workload]
     records = [r for plan in plans for phase in ("tune", "evaluate") for r in plan.records(phase)]
-    epochs = sorted({r.epochs for r in records})
     devices = sorted({r.device for r in records if r.device})
-    used = [sum(r.epochs_run for r in plan.records("tune")) for plan in plans]
-    tuned = f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
     per_region = ", ".join(f"{region} {n}" for region, n in table.counts.items() if n)
     return [
         f"{workload.title}{f' ({workload.unit})' if workload.unit else ''}; {workload.origin.source}. Test "
         f"{_counted(table)}: {per_region}. Regions: {workload.shots}.",
         *_test_set(table, workload, data),
-        f"Budget of every recipe: {planner.budget['tune']} tuning trials ({tuned} epochs used) of "
-        f"{' or '.join(map(str, epochs)) or NOTHING} epochs, then {planner.budget['evaluate']} seeds of the selected "
-        f"setting (tuned once). Sampler {study.tune.sampler}, early stopping {study.tune.scheduler}.",
+        budget(study, planner, plans),
         f"Selected by {study.tune.select_by}, the epoch within a trial as well; test was read in the evaluate phase "
-        "only.",
-        "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
-        f"one seed, or where a metric is no mean over rows. Trained on {', '.join(devices) or NOTHING}.",
+        f"only. {luck(study)}",
+        f"Mean ± sd over {_units(study)}. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing "
+        f"is bold with one of them, or where a metric is no mean over rows. Trained on "
+        f"{', '.join(devices) or NOTHING}.",
         *_of_controls(table),
-        *(f"{plan.cell.recipe}: {warning}" for plan in plans for warning in _warnings(plan)),
+        *dict.fromkeys(f"{plan.cell.recipe}: {warning}" for plan in plans for warning in _warnings(plan)),
     ]
+
+
+def _units(study: Study) -> str:
+    """Over what means are taken."""
+    many = study.tune.replicates > 1
+    return f"replicates, each the mean of {study.evaluate.seeds} seeds" if many else "seeds"
 
 
 def _of_controls(table: Table) -> list[str]:
@@ -197,10 +202,13 @@ def explained(section: Section) -> list[str]:
     """How to read the tables of changes."""
     table = section.table
     tested = [made for made in table.comparisons.values() if made.estimate is not None]
+    repeated = any(plan.cell.replicate for plan in section.plans)
+    seeds = "replicates" if repeated else "seeds"
+    tuning = "Tuning is in the interval" if repeated else "Tuning is not in the interval"
     units = "images" if WORKLOADS[table.workload].dense else "groups" if groups_of(section.data) is not None else "rows"
     return [
-        f"Mean difference [95 % interval] over paired seeds and test {units} (Behrens-Fisher: seeds by t, {units} by "
-        "the normal distribution); of GM the ratio. Tuning is not in the interval.",
+        f"Mean difference [95 % interval] over paired {seeds} and test {units} (Behrens-Fisher: {seeds} by t, {units} "
+        f"by the normal distribution); of GM the ratio. {tuning}.",
         f"Marks: `*` holds among the {sum(made.primary for made in tested)} comparisons of {title(table.primary)}, "
         f"`**` among all {len(tested)} of the table (Holm, 5 %). {SIGNS['better']} better, {SIGNS['worse']} worse, "
         f"{SIGNS['equivalent']} equivalent: the 90 % interval lies within {100 * table.margin:.3g} % of the base's "
@@ -280,11 +288,11 @@ def page(study: Study, planner: Planner, found: Sequence[Section]) -> str:
 
 def settings_of(plan: CellPlan) -> str:
     """The selected settings of a cell that were searched, in words."""
-    if plan.selected is None:
+    if plan.settings is None:
         return NOTHING
-    chosen = plan.suggested[plan.selected.number]
     words = (
-        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}" for name, value in chosen.items()
+        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+        for name, value in plan.settings.items()
     )
     return ", ".join(words) or "nothing to search"
 

@@ -1,10 +1,11 @@
 """A study's results as rows: test scores by metric and region, with what can be said of them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from orchestrator.report.budgets import Spent, by_recipe, spent
 from orchestrator.report.comparisons import Column, Comparison, Scores, against_base, best_set
 from orchestrator.report.controls import Control
 from orchestrator.report.row_scores import PERCENT
@@ -44,6 +45,8 @@ class Row:
     missing: str
     uses: str = ""
     """Of a control: what it was fitted to."""
+    spent: Spent | None = None
+    """What its trials used; a control has none."""
 
 
 def label_decimals(workload: str) -> int:
@@ -112,29 +115,39 @@ class Table:
         return tuple(dict.fromkeys(made.base for made in self.comparisons.values()))
 
 
-def tables(plans: Sequence[CellPlan]) -> list[Table]:
-    """One table per workload from the ledger's scores, rows in the study's order; nothing is compared."""
+def tables(plans: Sequence[CellPlan], unit: Callable[[int], int] = int) -> list[Table]:
+    """One table per workload from the ledger's scores, rows in the study's order; nothing is compared.
+
+    `unit` says what a seed number counts as: see `scores`.
+    """
     return [
-        _table(workload, [plan for plan in plans if plan.cell.workload == workload])
+        _table(workload, [plan for plan in plans if plan.cell.workload == workload], unit)
         for workload in dict.fromkeys(plan.cell.workload for plan in plans)
     ]
 
 
-def _table(workload: str, plans: Sequence[CellPlan]) -> Table:
+def _spreads(values: Mapping[Column, Mapping[int, Sequence[float]]]) -> dict[Column, Spread]:
+    """Mean and deviation over units, each the mean of its seeds."""
+    return {column: spread([math.fsum(v) / len(v) for v in units.values()]) for column, units in values.items()}
+
+
+def _table(workload: str, plans: Sequence[CellPlan], unit: Callable[[int], int]) -> Table:
     counts: dict[str, int] = {}
     rows: list[Row] = []
     metrics = WORKLOADS[workload].metrics
-    for plan in plans:
-        records = completed(plan)
-        values: dict[Column, list[float]] = {}
+    for (_, recipe), group in by_recipe(plans).items():
+        records = [record for plan in group for record in completed(plan)]
+        values: dict[Column, dict[int, list[float]]] = {}
         for record in records:
             for score in record.test or ():
                 counts[score.region] = score.count
                 if score.value is not None and score.metric in metrics:
                     shown = 100 * score.value if score.metric in PERCENT else score.value
-                    values.setdefault((score.metric, score.region), []).append(shown)
-        spreads = {column: spread(v) for column, v in values.items()}
-        rows.append(Row(workload, str(plan.cell.recipe), len(records), spreads, plan.missing()))
+                    column = (score.metric, score.region)
+                    values.setdefault(column, {}).setdefault(unit(record.number), []).append(shown)
+        units = len({unit(record.number) for record in records})
+        missing = "; ".join(dict.fromkeys(why for plan in group if (why := plan.missing())))
+        rows.append(Row(workload, recipe, units, _spreads(values), missing, spent=spent(group)))
     kept = [region for region in ("all", *REGIONS) if region != "zero" or counts.get("zero")]
     return Table(workload, tuple((m, r) for m in metrics for r in kept), tuple(rows), counts)
 
@@ -154,21 +167,22 @@ def primary_column(workload: str, select_by: str, asked: str | None, scores: Sco
     return metric, "few" if "few" in scores else "all"
 
 
-def with_controls(table: Table, controls: Sequence[Control], data: Data) -> Table:
-    """The table with a row for every control behind the recipes."""
+def with_controls(table: Table, controls: Sequence[Control], data: Data, unit: Callable[[int], int] = int) -> Table:
+    """The table with a row for every control behind the recipes; `unit` as in `tables`."""
     workload = WORKLOADS[table.workload]
     y, where = data.test.y.numpy(), workload.regions(data, data.test)
     rows = list(table.rows)
     for control in controls:
-        values: dict[Column, list[float]] = {}
-        for pred in control.predictions.values():
+        values: dict[Column, dict[int, list[float]]] = {}
+        for number, pred in control.predictions.items():
+            of = unit(number or 0)
             for region, found in shot_metrics(pred, y, where, workload.metrics, workload.grid.unit).items():
                 for metric, score in found.items():
                     if score.value is not None:
                         shown = 100 * score.value if metric in PERCENT else score.value
-                        values.setdefault((metric, region), []).append(shown)
-        spreads = {column: spread(v) for column, v in values.items()}
-        rows.append(Row(table.workload, control.row, len(control.predictions), spreads, "", control.uses))
+                        values.setdefault((metric, region), {}).setdefault(of, []).append(shown)
+        units = len({unit(number or 0) for number in control.predictions})
+        rows.append(Row(table.workload, control.row, units, _spreads(values), "", control.uses))
     return replace(table, rows=tuple(rows))
 
 

@@ -16,6 +16,8 @@ from workloads.hparams import Choice, Float, Int, Value
 from workloads.metrics import HIGHER_IS_BETTER
 from workloads.seeds import seed_of
 
+OPTUNAS_START: Final = 10
+"""Results before which TPE is random, by default."""
 START: Final = frozenset((0, 1, 2, 3, *range(6, 24, 3)))
 """Numbers of the trials with which TPE starts: the first setting, then random ones.
 
@@ -55,9 +57,11 @@ class Paired(optuna.samplers.RandomSampler):
         return drawn.sample_independent(study, trial, param_name, param_distribution)
 
 
-def starts(trials: int, sampler: str) -> int:
+def starts(trials: int, sampler: str, protocol: int) -> int:
     """Trials of a cell that no result has shaped, the first setting included."""
-    return trials if sampler == "random" else sum(number in START for number in range(trials))
+    if sampler == "random":
+        return trials
+    return min(trials, OPTUNAS_START) if protocol == 1 else sum(number in START for number in range(trials))
 
 
 def suggest(cell: Cell, sampler: str, rule: str, number: int, history: Sequence[Observation]) -> dict[str, Value]:
@@ -104,7 +108,7 @@ def _tpe(seed: int, start: int) -> optuna.samplers.TPESampler:
 
 SAMPLERS: Final[dict[int, dict[str, Callable[[Cell, int], optuna.samplers.BaseSampler]]]] = {
     1: {
-        "tpe": lambda cell, number: _tpe(_seed(cell, number), start=10),
+        "tpe": lambda cell, number: _tpe(_seed(cell, number), start=OPTUNAS_START),
         "random": lambda cell, number: optuna.samplers.RandomSampler(_seed(cell, number)),
     },
     2: {

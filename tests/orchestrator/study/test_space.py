@@ -181,8 +181,8 @@ def test_paired_draws_have_the_distribution_that_is_declared() -> None:
 def test_tpe_acts_after_its_start_and_in_no_trial_of_it() -> None:
     """A trial of the start ignores the results; the first one after it draws near the better of two far settings."""
     made = cell("l1", space={"train.weight_decay": 0.0, "train.lr": {"low": 1e-6, "high": 1.0, "log": True}})
-    assert starts(4, "tpe") == 4 and starts(5, "tpe") == 4 and starts(16, "tpe") == 8 and starts(100, "tpe") == 10
-    assert starts(100, "random") == 100
+    assert [starts(trials, "tpe", 2) for trials in (1, 4, 5, 16, 100)] == [1, 4, 4, 8, 10]
+    assert [starts(trials, "tpe", 1) for trials in (4, 16)] == [4, 10] and starts(100, "random", 2) == 100
 
     def near(good: float, number: int) -> list[object]:
         known = [Observation({"train.lr": lr}, TrialState.COMPLETE, float(lr != good)) for lr in (1e-5, 1e-1)]

@@ -44,10 +44,10 @@ def runs(made: Study) -> list[mlflow.entities.Run]:
 
 def test_a_study_becomes_runs_of_cells_and_trials_and_nothing_is_sent_twice(made: Study, planner: Planner) -> None:
     ledger = Ledger(made.storage)
-    assert Projection(made, ledger).update(planner.plans) == 10
+    assert Projection(made, ledger).update(planner.plans) == 22
     assert Projection(made, ledger).update(planner.plans) == 0
     found = runs(made)
-    assert Counter(run.data.tags[KIND] for run in found) == {"trial": 10, "cell": 2}
+    assert Counter(run.data.tags[KIND] for run in found) == {"trial": 22, "cell": 2}
     parents = {run.info.run_id: run for run in found if run.data.tags[KIND] == "cell"}
     for run in found:
         if run.data.tags[KIND] == "trial":
@@ -104,7 +104,7 @@ def test_a_deleted_experiment_is_restored_and_completed(made: Study, planner: Pl
     again = Projection(made, Ledger(made.storage))
     again.update(planner.plans)
     assert again.experiment == first.experiment
-    assert Counter(run.data.tags[KIND] for run in runs(made)) == {"trial": 10, "cell": 2}
+    assert Counter(run.data.tags[KIND] for run in runs(made)) == {"trial": 22, "cell": 2}
 
 
 @pytest.mark.parametrize(
