@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 def add_plan(command: argparse.ArgumentParser) -> None:
     """What `plan` takes beside the study."""
     command.add_argument("--json", action="store_true", help="machine-readable")
+    command.add_argument(
+        "--detect", metavar="SHARE", help="seeds and rows that a change of the base needs, such as 2%%"
+    )
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -23,12 +26,32 @@ def plan(args: argparse.Namespace) -> int:
     study = study_of(args)
     from orchestrator.api import outcome
 
+    if args.detect is not None:
+        return _detect(study, args.detect, args.json)
     state = outcome(study, write=False)
     if args.json:
         say(json.dumps(_tree(study, state), indent=1))
         return COMPLETE
     _say(study, state)
     say_notes(study)
+    return COMPLETE
+
+
+def _detect(study: "Study", asked: str, as_json: bool) -> int:
+    """What a change of a share of the base needs."""
+    from orchestrator.api import outcome
+    from orchestrator.report.detection import detections, lines, share_of, tree_of
+
+    share = share_of(asked)
+    state = outcome(study, write=False)
+    found = detections(study, state.planner, state.ledger, share)
+    if as_json:
+        command = f"tailsweep plan {study.study} --detect {asked} --json"
+        say(json.dumps({"study": study.study, "command": command, "share": share, "detect": tree_of(found)}, indent=1))
+        return COMPLETE
+    for each in found:
+        for line in lines(each, share):
+            say(line)
     return COMPLETE
 
 
