@@ -68,6 +68,12 @@ def test_a_trial_carries_its_settings_scores_and_curve(made: Study, planner: Pla
     assert history[0].timestamp == int(trial.finished.timestamp() * 1000)
 
 
+def test_runs_that_rescore_name_the_trial_whose_settings_they_train_again(made: Study, planner: Planner) -> None:
+    Projection(made, Ledger(made.storage)).update(planner.plans)
+    tags = [run.data.tags.get("rescores") for run in runs(made) if run.data.tags[KIND] == "trial"]
+    assert Counter(tags) == {None: 10, "0": 4, "1": 4, "2": 4}
+
+
 def test_a_cell_carries_aggregates_and_a_failed_trial_its_error(made: Study, planner: Planner) -> None:
     Projection(made, Ledger(made.storage)).update(planner.plans)
     found = runs(made)
