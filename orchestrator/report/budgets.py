@@ -58,7 +58,8 @@ def steps(study: Study, planner: Planner, plans: Sequence[CellPlan]) -> str:
     """`4 settings (1 published + 3 random), the best 3 again with 2 seeds each, 5 seeds of the selected one`."""
     tune, budget = study.tune, planner.budget
     searched = any(plan.cell.axes for plan in plans)
-    settings = f"{tune.trials} settings ({_search(study, plans)})" if searched else "1 setting, nothing to search"
+    tried = f"{tune.trials} setting{'s' if tune.trials > 1 else ''} ({_search(study, plans)})"
+    settings = tried if searched else "1 setting, nothing to search"
     seeds = f"{budget['evaluate']} seeds of the selected one"
     rescored = f"the best {min(tune.rescore, tune.trials)} again with {tune.rescore_seeds} seeds each"
     words = [settings, *([rescored] if budget["rescore"] and searched else []), seeds]

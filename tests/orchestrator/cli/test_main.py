@@ -24,7 +24,7 @@ def test_a_plan_says_cells_trials_and_ranges(tmp_path: Path, capsys: pytest.Capt
     assert main(["plan", "quickstart", "--storage", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "17 cells, 255 trials" in said
-    assert "4 settings (1 default + 3 random), the best 3 again with 2 seeds each, 5 seeds of the selected one" in said
+    assert "6 settings (1 default + 3 random + 2 by TPE), the best 2 again with 2 seeds each, 5 seeds of the selected one" in said
     assert "nhanes-sbp/l1 + lds + fds + ranksim + distloss: lds.kernel" in said
     assert "only if lds.kernel = gaussian or laplace" in said
 
@@ -41,8 +41,8 @@ def test_output_that_nobody_reads_ends_a_command_without_a_traceback(tmp_path: P
 def test_a_plan_can_be_read_by_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "quickstart", "--storage", str(tmp_path), "--json", "--trials", "8"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["budget"] == {"tune": 8, "rescore": 6, "evaluate": 5}
-    assert plan["trials"] == 17 * 19 == sum(cell["trials"] for cell in plan["cells"])
+    assert plan["budget"] == {"tune": 8, "rescore": 4, "evaluate": 5}
+    assert plan["trials"] == 17 * 17 == sum(cell["trials"] for cell in plan["cells"])
     assert len(plan["cells"]) == 17
 
 
