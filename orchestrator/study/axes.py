@@ -13,7 +13,7 @@ RATE: Final = math.sqrt(10)
 DECAY: Final = 10.0
 """A weight decay is searched over two decades around its setting."""
 FROM_ZERO: Final = Float(1e-6, 1e-2, log=True)
-"""Of a weight decay whose setting is 0: DomainBed's range (Gulrajani and Lopez-Paz, ICLR 2021, table 8)."""
+"""Of a weight decay whose setting is 0: DomainBed's range (Gulrajani and Lopez-Paz, ICLR 2021)."""
 
 
 @dataclass(frozen=True)

@@ -127,10 +127,15 @@ class Planner:
 
     def planned(self, plan: CellPlan) -> int:
         """Trials of a cell, as far as they are known: settings that repeat are trained once."""
-        budget = self._budget(self.study.tune.trials - len(plan.repeats))
+        budget = self._budget(self._settings(plan.cell) - len(plan.repeats))
         if plan.rescoring is not None:
             budget["rescore"] = len(plan.rescoring)
         return sum(budget.values())
+
+    def _settings(self, cell: Cell) -> int:
+        """Settings that a cell tries: where nothing is searched, the published ones and those without them."""
+        trials = self.study.tune.trials
+        return trials if cell.axes or cell.protocol == 1 else min(trials, 1 + bool(cell.published))
 
     def _budget(self, settings: int) -> dict[Step, int]:
         tune = self.study.tune
@@ -145,7 +150,7 @@ class Planner:
 
     def searches(self, trial: Trial) -> bool:
         """Whether a trial is one of the search, not one with the seed of another step."""
-        return trial.phase == "tune" and trial.number < self.study.tune.trials
+        return trial.phase == "tune" and trial.number < self._settings(trial.cell)
 
     def next(self) -> Trial | None:
         """The next trial to train, from the cell of this driver that was given the least so far.
@@ -241,7 +246,7 @@ class Planner:
         """Suggest as far as the results allow; then rescore the best, select, and plan the evaluation."""
         self._suggest(plan)
         outcomes = plan.outcomes["tune"]
-        if len(outcomes) < self.study.tune.trials or plan.trials["evaluate"]:
+        if len(outcomes) < self._settings(plan.cell) or plan.trials["evaluate"]:
             return
         if plan.rescoring is None:
             self._rescore(plan)
@@ -252,7 +257,7 @@ class Planner:
     def _suggest(self, plan: CellPlan) -> None:
         tune, lag = self.study.tune, self.study.tune.parallel - 1
         outcomes = plan.outcomes["tune"]
-        while len(plan.suggested) < tune.trials:
+        while len(plan.suggested) < self._settings(plan.cell):
             number = len(plan.suggested)
             known = max(0, number - lag)
             if any(earlier not in outcomes for earlier in range(known)):

@@ -138,8 +138,9 @@ FIXED = {"train.lr": 0.001, "train.weight_decay": 0.0}
 
 
 def test_a_cell_with_nothing_to_search_tries_its_setting_once_and_rescores_nothing() -> None:
-    made = study(recipes={"also": ["l1"]}, space=FIXED)
+    made = study(recipes={"also": ["l1"]}, space=FIXED, tune={"trials": 30})
     memory = Memory()
+    assert Planner(made, expand(made), memory.find).total == 3
     assert len(run(made, memory, 3, lambda running: running[0])) == 1 + 2
     planner = Planner(made, expand(made), memory.find)
     assert planner.done and planner.total == 3 and planner.plans[0].selected is not None
