@@ -28,8 +28,8 @@ from workloads.recipe import Recipe
 from workloads.workload import Data, groups_of
 
 RE_WEIGHTED: Final = "re-weighted"
-KINDS: Final = (RE_WEIGHTED, "not re-weighted")
-"""Recipes whose rows count by label density move many predictions, and differ more from row to row."""
+"""Recipes whose rows count by label density: they move many predictions, and differ much from row to row."""
+SEVERAL: Final = "several methods"
 
 
 MORE_SEEDS: Final = (10, 20, 50, 100)
@@ -83,11 +83,16 @@ class Detection:
     source: str
     components: tuple[Typical, ...]
     needs: tuple[Need, ...]
+    unknown: tuple[str, ...] = ()
+    """Kinds of recipes of which no variance is known."""
 
 
 def kind_of(recipe: str) -> str:
-    """The kind of a recipe, by whether some method of it weighs rows by label density."""
-    return KINDS[not any(METHODS[method].slot == "density" for method in Recipe.parse(recipe).methods)]
+    """The kind of a recipe: re-weighted, or its one method (or plan), or several."""
+    parsed = Recipe.parse(recipe)
+    if any(METHODS[method].slot == "density" for method in parsed.methods):
+        return RE_WEIGHTED
+    return SEVERAL if len(parsed.methods) > 1 else (*parsed.methods, parsed.plan)[0]
 
 
 def share_of(text: str) -> float:
@@ -117,20 +122,16 @@ def _detection(study: Study, planner: Planner, ledger: Ledger, name: str, share:
     if groups_of(data) is not None:
         raise BadInput(f"{name}: --detect counts test rows, and those of this workload come in groups: it cannot say")
     metric = primary_column(name, study.tune.select_by, study.report.primary, {})[0]
-    found = _measured(study, plans, ledger, data, metric, pairs)
-    source = f"the ledger of {ledger.store.uri}"
+    kinds = list(dict.fromkeys(kind_of(ours) for ours, _ in pairs))
+    found, source = _measured(study, plans, ledger, data, metric, pairs), "the ledger"
     if not found:
-        found, source = _pilot(name, metric)
+        found, source = _pilot(name, metric, kinds)
     among = len(pairs)
-    kinds = {kind_of(ours) for ours, _ in pairs}
     counts = _counts(name, data)
     units = study.evaluate.seeds if study.tune.replicates == 1 else study.tune.replicates
-    needs = [
-        _need(name, made, counts[made.region], share, among, units)
-        for made in found
-        if made.kind in kinds and counts.get(made.region, 0) > 1
-    ]
-    return Detection(name, metric, source, tuple(found), tuple(needs))
+    needs = [_need(name, made, counts[made.region], share, among, units) for made in found if counts[made.region] > 1]
+    unknown = tuple(kind for kind in kinds if kind not in {made.kind for made in found})
+    return Detection(name, metric, source, tuple(found), tuple(needs), unknown)
 
 
 def _pairs(plans: Sequence[CellPlan]) -> list[tuple[str, str]]:
@@ -156,7 +157,7 @@ def _measured(
     found = []
     for region in ("all", *REGIONS):
         column: Column = (metric, region)
-        for kind in KINDS:
+        for kind in dict.fromkeys(kind_of(ours) for ours, _ in pairs):
             of_kind = [pair for pair in pairs if kind_of(pair[0]) == kind]
             made = typical(known, column, of_kind)
             if made is None:
@@ -168,13 +169,14 @@ def _measured(
     return found
 
 
-def _pilot(name: str, metric: str) -> tuple[list[Typical], str]:
+def _pilot(name: str, metric: str, kinds: Sequence[str]) -> tuple[list[Typical], str]:
     """What a pilot study measured on the workload; raises BadInput where there is none."""
     folder = resources.files("orchestrator.report") / "pilots"
     file = folder / f"{name}.json"
     if file.is_file():
         tree = json.loads(file.read_text("utf-8"))
-        found = [Typical(**row) for part in tree["detect"] for row in part["components"] if row["metric"] == metric]
+        known = [Typical(**row) for part in tree["detect"] for row in part["components"]]
+        found = [made for made in known if made.metric == metric and made.kind in kinds]
         if found:
             return found, f"a pilot study ({tree['study']}, {found[0].seeds} seeds)"
     raise BadInput(
@@ -226,6 +228,7 @@ def lines(found: Detection, share: float) -> list[str]:
         ),
         f"  finds now: the smallest change that this study finds. seeds: for one comparison at 5 %; among: where all "
         f"{among} of the study are corrected for.",
+        *([f"  nothing is known of: {', '.join(found.unknown)}"] if found.unknown else []),
     ]
 
 

@@ -87,6 +87,20 @@ def test_a_killed_study_continues_to_the_same_tables(whole: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+def test_replicates_are_tuned_apart_and_are_what_the_table_counts(tmp_path: Path) -> None:
+    tune = "tune: {trials: 2, rescore: 2, rescore_seeds: 1, replicates: 2}"
+    path = write(tmp_path, re.sub("tune: .*", tune, STUDY).replace("seeds: 2", "seeds: 1"))
+    assert "20/20 trials done" in tailsweep("sweep", path, "--storage", tmp_path / "results")
+    said = tailsweep("status", path, "--storage", tmp_path / "results")
+    assert "nhanes-sbp/l1 + lds: 5/5, best" in said and "nhanes-sbp/l1 + lds (replicate 1): 5/5, best" in said
+    rows = (tmp_path / "results" / "tiny" / "table.csv").read_text().splitlines()
+    assert [line.split(",")[:3] for line in rows[1:]] == [
+        ["nhanes-sbp", "l1 + lds", "2"],
+        ["nhanes-sbp", "l1 + fds + ranksim", "2"],
+    ]
+
+
+@pytest.mark.slow
 def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("sweep", write(tmp_path), "--storage", tmp_path / "results", "--set", "train.epochs=2000"),

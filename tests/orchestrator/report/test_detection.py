@@ -12,7 +12,7 @@ from orchestrator.cli.main import main
 from orchestrator.errors import BadInput
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.comparisons import ALPHA
-from orchestrator.report.detection import KINDS, detections, kind_of, share_of
+from orchestrator.report.detection import detections, kind_of, share_of
 from orchestrator.report.intervals import estimate, units_of
 from orchestrator.report.variance import Components, components, within
 from orchestrator.study.cells import expand, load_data
@@ -66,9 +66,18 @@ def test_what_sets_regions_apart_is_no_error_of_the_rows() -> None:
     assert apart.row == pytest.approx(plain.row) and apart.seed == pytest.approx(plain.seed)
 
 
-def test_kinds_are_told_apart_by_whether_rows_are_weighted() -> None:
-    words = {recipe: kind_of(recipe) for recipe in ("l1 + lds", "l1 + sqinv + fds", "l1 + fds", "l1 + distloss")}
-    assert list(words.values()) == [KINDS[0], KINDS[0], KINDS[1], KINDS[1]]
+@pytest.mark.parametrize(
+    ("recipe", "kind"),
+    [
+        ("l1 + lds", "re-weighted"),
+        ("l1 + sqinv + fds + rrt", "re-weighted"),
+        ("l1 + fds", "fds"),
+        ("l1 + fds + distloss", "several methods"),
+        ("l1 + rrt", "rrt"),
+    ],
+)
+def test_the_kind_of_a_recipe_is_what_moves_its_predictions(recipe: str, kind: str) -> None:
+    assert kind_of(recipe) == kind
 
 
 @pytest.mark.parametrize(("text", "share"), [("2%", 0.02), ("2 %", 0.02), ("0.05", 0.05), ("12.5%", 0.125)])
@@ -107,9 +116,9 @@ def trained(folder: Path, seeds: int = 4) -> tuple[Planner, Ledger]:
 def test_a_ledger_says_what_to_buy_for_each_kind_of_recipe(tmp_path: Path) -> None:
     planner, ledger = trained(tmp_path)
     (found,) = detections(planner.study, planner, ledger, 0.02)
-    assert (found.metric, found.source) == ("mae", f"the ledger of {ledger.store.uri}")
+    assert (found.metric, found.source, found.unknown) == ("mae", "the ledger", ())
     by = {(need.region, need.kind): need for need in found.needs}
-    few, weighted = by["few", KINDS[1]], by["few", KINDS[0]]
+    few, weighted = by["few", "fds"], by["few", "re-weighted"]
     assert few.base == pytest.approx(30.0) and few.size == pytest.approx(0.6) and few.among == 2
     assert few.seeds is not None and few.seeds > 10, "seeds of fds are what is missing"
     assert weighted.seeds is None and weighted.rows_needed is not None and weighted.rows_needed > weighted.rows
@@ -125,7 +134,7 @@ def test_the_command_prints_a_table_and_json(tmp_path: Path, capsys: pytest.Capt
     assert main(["plan", str(file), "--detect", "2%", "--json"]) == 0
     tree = json.loads(capsys.readouterr().out)
     assert tree["command"] == "tailsweep plan tiny --detect 2% --json"
-    assert {row["kind"] for row in tree["detect"][0]["components"]} == set(KINDS)
+    assert {row["kind"] for row in tree["detect"][0]["components"]} == {"re-weighted", "fds"}
 
 
 def test_a_workload_of_which_nothing_is_known_says_so(tmp_path: Path) -> None:
@@ -133,6 +142,16 @@ def test_a_workload_of_which_nothing_is_known_says_so(tmp_path: Path) -> None:
     planner = Planner(made, expand(made), Ledger(str(tmp_path)).find)
     with pytest.raises(BadInput, match=r"nhanes-bmi: nothing is known of the variance of mae.*--seeds 3"):
         detections(made, planner, Ledger(str(tmp_path)), 0.02)
+
+
+def test_before_there_are_results_a_pilot_study_of_the_workload_speaks(tmp_path: Path) -> None:
+    made = study(storage=str(tmp_path), recipes={"also": ["l1", "l1 + lds", "l1 + smogn"]}, evaluate={"seeds": 5})
+    ledger = Ledger(str(tmp_path))
+    (found,) = detections(made, Planner(made, expand(made), ledger.find), ledger, 0.1)
+    assert found.source == "a pilot study (quickstart, 5 seeds)" and found.unknown == ("smogn",)
+    needs = {need.region: need for need in found.needs}
+    assert needs.keys() == {"all", "many", "medium", "few"} and {need.kind for need in found.needs} == {"re-weighted"}
+    assert needs["all"].seeds is not None and needs["all"].seeds <= 5, "a tenth of the base's error is easy in all"
 
 
 def test_recipes_without_their_base_are_refused(tmp_path: Path) -> None:
