@@ -18,8 +18,8 @@ DEV := $(VENV)/.dev-installed
 # A profile may name a storage of its own: only one that was asked for is put before it.
 WHERE = $(if $(and $(CLUSTER),$(filter file,$(origin STORAGE))),,--storage "$(STORAGE)") $(ARGS)
 ON = $(if $(CLUSTER),--cluster "$(CLUSTER)")
-# Two test files at a time, where each can have a network and processes of its own: as root on Linux.
-APART = $(if $(shell sh tests/isolated.sh echo yes 2>/dev/null),--dist loadfile --tx '2*popen//python=sh tests/isolated.sh $(BIN)/python')
+# Several tests at a time, where each process of pytest can have a network and processes of its own: as root on Linux.
+APART = $(if $(shell sh tests/isolated.sh echo yes 2>/dev/null),--dist $(1) --tx '$(2)*popen//python=sh tests/isolated.sh $(BIN)/python')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup sweep submit logs cancel plan status report track ui test slow chaos lint docs bench clean
@@ -70,10 +70,10 @@ ui: $(DONE) ## serve the MLflow UI on 127.0.0.1
 	  --host 127.0.0.1 --port $(PORT)
 
 test: $(DEV) ## run the tests, without those marked slow
-	$(BIN)/python -m pytest -m 'not slow' $(APART) $(ARGS)
+	$(BIN)/python -m pytest -m 'not slow' $(call APART,loadfile,2) $(ARGS)
 
 slow: $(DEV) ## run the slow tests: real systems, killed and broken in many ways
-	$(BIN)/python -m pytest -m slow $(APART) $(ARGS)
+	$(BIN)/python -m pytest -m slow --timeout 2400 $(call APART,worksteal,3) $(ARGS)
 
 chaos: $(DEV) ## break sweeps at random and compare: FAULTS, SEED, MINUTES
 	PYTHONPATH=tests $(BIN)/python -m chaos.run --faults "$(FAULTS)" --seed "$(SEED)" --minutes "$(MINUTES)" $(ARGS)

@@ -11,6 +11,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from netns import Host, Network, network
+from running import HUNG_S
 
 PROJECT = Path(__file__).parent.parent
 PACKAGES = ("clusters", "orchestrator", "workloads")
@@ -26,7 +27,6 @@ HEALTH = {
     "RAY_health_check_failure_threshold": "4",
 }
 """The head misses a node after some seconds, not half a minute."""
-START_S = 120
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Cluster:
         """Kill the commands that still run."""
         for command in self.commands:
             command.kill()
-            command.communicate(timeout=START_S)
+            command.communicate(timeout=HUNG_S)
         self.commands.clear()
 
     @property
@@ -116,7 +116,7 @@ class Cluster:
     @staticmethod
     def _finish(commands: list[subprocess.Popen[str]]) -> None:
         for command in commands:
-            said, _ = command.communicate(timeout=START_S)
+            said, _ = command.communicate(timeout=HUNG_S)
             assert command.returncode == 0, said
 
 

@@ -24,14 +24,14 @@ FLOORS = [
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
 INSIDE = [
-    {f"workloads.{name}" for name in ("extras", "hparams", "labels", "losses", "messages", "seeds")},
-    {"workloads.laws", "workloads.metrics", "workloads.seam"},
+    {f"workloads.{name}" for name in ("extras", "hparams", "labels", "losses", "messages", "relevance", "seeds")},
+    {f"workloads.{name}" for name in ("density", "laws", "metrics", "recalibration", "seam")},
     {"workloads.diverged"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache_checks"},
     {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
-    {"workloads.plugins", "workloads.published", "workloads.views"},
+    {"workloads.adjusting", "workloads.plugins", "workloads.published", "workloads.views"},
     {"workloads.model"},
     {"workloads.loop"},
     {"workloads"},

@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 from orchestrator import Ledger
 from orchestrator.ledger.records import Phase
 
+HUNG_S: Final = 900
+"""A command that takes longer hangs: machines are slow, and share their cores, so this is far from what one takes."""
 STUDY = """
 study: tiny
 workloads: [nhanes-sbp]
@@ -33,7 +36,7 @@ def command(*args: str | Path) -> list[str]:
 
 def tailsweep(*args: str | Path, code: int = 0, **environment: str) -> str:
     done = subprocess.run(
-        command(*args), capture_output=True, text=True, timeout=240, env={**os.environ, **environment}, check=False
+        command(*args), capture_output=True, text=True, timeout=HUNG_S, env={**os.environ, **environment}, check=False
     )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr

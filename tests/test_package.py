@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from running import HUNG_S
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -65,7 +67,7 @@ def test_a_wheel_in_a_fresh_environment_runs_the_quickstart_from_an_empty_folder
 
     def run(*command: str) -> str:
         done = subprocess.run(
-            command, cwd=empty, env=environment, capture_output=True, text=True, check=False, timeout=240
+            command, cwd=empty, env=environment, capture_output=True, text=True, check=False, timeout=HUNG_S
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from rooms import PACKAGES, ROOT
+from running import HUNG_S
 
 CODE = re.compile(r"```(?:python|yaml)\n(.*?)```", re.DOTALL)
 STUDY = """
@@ -57,7 +58,7 @@ class House:
         """What a command of the copy says."""
         command = [sys.executable, "-P", "-m", "orchestrator.cli", *words]
         done = subprocess.run(
-            command, cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=240, check=False
+            command, cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=HUNG_S, check=False
         )
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
@@ -116,7 +117,7 @@ def test_a_kind_of_cluster_is_one_folder(house: House) -> None:
 
     assert "1 cells in 1 shards, sent" in house.tailsweep("submit", "study.yaml", *there)
     assert "under way already" in house.tailsweep("submit", "study.yaml", *there)
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + HUNG_S
     while ": running" in (said := house.tailsweep("status", "study.yaml", *there)) and time.monotonic() < deadline:
         time.sleep(2)
     assert ": ended\nreport: exit code 0\nshard-0: exit code 0" in said

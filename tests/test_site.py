@@ -15,7 +15,7 @@ from clusters.profile import Profile, profiles
 from orchestrator.cli.main import COMMANDS
 from orchestrator.study.spec import Study
 from rooms import ROOT
-from running import command
+from running import HUNG_S, command
 from workloads import WORKLOADS
 from workloads.data.custom.schema import KINDS
 from workloads.encoders.named import ENCODERS
@@ -62,7 +62,7 @@ def test_a_reference_page_shows_types_bounds_and_defaults(reference: ModuleType)
 def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HUNG_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for page in tmp_path.glob("*.html"):
         text = page.read_text("utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from workloads.methods import METHODS
 from workloads.objectives import OBJECTIVES
 from workloads.plans import PLANS
-from workloads.seam import Method, Part
+from workloads.seam import SLOTS, Method, Part
 
 HEAD = """\
 # Objectives, methods and plans
@@ -46,9 +46,9 @@ def _section(name: str, part: type[Part]) -> Iterable[str]:
     yield from ("", f"Source: {part.source}.")
     if issubclass(part, Method) and part.slot is not None:
         rivals = [f"`{other}`" for other, method in METHODS.items() if method.slot == part.slot and other != name]
-        yield from ("", f"Not together with {', '.join(rivals)}: each sets the weights from the label {part.slot}.")
+        yield from ("", f"Not together with {', '.join(rivals)}: each sets {SLOTS.get(part.slot, part.slot)}.")
     if not part.dense:
-        yield from ("", "Not where labels are maps: it compares whole rows.")
+        yield from ("", f"Not where labels are maps: it {part.needs_rows}.")
     if issubclass(part, Method) and part.joins:
         yield from ("", "Under `rrt` it acts in the second stage only.")
     declared = part.Hparams.declared()

@@ -4,13 +4,14 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workloads.adjusting import Adjusting
 from workloads.diverged import Diverged, finite
 from workloads.hparams import Choice, Declared, Float, Int, Value
 from workloads.labels import REGIONS, Floats
@@ -18,7 +19,7 @@ from workloads.laws import split_epochs
 from workloads.metrics import HIGHER_IS_BETTER, METRICS, Score, shot_metrics
 from workloads.model import Model
 from workloads.recipe import PARTS, Recipe, settings_of
-from workloads.seam import Features, Stage, TrainLabels
+from workloads.seam import Features, Output, Stage, TrainLabels
 from workloads.seeds import seed_of
 from workloads.views import Rows, viewed
 from workloads.workload import Data, Maps, Split, Workload, rows_in
@@ -158,6 +159,13 @@ class Fit:
         self.stages = [stage for stage, length in enumerate(lengths) for _ in range(length)]
         self.starts = [sum(lengths[:stage]) for stage in range(len(lengths))]
         self.optimizer = self._enter(self.stages[0])
+        self.adjusting = Adjusting.of_run(
+            self.model.adjustment,
+            data,
+            self.grid,
+            lambda rows: Fit(workload, replace(data, train=rows), recipe.trained, settings, seed, device),
+            device,
+        )
         self.scaler = torch.amp.GradScaler(
             device.type, enabled=self.hparams.precision == "fp16" and device.type == "cuda"
         )
@@ -194,10 +202,13 @@ class Fit:
         loss = self._train(epoch, stage)
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
-        self.model.end_epoch(epoch, stage, self._features(epoch), last=epoch + 1 == self.hparams.epochs)
+        self.model.end_epoch(epoch, stage, self._features(epoch))
         when = f"on validation in epoch {epoch}"
-        pred = self._predict(self.data.val, when)
-        val = shot_metrics(pred, self.val_labels, self.val_regions, self.metrics, self.grid.unit)
+        plain = self.outputs(self.data.val, when)
+        said = self.adjusting.epoch(epoch, plain)
+        self.model.adjusted(said, plain)
+        self.model.warn_of_idle(epoch, stage, last=epoch + 1 == self.hparams.epochs)
+        val = shot_metrics(self.grid.labels(said.pred), self.val_labels, self.val_regions, self.metrics, self.grid.unit)
         result = Epoch(epoch, stage, loss, finite(val, when))
         self._keep(result)
         self.curve.append(result)
@@ -211,7 +222,7 @@ class Fit:
         dtype = PRECISIONS[p.precision]
         total = torch.zeros((), device=self.device)
         self.model.train()
-        for rows in self._batches(self.order):
+        for rows in self._batches(self.order, self.model.drawn(stage, self.order)):
             batch = self.train.batch(rows, epoch, stage)
             with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
                 loss = self.model.loss(batch)
@@ -276,6 +287,7 @@ class Fit:
         score = -value if name.split("/")[1] in HIGHER_IS_BETTER else value
         if score < self.best_score:
             self.best_score, self.best = score, copy.deepcopy(self._predictor().state_dict())
+            self.adjusting.keep()
             following = self.model.stages()[epoch.stage + 1 :]
             if following and following[0].start == "best":
                 self.best_methods = {name: held.detach().clone() for name, held in tensors(self.model.methods)}
@@ -301,15 +313,21 @@ class Fit:
         for rows in torch.split(wanted, min(ENCODE_ROWS, max(1, ENCODE_VALUES // values))):
             yield view.scored(self.model.encoder(view.split.inputs(rows, self.device)), rows)
 
-    def _predict(self, split: Split, when: str) -> Floats:
+    def outputs(self, split: Split, when: str) -> Output:
+        """What the weights as they are say of a split; raises Diverged where a prediction is not finite."""
         self.model.eval()
         view = viewed(split, self.workload, self.device)
         with torch.no_grad():
-            learnt = torch.cat([self.model.predict(z) for z in self._encoded(view)]).float().cpu().numpy()
-        wrong = np.flatnonzero(~np.isfinite(learnt))
+            made = [self.model.outputs(z) for z in self._encoded(view)]
+        out, pred = (torch.cat(parts).double().cpu().numpy() for parts in zip(*made, strict=True))
+        wrong = np.flatnonzero(~np.isfinite(pred))
         if len(wrong):
-            raise Diverged(f"{len(wrong)} of {len(learnt)} predictions {when} are not finite: {learnt[wrong[0]]}")
-        return self.grid.labels(learnt)
+            raise Diverged(f"{len(wrong)} of {len(pred)} predictions {when} are not finite: {pred[wrong[0]]}")
+        return Output(out, pred)
+
+    def _predict(self, split: Split, when: str) -> Floats:
+        said = self.adjusting.of(self.outputs(split, when), self.best is not None, own=split is self.data.val)
+        return self.grid.labels(said.pred)
 
     def labels(self, split: Split) -> Floats:
         """Labels `[N]` as scores compare predictions with them: in label units, with the digits that are learnt."""
@@ -318,7 +336,8 @@ class Fit:
     def predict(self, split: Split) -> Floats:
         """Predictions `[N]` float64 in label units, of all rows or of the scored pixels.
 
-        With the weights of the epoch that `train.keep` names. Raises Diverged where one is not finite.
+        With the weights of the epoch that `train.keep` names, adjusted by what was fitted in it; those of validation
+        rows are the ones that were scored. Raises Diverged where one is not finite.
         """
         when = f"of epoch {self.kept().epoch}" if self.curve else "before the first epoch"
         if self.best is None:
@@ -348,6 +367,7 @@ class Fit:
             "best": self.best,
             "best_score": self.best_score,
             "best_methods": self.best_methods,
+            "adjusting": self.adjusting.state_dict(),
             "order": self.order.get_state(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -356,15 +376,7 @@ class Fit:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict` of a run that was made with the same arguments."""
         self.curve = [
-            Epoch(
-                row["epoch"],
-                row["stage"],
-                row["loss"],
-                {
-                    region: {name: Score(**score) for name, score in scores.items()}
-                    for region, scores in row["val"].items()
-                },
-            )
+            Epoch(**{**row, "val": {r: {n: Score(**s) for n, s in m.items()} for r, m in row["val"].items()}})
             for row in state["curve"]
         ]
         if self.curve:
@@ -374,6 +386,8 @@ class Fit:
         self.scaler.load_state_dict(state["scaler"])
         self.best, self.best_score = state["best"], state["best_score"]
         self.best_methods = state.get("best_methods", {})
+        if "adjusting" in state:  # older ones have no adjustment
+            self.adjusting.load_state_dict(state["adjusting"])
         self.order.set_state(state["order"])
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None:

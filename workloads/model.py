@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from workloads.hparams import Value
 from workloads.recipe import Recipe
-from workloads.seam import Batch, Features, Method, NoEffectWarning, Stage, Step, TrainLabels
+from workloads.seam import Adjustment, Batch, Features, Method, NoEffectWarning, Output, Stage, Step, TrainLabels
 from workloads.views import at_size
 from workloads.workload import Units
 
@@ -17,8 +17,10 @@ from workloads.workload import Units
 class Model(nn.Module):
     """Encoder, linear head and parts.
 
-        x, y = augment(x, y)   z = encode(x)   h = calibrate(z)   out = offset + scale · head(h)   pred = decode(out)
-        L = mean_i( Π w_i · loss_i ) + Σ penalty
+        i ~ Π draw   x, y = augment(x_i, y_i)   z = encode(x)   h = calibrate(z)
+        out = offset + scale · head(h)   pred = decode(out)   L = mean_i( Π w_i · loss_i ) + Σ penalty
+
+    Offset and scale are those of the labels, and act on the outputs that are labels.
 
     The mean is a plain one over the batch, as in the published code; weights have mean 1 over the training set, so
     the scale of the loss does not depend on the recipe.
@@ -40,6 +42,7 @@ class Model(nn.Module):
         self.register_buffer("effective", torch.zeros(len(methods), dtype=torch.bool))
         self._unproven: set[str] | None = None
         self._warned: set[str] = set()
+        self.adjustment = next((m for m in methods.values() if isinstance(m, Adjustment)), None)
         self.dim = dim
         self.units = units
         self.head = nn.Linear(dim, self.objective.outputs)
@@ -67,17 +70,38 @@ class Model(nn.Module):
         return self.plan.stages()
 
     def output(self, h: Tensor) -> Tensor:
-        """Head output `[B, K]` on the scale on which labels are learnt, in the precision of the head's weights.
+        """Head output `[B, K]`, labels on the scale on which they are learnt, in the precision of the head's weights.
 
         Computed in half precision ages of 35 to 51 would come in steps of ¼ year, and 120 mmHg in steps of ½.
         """
         with torch.autocast(h.device.type, enabled=False):
             out: Tensor = self.head(h.to(self.head.weight.dtype))
-        return torch.add(out * self.units.scale, self.units.offset)
+        labels = self.objective.labels
+        if labels == 0:
+            return out
+        made = torch.add(out[:, :labels] * self.units.scale, self.units.offset)
+        return made if labels is None else torch.cat([made, out[:, labels:]], dim=1)
+
+    def drawn(self, stage: int, order: torch.Generator) -> Tensor | None:
+        """The rows of an epoch `[N]`, on the CPU, where a method says how often each comes; None takes each once."""
+        chances = None
+        for name, method in self._acting(stage):
+            if (chance := method.draw()) is not None:
+                self._note(name, chance, torch.zeros_like(chance))
+                chances = chance if chances is None else chances * chance
+        if chances is None:
+            return None
+        ends = chances.double().cpu().cumsum(0)  # torch.multinomial takes 2²⁴ rows at most
+        return torch.searchsorted(ends, torch.rand(len(ends), dtype=ends.dtype, generator=order) * ends[-1], right=True)
 
     def predict(self, z: Tensor) -> Tensor:
-        """Predictions `[B]` of features `[B, D]`, on that scale: no method acts outside training."""
+        """Predictions `[B]` of features `[B, D]`, on that scale, before any adjustment."""
         return self.objective.decode(self.output(z))
+
+    def outputs(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Head outputs `[B, K]`, `[B, 0]` where no method adjusts them, and predictions `[B]`."""
+        out = self.output(z)
+        return out if self.adjustment else out.new_empty(len(out), 0), self.objective.decode(out)
 
     def forward(self, x: Tensor) -> Tensor:
         """Predictions of inputs: `[B]`, or maps `[B, h, w]`."""
@@ -117,17 +141,25 @@ class Model(nn.Module):
                 total = total + penalty
         return total
 
-    def end_epoch(self, epoch: int, stage: int, features: Features, last: bool = False) -> None:
-        """Let the methods that act in this stage update their statistics, and warn of one that changed nothing yet.
+    def end_epoch(self, epoch: int, stage: int, features: Features) -> None:
+        """Let the methods that act in this stage update their statistics."""
+        for _, method in self._acting(stage):
+            method.end_epoch(epoch, features)
+
+    def adjusted(self, after: Output, before: Output) -> None:
+        """Note what was made of the outputs after training."""
+        for name in (name for name, method in self._methods.items() if method is self.adjustment):
+            for new, old in ((after.pred, before.pred), (after.out, before.out)):
+                self._note(name, torch.from_numpy(new), torch.from_numpy(old))
+
+    def warn_of_idle(self, epoch: int, stage: int, last: bool) -> None:
+        """Warn of a method of this stage that changed nothing up to the end of an epoch.
 
         A method may need some epochs to warm up, unless this was the `last` one.
         """
-        acting = self._acting(stage)
-        for _, method in acting:
-            method.end_epoch(epoch, features)
         if self._unproven is None or self._unproven:
             self._unproven = self._without_effect()  # synchronises, once an epoch and only until all had an effect
-            for name, method in acting:
+            for name, method in self._acting(stage):
                 if name in self._unproven and name not in self._warned and (last or epoch >= method.warmup):
                     self._warned.add(name)
                     warnings.warn(

@@ -52,8 +52,8 @@ def _printed(numbers: Sequence[float | None]) -> dict[str, float]:
 
 
 def first_settings(workload: str, recipe: Recipe) -> dict[str, Value]:
-    """The settings of the paper for a recipe, searched ones and others; empty where none are published."""
+    """The settings of the paper for what a recipe trains, searched ones and others; empty where none are published."""
     for row in published():
-        if row.workload == workload and row.recipe == recipe and row.settings:
+        if row.workload == workload and row.recipe == recipe.trained and row.settings:
             return dict(row.settings)
     return {}

@@ -1,7 +1,7 @@
 """Recipes: objective + methods + plan, written one way everywhere, `l1 + lds + fds`."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
 from typing import Final
@@ -10,7 +10,7 @@ from workloads.hparams import Declared, Field, UnknownName, Value
 from workloads.methods import METHODS
 from workloads.objectives import OBJECTIVES
 from workloads.plans import PLANS
-from workloads.seam import Method, Objective, Part, Plan
+from workloads.seam import SLOTS, Adjustment, Method, Objective, Part, Plan
 
 PARTS: Final[dict[str, type[Part]]] = {**OBJECTIVES, **METHODS, **PLANS}
 """Every part by name; its order is the canonical one."""
@@ -46,7 +46,7 @@ class Recipe:
             slot = METHODS[name].slot
             if slot is not None and slot in slots:
                 raise ValueError(
-                    f"{slots[slot]} and {name} contradict each other, both set the weights from label {slot}: "
+                    f"{slots[slot]} and {name} contradict each other, both set {SLOTS.get(slot, slot)}: "
                     f"got '{self}'; keep one of them"
                 )
             if slot is not None:
@@ -78,6 +78,22 @@ class Recipe:
     def parts(self) -> tuple[str, ...]:
         """Names of all parts in canonical order, the plan included."""
         return (self.objective, *self.methods, self.plan)
+
+    @property
+    def adjustment(self) -> str | None:
+        """The method that acts after training, if there is one."""
+        return next((name for name in self.methods if issubclass(METHODS[name], Adjustment)), None)
+
+    @property
+    def trained(self) -> "Recipe":
+        """What training sees of the recipe: the same without its adjustment."""
+        return replace(self, methods=tuple(name for name in self.methods if name != self.adjustment))
+
+    @property
+    def trainings(self) -> int:
+        """How often an epoch passes over the training rows: more than once where an adjustment has its own models."""
+        method = METHODS.get(self.adjustment or "")
+        return max(1, method.folds) if method is not None and issubclass(method, Adjustment) else 1
 
     def declared(self) -> dict[str, Field]:
         """Every hyperparameter of the recipe as `part.name`."""

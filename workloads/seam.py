@@ -1,6 +1,6 @@
 """The seam between a training loop and the methods: every hook is a term of one equation.
 
-    x, y = augment(x, y)     z = encode(x)     h = calibrate(z)     out = head(h)     pred = decode(out)
+    i ~ draw   x, y = augment(x_i, y_i)   z = encode(x)   h = calibrate(z)   out = head(h)   pred = adjust(decode(out))
     L = mean_i( w_i · loss_i )  +  Σ_k penalty_k            over the stages of a plan
 
 Letters, here and everywhere: B samples of a batch, N training rows, D features, K outputs of the head, M bins.
@@ -11,13 +11,16 @@ reach them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from workloads.hparams import Declared
-from workloads.labels import Ints, LabelGrid
+from workloads.labels import Floats, Ints, LabelGrid
+
+SLOTS: Final = {"density": "how rows count, by label density", "adjustment": "the predictions after training"}
+"""What can be set once in a recipe, in words."""
 
 
 class Features(Protocol):
@@ -79,6 +82,38 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Output:
+    """What a model says of rows in evaluation: `out` `[N, K]` and `pred` `[N]`, as labels are learnt."""
+
+    out: Floats
+    pred: Floats
+
+    def of(self, rows: Ints) -> "Output":
+        """The same of some of the rows."""
+        return Output(self.out[rows], self.pred[rows])
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows that the weights of an epoch were not trained on: what the model says of them, and labels `y` `[N]`.
+
+    `weights` `[N]` of mean 1 give them the label distribution of the validation rows.
+    """
+
+    output: Output
+    y: Floats
+    weights: Floats
+
+    def of(self, rows: Ints) -> "HeldOut":
+        """The same of some of the rows."""
+        return HeldOut(self.output.of(rows), self.y[rows], self.weights[rows])
+
+
+Adjust: TypeAlias = Callable[[Output], Output]
+"""What is said of rows after training, from what the model says of them."""
+
+
+@dataclass(frozen=True)
 class Stage:
     """A share of the epochs, what is trained in it, and whether the head starts afresh.
 
@@ -112,6 +147,8 @@ class Part(nn.Module):
     """Kinds of workload that the part is for."""
     dense: ClassVar[bool] = True
     """Whether the part can act where labels are maps and every pixel is a sample."""
+    needs_rows: ClassVar[str] = "needs whole rows"
+    """Why it cannot, where it cannot."""
     version: ClassVar[int] = 1
     """Part of the trial id: raise it when the same hyperparameters begin to give other numbers."""
 
@@ -149,9 +186,14 @@ class Objective(Part):
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     outputs: int = 1
     """Width K of the head; a part that needs the labels to know it sets it in `fit`."""
+    labels: int | None = None
+    """How many outputs, from the first, are labels, and so in their units; the others are as the head gives them.
+
+    None: all are labels. Logits and logarithms of scales are none.
+    """
 
     def decode(self, out: Tensor) -> Tensor:
-        """Turn `out` `[B, K]`, in label units, into predictions `[B]`."""
+        """Turn `out` `[B, K]`, the labels of it in label units, into predictions `[B]`."""
         return out[:, 0]
 
     def forward(self, step: Step) -> Tensor:
@@ -165,12 +207,19 @@ class Method(Part):
     joins: ClassVar[int] = 0
     """First stage in which the method acts, capped at the plan's last."""
     slot: ClassVar[str | None] = None
-    """Two methods that fill the same slot contradict each other: both would set the weights from label density."""
+    """Two methods that fill the same slot (`SLOTS`) contradict each other: both would set the same thing."""
 
     @property
     def warmup(self) -> int:
         """Epochs in which the method only watches; a method that changes nothing after them is warned about."""
         return 0
+
+    def draw(self) -> Tensor | None:
+        """Chance of every training row `[N]`, up to a factor, to be the next one; multiplied.
+
+        None draws every row once in an epoch, in random order; else they are drawn with replacement, N in an epoch.
+        """
+        return None
 
     def augment(self, batch: Batch) -> Batch:
         """The batch to train on instead, of any size; chained in the listed order."""
@@ -190,6 +239,25 @@ class Method(Part):
 
     def end_epoch(self, epoch: int, features: Features) -> None:
         """Update buffers after an epoch of training; `features` is computed once and shared."""
+
+
+class Adjustment(Method):
+    """A method that acts after training: a map of the outputs, fitted to rows that training did not see.
+
+    Training is as without it, but for the epoch that is kept: validation scores are those of adjusted predictions, and
+    no row is scored by a map that its own label was fitted to. The map is part of no checkpoint, it is fitted again.
+    """
+
+    slot: ClassVar[str | None] = "adjustment"
+    folds: ClassVar[int] = 0
+    """0: it is fitted to the validation rows. Else to the training rows, each said by one of as many further models.
+
+    Those are trained beside the first, each without the rows that it is asked for: an epoch costs `folds` epochs.
+    """
+
+    def adjust(self, held_out: HeldOut) -> Adjust:
+        """The map that fits held-out rows best; on the CPU, once an epoch, and without the random stream."""
+        raise NotImplementedError
 
 
 class Plan(Part):

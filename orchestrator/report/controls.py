@@ -20,15 +20,15 @@ import torch
 
 from orchestrator.storage.store import Store
 from workloads.labels import Floats, LabelGrid
+from workloads.recalibration import Curve, affine, folds_of, held_out_weights, isotonic
 from workloads.workload import Data, Split, Table, Workload
 
 FOLDS: Final = 3
-VERSION: Final = 1
+VERSION: Final = 2
 """Of what is fitted here; another one does not read what this one has kept."""
 PREFIX: Final = "control: "
 Model = Callable[[Floats, Floats, Floats], Callable[[Floats], Floats]]
 """Fits inputs `[N, F]` and labels `[N]` with weights `[N]`; returns what predicts."""
-Line = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -49,48 +49,11 @@ class Control:
         return self.predictions.get(number, self.predictions.get(None))
 
 
-def held_out_weights(y: Floats, held_out: Floats, grid: LabelGrid) -> Floats:
-    """Weights `[N]` of mean 1 that give training labels `y` the distribution of the held-out ones.
-
-    A row of bin b weighs m_b / n_b, with m_b held-out and n_b training rows: the histogram of held-out labels is part
-    of how they were drawn, and no single label of them is used.
-    """
-    bins = grid.bin(y)
-    weights = (grid.counts(held_out) / np.maximum(grid.counts(y), 1))[bins]
-    return np.asarray(weights / weights.mean(), dtype=np.float64)
-
-
 def sqrt_inverse_weights(y: Floats, grid: LabelGrid) -> Floats:
     """Weights `[N]` of mean 1 by 1 / √n_b, those of the method `sqinv`."""
     bins = grid.bin(y)
     weights = np.sqrt(1.0 / np.bincount(bins, minlength=grid.bins)[bins])
     return np.asarray(weights / weights.mean(), dtype=np.float64)
-
-
-def affine(pred: Floats, y: Floats, weights: Floats | None = None) -> Line:
-    """a + b · pred with the least sum of absolute deviations from `y`; the identity where `pred` is constant.
-
-    Labels are scaled to a spread of one for the solver, whose tolerances are absolute.
-    """
-    from sklearn.linear_model import QuantileRegressor
-
-    middle, spread = float(np.median(pred)), float(pred.std())
-    unit = float(y.std()) or 1.0
-    if not spread > 1e-12 * (abs(middle) + unit):
-        return lambda p: p
-    fitted = QuantileRegressor(quantile=0.5, alpha=0.0, solver="highs").fit(
-        ((pred - middle) / spread)[:, None], (y - y.mean()) / unit, sample_weight=weights
-    )
-    slope, cut = float(fitted.coef_[0]) * unit / spread, float(fitted.intercept_) * unit + float(y.mean())
-    return lambda p: np.asarray(cut + slope * (p - middle))
-
-
-def isotonic(pred: Floats, y: Floats, weights: Floats | None = None) -> Line:
-    """The non-decreasing step function of `pred` with least squared deviations from `y`; constant beyond its ends."""
-    from sklearn.isotonic import IsotonicRegression
-
-    fitted = IsotonicRegression(out_of_bounds="clip").fit(pred, y, sample_weight=weights)
-    return lambda p: np.asarray(fitted.predict(p), dtype=np.float64)
 
 
 def _ridge(x: Floats, y: Floats, weights: Floats) -> Callable[[Floats], Floats]:
@@ -164,7 +127,7 @@ def _constant(data: Data) -> list[Control]:
 
 
 def _recalibrated(data: Data, base: str, validated: Mapping[int, tuple[Floats, Floats]]) -> list[Control]:
-    lines: dict[str, Callable[[Floats, Floats], Line]] = {"affine": affine, "isotonic": isotonic}
+    lines: dict[str, Callable[[Floats, Floats], Curve]] = {"affine": affine, "isotonic": isotonic}
     y, found = _labels(data.val), []
     for word, fit in lines.items() if validated else ():
         made: dict[int | None, Floats] = {}
@@ -195,9 +158,9 @@ def _tabular(workload: Workload, data: Data) -> list[Control]:
     return found
 
 
-def _out_of_fold(model: Model, x: Floats, y: Floats, weights: Floats) -> Line:
+def _out_of_fold(model: Model, x: Floats, y: Floats, weights: Floats) -> Curve:
     """A line fitted to predictions of training rows by models that have not seen them."""
-    fold = np.random.default_rng(0).permutation(len(y)) % FOLDS
+    fold = folds_of(y, FOLDS)
     pred = np.empty(len(y))
     for k in range(FOLDS):
         rest = fold != k

@@ -303,7 +303,7 @@ def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
             )
         if workload.dense and not PARTS[part].dense:
             raise ValueError(
-                f"{part} compares whole rows, and cannot act where every pixel has a label: got '{recipe}' on "
+                f"{part} {PARTS[part].needs_rows}, and cannot act where every pixel has a label: got '{recipe}' on "
                 f"{workload.name}; leave {part} out, or make it a study of its own on other workloads"
             )
     fixed: dict[str, Value] = {**workload.defaults(recipe.objective), "train.monitor": study.tune.select_by}

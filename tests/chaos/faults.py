@@ -12,6 +12,8 @@ from chaos.scene import END_S, STEP_S, Command, Scene, send, until
 from chaos.tally import Tally, say
 
 INTERRUPT_S: Final = 20.0
+LEFT_S: Final = 90.0
+"""Ray's agents of a node whose driver is dead call its head once more, which is dead too, for Ray's 60 s."""
 LATE_S: Final = 5.0
 """So long may this machine take to notice an end."""
 ENDINGS: Final = {
@@ -69,7 +71,7 @@ def kill(*roles: str) -> Callable[[Meeting], None]:
             met.note(f"kill {role}")
         if "driver" in hit:
             met.end(10, -9)
-            if not until(lambda: not any(_there(pid) for pid in family), 30):
+            if not until(lambda: not any(_there(pid) for pid in family), LEFT_S):
                 left = [Path(f"/proc/{pid}/cmdline").read_bytes()[:60] for pid in family if _there(pid)]
                 met.tally.went_wrong("left", f"{left}")
                 for pid in family:

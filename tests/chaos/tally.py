@@ -55,5 +55,5 @@ hung        a command did not end within its bound
 different   tables, scores or predictions are not those of an undisturbed run, and nobody said so
 charged     a trial is recorded as failed, which none is
 unclear     an exit code or an output that does not say what happened: a traceback, say
-left        processes of a driver that is dead are still there after half a minute
+left        processes of a driver that is dead are still there after 90 s
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.run import Chaos
 from chaos.scene import Command, Scene
 from chaos.tally import Tally
 
@@ -30,3 +31,11 @@ def test_a_scene_that_is_closed_leaves_no_command_behind(tmp_path: Path) -> None
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     Scene(tmp_path, str(tmp_path), commands=[Command(process, tmp_path / "said")]).close()
     assert process.returncode == -9
+
+
+@pytest.mark.slow
+def test_sweeps_that_are_killed_and_stopped_at_random_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    """The short form of `make chaos`: other seeds and more faults are its own."""
+    tally = Chaos(tmp_path, seed=4).run(4, ["folder", "tracked"], minutes=20)
+    assert tally.faults.total() >= 4
+    assert not tally.wrong, "\n".join([str(tally), *tally.words])

@@ -21,7 +21,7 @@ from orchestrator.cli.submit import follow
 from orchestrator.engine.heartbeat import Beat
 from orchestrator.ledger.records import now
 from orchestrator.storage.store import LocalStore
-from running import STUDY, command, results, tailsweep, write
+from running import HUNG_S, STUDY, command, results, tailsweep, write
 
 
 def made(**changes: object) -> Submission:
@@ -144,7 +144,7 @@ def test_a_submission_runs_once_is_stopped_with_checkpoints_and_goes_on_to_the_s
     (stopped / "tiny" / "table.md").write_text("what an attempt before had made")
     follower = subprocess.Popen(command("submit", *args, "--follow"), stdout=subprocess.PIPE, text=True)
     assert "with another definition, profile, --shards or" in tailsweep("submit", *args[:-2], "1", code=2)
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + HUNG_S
     while time.monotonic() < deadline and not list((stopped / "ledger").glob("tune/*.parquet")):
         time.sleep(0.05)
     tailsweep("cancel", "tiny", "--stored", "--storage", stopped)
@@ -187,16 +187,16 @@ def test_the_work_of_a_driver_that_freezes_is_taken_over_and_is_in_the_ledger_on
     ]
     frozen, awake = drivers
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + HUNG_S
         while len(list((storage / "ledger").glob("tune/*.parquet"))) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         frozen.send_signal(signal.SIGSTOP)
-        assert awake.wait(timeout=240) == 0, "it sees the study through"
+        assert awake.wait(timeout=HUNG_S) == 0, "it sees the study through"
         assert frozen.poll() is None
         assert len(results(storage)) == 14
         frozen.send_signal(signal.SIGCONT)
-        assert frozen.wait(timeout=120) == 0
+        assert frozen.wait(timeout=HUNG_S) == 0
     finally:
         for driver in drivers:
             driver.kill()

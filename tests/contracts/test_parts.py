@@ -18,7 +18,7 @@ from workloads.model import Model
 from workloads.objectives import OBJECTIVES
 from workloads.plans import PLANS
 from workloads.recipe import PARTS, Recipe
-from workloads.seam import Batch, Method, NoEffectWarning, TrainLabels
+from workloads.seam import Adjustment, Batch, Method, NoEffectWarning, TrainLabels
 
 CPU = torch.device("cpu")
 EPOCHS = 4
@@ -118,15 +118,19 @@ def compatible(names: tuple[str, ...]) -> bool:
     return len(slots) == len(set(slots))
 
 
-def subsets(task: str) -> list[tuple[str, ...]]:
-    names = [name for name, method in METHODS.items() if task in method.tasks]
-    every = itertools.chain.from_iterable(itertools.combinations(names, size) for size in range(len(names) + 1))
-    return [names for names in every if compatible(names)]
+def subsets(task: str, pairs: bool) -> Iterator[tuple[str, ...]]:
+    """No method, each alone, every pair that may meet where `pairs`, and as many as may meet, with each of a slot."""
+    names = [name for name, method in METHODS.items() if task in method.tasks and not issubclass(method, Adjustment)]
+    # An adjustment acts after training only: that it leaves training as it is, is a law of its own.
+    for size in range(3 if pairs else 2):
+        yield from filter(compatible, itertools.combinations(names, size))
+    free = tuple(name for name in names if METHODS[name].slot is None)
+    yield from ((*free, name) for name in names if name not in free)
 
 
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_every_subset_of_methods_trains(objective, plan):
+def test_every_method_trains_with_every_objective_every_pair_and_all_at_once(objective, plan):
     task = OBJECTIVES[objective].tasks[0]
     toy, data = TOYS[task], DATA[task]
     rows = torch.arange(24)
@@ -134,7 +138,7 @@ def test_every_subset_of_methods_trains(objective, plan):
     bins = torch.from_numpy(toy.grid.bin(y.numpy()))
     train = TrainLabels(data.train.y, toy.grid, 6, 24)
     everything = data.train.inputs(torch.arange(len(data.train.y)), CPU)
-    for methods in subsets(task):
+    for methods in subsets(task, pairs=objective in ("l1", "arb")):
         recipe = Recipe(objective, methods, plan)
         encoder, dim = toy.encoder(data)
         model = Model(encoder, dim, recipe, {}, data.units)
@@ -158,6 +162,8 @@ def test_every_subset_of_methods_trains(objective, plan):
 def test_methods_that_fill_one_slot_are_refused_together():
     slotted = [name for name, method in METHODS.items() if method.slot]
     for pair in itertools.combinations(slotted, 2):
+        if compatible(pair):
+            continue
         with pytest.raises(ValueError, match="contradict each other"):
             Recipe("l1", pair)
 
@@ -167,6 +173,8 @@ LONG_RUNS = [
     Recipe("bmse", ("lds", "fds", "ranksim", "distloss", "smoter", "smogn"), "rrt"),
     Recipe("l1", ("fds", "ranksim", "distloss", "ot", "smogn")),
     Recipe("arb", ("fds", "ranksim", "ot"), "rrt"),
+    Recipe("l1", ("lds", "isotonic"), "rrt"),
+    Recipe("l1", ("smogn", "affine_oof"), "rrt"),
 ]
 VARIANTS = [
     *((recipe, {}) for recipe in LONG_RUNS),
@@ -174,6 +182,8 @@ VARIANTS = [
     (Recipe("l1", ("fds", "ranksim")), {"fds.variant": "official", "fds.statistics": "streaming"}),
     (Recipe("bmse"), {"bmse.variant": "gai"}),
     (Recipe("l1", ("lds", "fds")), {"train.optimizer": "sgd", "train.keep": "best"}),
+    (Recipe("l1", ("affine",)), {"train.keep": "best"}),
+    (Recipe("l1", ("affine_oof",), "rrt"), {"train.keep": "best"}),
 ]
 
 
@@ -200,6 +210,20 @@ def test_a_run_gives_the_same_numbers_first_or_after_others():
     assert all(same(a, b) for a, b in zip(first, reversed(again), strict=True))
 
 
+ADJUSTMENTS = [name for name, method in METHODS.items() if issubclass(method, Adjustment)]
+
+
+@pytest.mark.parametrize("name", ADJUSTMENTS)
+def test_an_adjustment_leaves_training_as_it_is_and_changes_what_is_predicted(name):
+    others = ("lds", "ranksim", "smogn")
+    task = next(task for task in METHODS[name].tasks)
+    objective = "l1" if task == "regression" else "arb"
+    methods = tuple(other for other in others if task in METHODS[other].tasks)
+    plain, adjusted = (outcome(fit(Recipe(objective, (*methods, *more), "rrt"))) for more in ((), (name,)))
+    changed = {key for key in plain if not torch.equal(plain[key], adjusted.get(key, plain[key]))}
+    assert changed <= {"prediction", "effective"} and "prediction" in changed
+
+
 def test_another_seed_gives_other_numbers():
     recipe = Recipe("l1", ("ranksim", "smogn"))
     assert not same(outcome(fit(recipe)), outcome(fit(recipe, seed=1)))
@@ -211,16 +235,26 @@ class Idle(Method):
     source = "made up"
 
 
+class IdleAfterwards(Adjustment):
+    """Does nothing after training."""
+
+    source = "made up"
+
+    def adjust(self, held_out):
+        return lambda output: output
+
+
 @pytest.mark.parametrize("plan", PLANS)
-def test_a_method_that_changes_nothing_warns_once(monkeypatch, plan):
-    monkeypatch.setitem(METHODS, "idle", Idle)
-    monkeypatch.setitem(PARTS, "idle", Idle)
+@pytest.mark.parametrize("idle", [Idle, IdleAfterwards])
+def test_a_method_that_changes_nothing_warns_once(monkeypatch, plan, idle):
+    monkeypatch.setitem(METHODS, "idle", idle)
+    monkeypatch.setitem(PARTS, "idle", idle)
     with pytest.warns(NoEffectWarning, match="idle changed nothing up to epoch 0") as caught:
         outcome(fit(Recipe("l1", ("idle",), plan)))
     assert len(caught) == 1
 
 
-@pytest.mark.parametrize("part", ["inv", "sqinv", "smoter"])
+@pytest.mark.parametrize("part", ["inv", "sqinv", "class_balanced", "balanced", "smoter"])
 def test_a_method_of_rare_labels_warns_where_none_is_rare(part):
     toy, data = TOYS["regression"], DATA["regression"]
     even = type(data)(

@@ -1,4 +1,4 @@
-"""Methods from outside, with the one that docs/new-method.md shows."""
+"""Methods from outside, with those that docs/new-method.md shows."""
 
 import re
 import sys
@@ -6,6 +6,7 @@ import types
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,12 +34,14 @@ def _registries():
 
 @pytest.fixture
 def shown(tmp_path, monkeypatch):
-    """The code of the document as a module on the Python path."""
-    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
-    (tmp_path / "spread.py").write_text(code, encoding="utf-8")
+    """The code of the document as modules on the Python path."""
+    codes = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
+    for name, code in zip(("spread", "shift"), codes, strict=True):
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    yield code
-    sys.modules.pop("spread", None)
+    yield codes[0]
+    for name in ("spread", "shift"):
+        sys.modules.pop(name, None)
 
 
 def module(monkeypatch, **contents):
@@ -46,6 +49,15 @@ def module(monkeypatch, **contents):
     vars(made).update(contents)
     monkeypatch.setitem(sys.modules, "outside", made)
     return "outside"
+
+
+def test_the_documented_adjustment_leaves_held_out_rows_no_median_error(shown):
+    load_plugins(["shift"])
+    recipe, toy = Recipe.parse("l1 + shift"), TOYS["regression"]
+    run = Fit(toy, toy.load(None), recipe, settle(recipe, toy.settings, {"train.epochs": 1}), 0, torch.device("cpu"))
+    list(run)
+    errors = run.labels(run.data.val) - run.predict(run.data.val)
+    assert abs(np.median(errors)) < 0.3 * np.median(np.abs(errors))
 
 
 def test_the_documented_method_is_short_and_trains(shown):

@@ -2,12 +2,20 @@
 
 from typing import Final
 
+from workloads.methods.classbalanced import ClassBalanced
+from workloads.methods.cmixup import CMixup
+from workloads.methods.denseweight import DenseWeight
 from workloads.methods.distloss import DistLoss
 from workloads.methods.fds import FDS
+from workloads.methods.gar import GAR
 from workloads.methods.lds import LDS
+from workloads.methods.ordinal_entropy import OrdinalEntropy
 from workloads.methods.ot import OT
 from workloads.methods.ranksim import RankSim
+from workloads.methods.recalibrate import Affine, AffineOutOfFold, Isotonic
+from workloads.methods.relevant import RelevanceWeights
 from workloads.methods.reweight import Inverse, SqrtInverse
+from workloads.methods.sampling import BalancedSampling
 from workloads.methods.smoter import SMOGN, SmoteR
 from workloads.seam import Method
 
@@ -15,10 +23,20 @@ METHODS: Final[dict[str, type[Method]]] = {
     "inv": Inverse,
     "sqinv": SqrtInverse,
     "lds": LDS,
+    "class_balanced": ClassBalanced,
+    "denseweight": DenseWeight,
+    "relevance": RelevanceWeights,
+    "balanced": BalancedSampling,
     "fds": FDS,
     "ranksim": RankSim,
+    "ordinal_entropy": OrdinalEntropy,
+    "gar": GAR,
     "distloss": DistLoss,
     "ot": OT,
+    "cmixup": CMixup,
     "smoter": SmoteR,
     "smogn": SMOGN,
+    "affine": Affine,
+    "isotonic": Isotonic,
+    "affine_oof": AffineOutOfFold,
 }

@@ -8,8 +8,9 @@ from scipy.optimize import isotonic_regression
 from scipy.special import ndtr
 from torch import Tensor
 
+from workloads.density import spread
 from workloads.hparams import Choice, Declared, Float
-from workloads.labels import Floats, Ints, heaps
+from workloads.labels import Floats, Ints
 from workloads.losses import ELEMENTWISE
 from workloads.seam import Method, Step, TrainLabels
 
@@ -17,21 +18,14 @@ KNOTS: Final = 1025
 """Points at which the distribution function is kept; quantiles are read off linearly between them."""
 
 
-def _spread(labels: Tensor) -> tuple[Floats, Ints, float]:
-    """Distinct labels, how often each occurs, and the standard deviation of all."""
-    values, counts = heaps(labels.numpy())
-    centred = values - np.average(values, weights=counts)
-    return values, counts, float(np.sqrt(counts @ centred**2 / max(counts.sum() - 1, 1)))
-
-
 def smoothed_cdf(labels: Tensor, bandwidth: float, low: float, high: float) -> tuple[Floats, Floats]:
     """Knots on [low, high] and the distribution function there of a Gaussian KDE of the labels, cut off at both ends.
 
     `bandwidth` is in standard deviations of the labels.
     """
-    values, counts, spread = _spread(labels)
+    values, counts, deviation = spread(labels.numpy())
     knots = np.linspace(low, high, KNOTS)
-    width = max(bandwidth * spread, 1e-9 * (high - low))
+    width = max(bandwidth * deviation, 1e-9 * (high - low))
     mass = ndtr((knots[:, None] - values) / width) @ (counts / counts.sum())
     return knots, (mass - mass[0]) / (mass[-1] - mass[0])
 
@@ -60,8 +54,8 @@ def label_quantiles(
 
 def kde(labels: Tensor, bandwidth: float, points: Floats) -> Floats:
     """A Gaussian KDE of the labels at points `[P]`, with sum 1; `bandwidth` in standard deviations of the labels."""
-    values, counts, spread = _spread(labels)
-    width = max(bandwidth * spread, 1e-9 * float(np.ptp(points)))
+    values, counts, deviation = spread(labels.numpy())
+    width = max(bandwidth * deviation, 1e-9 * float(np.ptp(points)))
     # Distances from the nearest label: with a narrow bandwidth every exponential would underflow to 0.
     squares = ((points[:, None] - values) / width) ** 2
     density: Floats = np.exp(-0.5 * (squares - squares.min())) @ counts

@@ -2,9 +2,13 @@
 
 from typing import Final
 
+from workloads.objectives.adjusted import LogitAdjusted, VectorScaling
 from workloads.objectives.bmse import BalancedMSE
 from workloads.objectives.classes import ARB, CrossEntropy
+from workloads.objectives.histogram import BalancedHLGauss, HLGauss
+from workloads.objectives.likelihood import BetaNLL, GaussianNLL, LaplaceNLL
 from workloads.objectives.pointwise import L1, MSE, FocalL1, FocalMSE, Huber
+from workloads.objectives.quantile import Quantile
 from workloads.seam import Objective
 
 OBJECTIVES: Final[dict[str, type[Objective]]] = {
@@ -13,7 +17,15 @@ OBJECTIVES: Final[dict[str, type[Objective]]] = {
     "huber": Huber,
     "focal_l1": FocalL1,
     "focal_mse": FocalMSE,
+    "quantile": Quantile,
     "bmse": BalancedMSE,
+    "laplace_nll": LaplaceNLL,
+    "gaussian_nll": GaussianNLL,
+    "beta_nll": BetaNLL,
+    "hl_gauss": HLGauss,
+    "balanced_hl_gauss": BalancedHLGauss,
     "cross_entropy": CrossEntropy,
     "arb": ARB,
+    "logit_adjust": LogitAdjusted,
+    "vector_scaling": VectorScaling,
 }

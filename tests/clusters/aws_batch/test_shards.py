@@ -21,7 +21,7 @@ from clusters.submission import Submission, options
 from orchestrator.api import claim_name
 from orchestrator.storage.store import open_store
 from orchestrator.study.spec import Study
-from running import command, processes, results, slay, tailsweep, write
+from running import HUNG_S, command, processes, results, slay, tailsweep, write
 from s3_server import bucket, free_port
 
 STUDY = """
@@ -84,7 +84,7 @@ class Batch:
         return self.folder / f"{job['jobName']}-{index}-{attempt}.log"
 
     def run(self, job: Mapping[str, Any], index: int | None, attempt: int) -> None:
-        code = self.start(job, index, attempt).wait(timeout=400)
+        code = self.start(job, index, attempt).wait(timeout=HUNG_S)
         assert code == 0, self.log(job, index, attempt).read_text()
 
     def again(self, job: Mapping[str, Any], exit_code: int, status_reason: str, attempt: int) -> bool:
@@ -101,7 +101,6 @@ class Batch:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_shards_that_are_preempted_and_killed_end_in_the_tables_of_one_machine(
     s3: str, whole: Path, tmp_path: Path
 ) -> None:
@@ -132,7 +131,7 @@ options:
     job = batch.job(name)
 
     shards = [batch.start(job, index, 1) for index in range(2)]
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + HUNG_S
     while len(records(storage)) < 3 and time.monotonic() < deadline:
         assert all(shard.poll() is None for shard in shards)
         time.sleep(0.05)
@@ -228,7 +227,6 @@ def short() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_nodes_of_one_job_form_a_ray_that_is_stopped_and_goes_on(s3: str, whole: Path, short: Path) -> None:
     storage = bucket(s3)
     study = Study.read(STUDY, "tiny", [f"storage={storage}"])
@@ -248,11 +246,11 @@ def test_nodes_of_one_job_form_a_ray_that_is_stopped_and_goes_on(s3: str, whole:
         try:
             worker, head = nodes.start(1), nodes.start(0)
             if attempt == 1:
-                deadline = time.monotonic() + 300
+                deadline = time.monotonic() + HUNG_S
                 while not records(storage) and time.monotonic() < deadline and head.poll() is None:
                     time.sleep(0.05)
                 head.send_signal(signal.SIGTERM)
-            said = head.communicate(timeout=400)[0]
+            said = head.communicate(timeout=HUNG_S)[0]
             assert head.returncode == code, said
             assert "2 of 2 nodes joined the Ray cluster" in said
             assert worker.poll() is None, "it stays until Batch stops it"

@@ -23,6 +23,7 @@ from orchestrator.errors import BadInput, ClusterFailed
 from orchestrator.storage.store import open_store
 from orchestrator.study.spec import Study
 from pods import check, check_pods
+from running import HUNG_S
 
 ROOT = Path(__file__).parents[3]
 STUDY: dict[str, Any] = {
@@ -313,7 +314,7 @@ def test_a_study_runs_as_a_rayjob_from_submit_to_tables(
     assert main(["submit", str(study), *where]) == 0
     assert "under way already" in capsys.readouterr().out
     assert main(["logs", str(study), *where, "--follow"]) in {0, 2, 3}
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + HUNG_S
     while ": ended\n" not in (said := status(study, where, capsys)) and time.monotonic() < deadline:
         assert ": failed\n" not in said, said
         time.sleep(1)
@@ -336,7 +337,7 @@ def test_a_rayjob_that_is_deleted_lets_its_trials_save(kube: Path, tmp_path: Pat
     store.put("tiny/study.json", sent.study.model_dump_json().encode())
     job = target(sent, {})
     job.submit()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HUNG_S
     while time.monotonic() < deadline and job.state().word != "running":
         time.sleep(0.2)
     log = kube / f"{sent.name}.log"

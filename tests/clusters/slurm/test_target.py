@@ -17,7 +17,7 @@ from clusters.submission import State, Submission, find, submit, target
 from orchestrator.errors import BadInput, ClusterFailed
 from orchestrator.storage.store import open_store
 from orchestrator.study.spec import Study
-from running import tailsweep, write
+from running import HUNG_S, tailsweep, write
 
 HERE = Path(__file__).parents[2] / "programs" / "slurm"
 ROOT = Path(__file__).parents[3]
@@ -81,7 +81,7 @@ def processes(folder: Path) -> list[str]:
     return found
 
 
-def until(holds: Callable[[], Any], seconds: float = 240) -> None:
+def until(holds: Callable[[], Any], seconds: float = HUNG_S) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
@@ -263,7 +263,6 @@ def trained(storage: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_shards_that_are_requeued_at_their_limit_make_the_table_of_a_plain_sweep(
     tmp_path: Path, slurm: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,7 +280,7 @@ def test_shards_that_are_requeued_at_their_limit_make_the_table_of_a_plain_sweep
     ticket = find(open_store(str(results)), "tiny", "slurm")
     assert ticket is not None
     chosen = target(ticket.submission, ticket.sent)
-    until(lambda: not chosen.state().live, 400)
+    until(lambda: not chosen.state().live)
     told = "\n".join(chosen.logs(follow=False))
     assert chosen.state().word == "ended", told
     assert "shard-0: the time limit came; trials are saved" in told
@@ -292,7 +291,6 @@ def test_shards_that_are_requeued_at_their_limit_make_the_table_of_a_plain_sweep
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_one_ray_over_several_nodes_is_requeued_and_leaves_nothing_behind(
     tmp_path: Path, slurm: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,7 +306,7 @@ def test_one_ray_over_several_nodes_is_requeued_and_leaves_nothing_behind(
     ticket = find(open_store(str(storage)), "tiny", "slurm")
     assert ticket is not None
     chosen = target(ticket.submission, ticket.sent)
-    until(lambda: not chosen.state().live, 400)
+    until(lambda: not chosen.state().live)
     told = "\n".join(chosen.logs(follow=False))
     assert chosen.state().word == "ended", told
     assert told.count("2 of 2 nodes joined the Ray cluster") == 2

@@ -18,6 +18,7 @@ from rich.console import Console
 from builders import study
 from orchestrator.api import outcome
 from orchestrator.ledger.ledger import Ledger
+from running import HUNG_S
 from workloads import WORKLOADS
 
 
@@ -76,7 +77,7 @@ def sweep(folder: Path, *args: str) -> Sequence[dict[str, Any]]:
         [sys.executable, "-m", "orchestrator.cli", "sweep", str(folder / "study.yaml"), *args],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=HUNG_S,
         env={**os.environ, "TAILSWEEP_CACHE": str(folder / "cache")},
         check=False,
     )

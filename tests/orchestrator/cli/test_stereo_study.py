@@ -14,6 +14,7 @@ from orchestrator.engine.trial import Job, run
 from orchestrator.report.scores import scores
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
+from running import HUNG_S
 from workloads import WORKLOADS
 from workloads.labels import REGIONS
 
@@ -57,7 +58,7 @@ def test_the_shipped_study_runs_from_the_command_line(tmp_path: Path) -> None:
     shrunk = ["tune.trials=1", "evaluate.seeds=2", "train.epochs=2", "tracking.enabled=false"]
     args = ["sweep", "stereo", "--storage", str(tmp_path), *(word for item in shrunk for word in ("--set", item))]
     command = [sys.executable, "-m", "orchestrator.cli", *args]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HUNG_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     table = (tmp_path / "stereo" / "table.md").read_text("utf-8")
     assert "Test pixels: all " in table

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator import Ledger
 from published import find
+from running import HUNG_S
 
 
 @pytest.mark.slow
@@ -20,7 +21,7 @@ def test_the_study_of_sts_b_runs_on_the_real_files(tmp_path: Path) -> None:
         [sys.executable, "-m", "orchestrator.cli", *args],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=HUNG_S,
         env={**os.environ, "TAILSWEEP_DATA": str(root)},
         check=False,
     )

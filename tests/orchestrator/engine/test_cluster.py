@@ -17,6 +17,7 @@ from orchestrator import Ledger
 from orchestrator.catalogue.data import make_fixture
 from orchestrator.ledger.records import Phase
 from raycluster import HEALTH, PROJECT, Cluster, cluster
+from running import HUNG_S
 from workloads import WORKLOADS
 
 STUDY = """
@@ -95,7 +96,7 @@ def sweep(
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    said, _ = process.communicate(timeout=240)
+    said, _ = process.communicate(timeout=HUNG_S)
     assert process.returncode == code, f"exit code {process.returncode}\n{said}"
     return said
 
@@ -109,7 +110,7 @@ def results(storage: Path) -> dict[str, Any]:
     return {row["trial_id"]: {name: row[name] for name in kept} for row in ledger.read().to_pylist()}
 
 
-def until(what: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 300) -> None:
+def until(what: Callable[[], Any], process: subprocess.Popen[str], seconds: float = HUNG_S) -> None:
     """Wait for something to come true while a sweep is under way."""
     deadline = time.monotonic() + seconds
     while not what():
@@ -155,7 +156,6 @@ def same(hosts: Cluster, name: str, alone: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_workers_that_have_no_code_train_a_study_with_a_plugin_and_share_gpus(hosts: Cluster, alone: Path) -> None:
     started = time.time()
     hold(hosts, "alpha", "beta")
@@ -175,7 +175,6 @@ def test_workers_that_have_no_code_train_a_study_with_a_plugin_and_share_gpus(ho
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_host_that_dies_and_one_that_is_cut_off_cost_no_result(hosts: Cluster, alone: Path) -> None:
     started = time.time()
     hold(hosts, "alpha")
@@ -201,7 +200,6 @@ def test_a_host_that_dies_and_one_that_is_cut_off_cost_no_result(hosts: Cluster,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_machine_without_a_node_or_a_token_is_told_what_it_needs(hosts: Cluster) -> None:
     hosts.visit("outsider")
     said = finish(sweep(hosts, "none", "--address", hosts.address, host="outsider"), code=2)
@@ -212,7 +210,6 @@ def test_a_machine_without_a_node_or_a_token_is_told_what_it_needs(hosts: Cluste
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_workers_with_other_code_train_nothing_and_are_named(hosts: Cluster) -> None:
     for package in ("clusters", "orchestrator", "workloads"):
         shutil.copytree(PROJECT / package, hosts.installed / package)
@@ -250,7 +247,6 @@ print(WORKLOADS["agedb-dir"].load(data_here("/not/on/this/host")).fingerprint)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_lost_head_ends_the_sweep_with_a_message_and_the_same_command_completes_it(
     hosts: Cluster, alone: Path
 ) -> None:

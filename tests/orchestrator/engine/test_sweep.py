@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import Ledger
-from running import STUDY, command, processes, results, slay, tailsweep, write
+from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, write
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_killed_study_continues_to_the_same_tables(whole: Path, tmp_path: Path
     path = write(tmp_path)
     args = ("sweep", path, "--storage", storage, "--set", "checkpoint_every_s=0")
     process = subprocess.Popen(command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HUNG_S
     while time.monotonic() < deadline and process.poll() is None:
         done = len(list((storage / "ledger").glob("[te]*/*.parquet")))
         if done >= records and (done or list((storage / "checkpoints").glob("*.pt"))):
@@ -142,7 +142,7 @@ def test_a_killed_worker_costs_no_result(whole: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("sweep", write(tmp_path), "--storage", storage), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + HUNG_S
     killed: set[int] = set()
     while time.monotonic() < deadline and process.poll() is None and len(killed) < 3:
         if len(list((storage / "ledger" / "tune").glob("*.parquet"))) > len(killed):
@@ -150,7 +150,7 @@ def test_a_killed_worker_costs_no_result(whole: Path, tmp_path: Path) -> None:
                 slay(pid)
                 killed.add(pid)
         time.sleep(0.01)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=HUNG_S)
     assert killed
     assert process.returncode == 0, said.decode()
     assert "worker lost, trying again: nhanes-sbp/" in said.decode()
@@ -163,12 +163,12 @@ def test_a_storage_that_breaks_during_a_sweep_ends_it_loudly_and_loses_nothing(w
     args = command("sweep", write(tmp_path), "--storage", storage)
     process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     tune = storage / "ledger" / "tune"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + HUNG_S
     while time.monotonic() < deadline and len(list(tune.glob("*.parquet"))) < 2:
         time.sleep(0.01)
     tune.rename(tmp_path / "kept")
     tune.write_text("a file where a folder must be")
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=HUNG_S)
     assert process.returncode == 4, said
     assert "tailsweep: the storage failed: cannot" in said
     tune.unlink()
@@ -184,13 +184,13 @@ def test_a_ledger_that_is_deleted_during_a_sweep_is_a_failed_storage_and_is_made
     storage = tmp_path / "results"
     args = ("sweep", write(tmp_path), "--storage", storage)
     with subprocess.Popen(command(*args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HUNG_S
         while len(list((storage / "ledger").glob("[te]*/*.parquet"))) < 2:
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.01)
         shutil.rmtree(storage / "ledger", ignore_errors=True)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=HUNG_S)
     assert process.returncode == 4, said
     assert "tailsweep: the storage failed: " in said
     assert "Traceback" not in said
@@ -213,7 +213,7 @@ tune.concurrency = lambda study: asked.append(plain(study)) or 3
 assert sweep(study, Profile(name="four", start=start)).failed == 0
 assert asked == [8], asked
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=HUNG_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     devices = set(Ledger(str(tmp_path / "results")).read("evaluate")["device"].to_pylist())
     assert devices == {f"cpu ({os.uname().machine})"}

@@ -14,8 +14,9 @@ import pytest
 from chaos import scene as scenes
 from chaos.scene import Command, Scene, send, until
 from orchestrator.ledger.ledger import Ledger
+from running import HUNG_S
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 EVIL = """
 import os, re, time
@@ -69,7 +70,7 @@ def scene(folder: Path, *changes: tuple[str, str]) -> Scene:
     return made
 
 
-def end(command: Command, code: int, seconds: float = 300) -> str:
+def end(command: Command, code: int, seconds: float = HUNG_S) -> str:
     ended = command.ended(seconds)
     if not ended:
         command.process.kill()

@@ -14,6 +14,7 @@ from builders import cell, record
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
 from orchestrator.storage.store import LocalStore, Store, open_store
+from running import HUNG_S
 from s3_server import bucket
 
 
@@ -284,7 +285,7 @@ def test_processes_that_commit_the_same_trials_and_compact_agree_on_one_record_e
     command = [sys.executable, "-c", WRITER, storage]
     paths = {**os.environ, "PYTHONPATH": str(Path(builders.__file__).parent)}
     processes = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True, env=paths) for n in range(3)]
-    won = [int(process.communicate(timeout=200)[0]) for process in processes]
+    won = [int(process.communicate(timeout=HUNG_S)[0]) for process in processes]
     assert sum(won) == 20
     table = Ledger(storage).read("tune")
     assert sorted(table["number"].to_pylist()) == list(range(20))

@@ -4,14 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
-from scipy.optimize import linprog
 
-from orchestrator.report.controls import affine, controls, held_out_weights, isotonic
+from orchestrator.report.controls import controls
 from orchestrator.storage.store import open_store
 from workloads import WORKLOADS
-from workloads.labels import Floats, LabelGrid
 from workloads.workload import Data, Table, Units, Workload
 
 
@@ -23,51 +20,6 @@ def small(rows: int = 300) -> tuple[Workload, Data]:
     cuts = (slice(0, 200), slice(200, 250), slice(250, 300))
     train, val, test = (Table(torch.from_numpy(x[cut]), torch.from_numpy(y[cut])) for cut in cuts)
     return WORKLOADS["nhanes-sbp"], Data(train, val, test, Units(120, 15), "made-up")
-
-
-def least_deviations(pred: Floats, y: Floats) -> float:
-    """The least sum of |y - a - b pred|, as a linear program of its own."""
-    n = len(y)
-    design = np.stack([np.ones(n), pred], axis=1)
-    found = linprog(
-        np.r_[0, 0, np.ones(n)],
-        A_ub=np.block([[design, -np.eye(n)], [-design, -np.eye(n)]]),
-        b_ub=np.r_[y, -y],
-        bounds=[(None, None)] * 2 + [(0, None)] * n,
-    )
-    return float(found.fun)
-
-
-@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
-def test_the_line_has_the_least_absolute_deviations_in_any_unit(unit: float) -> None:
-    rng = np.random.default_rng(1)
-    pred = rng.normal(100, 10, 80)
-    y = 30 + 0.8 * pred + rng.standard_t(2, 80) * 5
-    line = affine(pred * unit, y * unit)
-    assert np.abs(line(pred * unit) - y * unit).sum() / unit == pytest.approx(least_deviations(pred, y), rel=1e-5)
-
-
-def test_a_constant_prediction_is_left_alone() -> None:
-    pred = np.full(20, 0.1)
-    assert np.array_equal(affine(pred, np.arange(20.0))(pred), pred)
-
-
-def test_the_curve_never_falls_and_is_constant_beyond_its_ends() -> None:
-    rng = np.random.default_rng(2)
-    pred = rng.normal(0, 1, 200)
-    curve = isotonic(pred, pred**3 + rng.normal(0, 0.5, 200))
-    made = curve(np.linspace(-10, 10, 500))
-    assert (np.diff(made) >= 0).all()
-    assert made[0] == curve(np.array([pred.min()]))[0]
-
-
-def test_weights_give_training_rows_the_held_out_distribution() -> None:
-    grid = LabelGrid(0.0, 4.0, 4)
-    y, held_out = np.array([0.5] * 6 + [1.5] * 2 + [3.5] * 2), np.array([0.5, 1.5, 1.5, 1.5])
-    weights = held_out_weights(y, held_out, grid)
-    assert weights.mean() == pytest.approx(1.0)
-    shares = np.bincount(grid.bin(y), weights=weights, minlength=4) / len(y)
-    assert shares == pytest.approx([0.25, 0.75, 0, 0])
 
 
 def test_controls_are_rows_of_their_own_and_do_not_look_at_test_labels(tmp_path: Path) -> None:

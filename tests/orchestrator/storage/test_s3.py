@@ -15,6 +15,7 @@ from orchestrator.storage import s3 as module
 from orchestrator.storage.s3 import S3Store
 from orchestrator.storage.s3_place import Patience, Place, of_aws
 from orchestrator.storage.store import open_store
+from running import HUNG_S
 from s3_server import FAULTS, Faults, at_random, before, bucket, once
 
 QUICK = Patience(connect_s=2, answer_s=0.5, first_s=0.02, longest_s=0.1, total_s=20)
@@ -80,7 +81,7 @@ def test_many_writers_through_a_broken_network_lose_nothing_and_double_nothing(b
     writers = range(4)
     command = [sys.executable, "-c", WRITER, store.uri]
     processes = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True) for n in writers]
-    said = [json.loads(process.communicate(timeout=200)[0]) for process in processes]
+    said = [json.loads(process.communicate(timeout=HUNG_S)[0]) for process in processes]
     assert len(faults.met) > 20
     faults.choose = lambda request: None
     for key in range(20):

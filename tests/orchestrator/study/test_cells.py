@@ -10,6 +10,7 @@ from orchestrator.study.cells import Cell, difference, expand, sketch
 from workloads import WORKLOADS
 from workloads.hparams import Float
 from workloads.loop import Training
+from workloads.methods import METHODS
 
 
 def test_cells_are_every_workload_with_every_recipe_in_table_order() -> None:
@@ -160,11 +161,21 @@ def test_a_wrong_declaration_is_refused(tmp_path: Path, own: dict[str, object], 
         expand(study(workloads=[{**base, **own}], data=str(tmp_path)))
 
 
-@pytest.mark.parametrize("method", ["ranksim", "ot", "smoter", "smogn"])
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.dense])
 def test_a_method_of_whole_rows_is_refused_where_labels_are_maps(method: str) -> None:
     made = study(workloads=["stereo-depth"], recipes={"objectives": ["l1"], "combine": [], "also": [f"l1 + {method}"]})
-    with pytest.raises(BadInput, match=f"{method} compares whole rows, .* got 'l1 \\+ {method}' on stereo-depth"):
+    law = METHODS[method].needs_rows
+    with pytest.raises(BadInput, match=rf"{method} {law}, .* got 'l1 \+ {method}' on stereo-depth"):
         expand(made)
+
+
+def test_recalibration_is_refused_where_labels_are_maps_or_classes() -> None:
+    recipes = {"objectives": ["l1"], "combine": [], "also": ["l1 + affine"]}
+    with pytest.raises(BadInput, match=r"affine sorts all held-out labels .* got 'l1 \+ affine' on stereo-depth"):
+        expand(study(workloads=["stereo-depth"], recipes=recipes))
+    recipes = {"objectives": ["arb"], "combine": [], "also": ["arb + isotonic"]}
+    with pytest.raises(BadInput, match="isotonic is for regression: got 'arb \\+ isotonic' on digits-lt"):
+        expand(study(workloads=["digits-lt"], recipes=recipes))
 
 
 @pytest.mark.parametrize("primary", ["rmse/few", "mae/fewest", "mae/natural"])

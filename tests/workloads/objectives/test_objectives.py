@@ -83,6 +83,27 @@ def step(objective, out, y, grid=GRID):
     return Step(batch, out, out, out, objective.decode(out), lambda x: x)
 
 
+@pytest.mark.parametrize("level", [0.05, 0.5, 0.9])
+def test_quantile_and_its_gradient_equal_the_pinball_loss(level):
+    target = torch.tensor([1.0, 2.0, 7.0], dtype=torch.float64)
+    pred = torch.tensor([0.2, 5.0, 7.0], dtype=torch.float64, requires_grad=True)  # below, above and at the label
+    objective = make("quantile", target, level=level)
+    losses = objective(step(objective, pred[:, None], target))
+    (grad,) = torch.autograd.grad(losses.sum(), pred)
+    assert_close(losses.tolist(), [2 * level * 0.8, 2 * (1 - level) * 3.0, 0.0], rtol=1e-9, atol=1e-12)
+    # The middle of the slopes on both sides, at the label: 0 for the absolute error.
+    assert_close(grad.tolist(), [-2 * level, 2 * (1 - level), 1 - 2 * level], rtol=1e-9, atol=1e-12)
+
+
+def test_a_constant_that_minimises_the_quantile_loss_is_the_quantile():
+    labels = torch.arange(101, dtype=torch.float64) / 10
+    objective = make("quantile", labels, level=0.8)
+    losses = [
+        float(objective(step(objective, torch.full((101, 1), c, dtype=torch.float64), labels)).sum()) for c in labels
+    ]
+    assert int(np.argmin(losses)) == 80
+
+
 EVERY_OPTION = [
     pytest.param(name, {field.name: value}, id=f"{name}.{field.name}={value}")
     for name, objective in OBJECTIVES.items()

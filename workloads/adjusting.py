@@ -1,0 +1,181 @@
+"""What acts after training: a recipe's adjustment, fitted to held-out rows in every epoch.
+
+An adjustment is fitted to all validation rows before it maps rows of test. Validation rows themselves are mapped by
+what was fitted to the other ones, else their scores would flatter, and the epoch and the setting be chosen by them. One
+that is fitted to training rows has further models that have not seen them, trained in step with the first.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workloads.labels import Floats, Ints, LabelGrid
+from workloads.recalibration import folds_of, held_out_weights
+from workloads.seam import Adjustment, HeldOut, Output
+from workloads.workload import Data, Split
+
+VALIDATION_FOLDS: Final = 5
+"""Parts of the validation rows of which each is mapped by what was fitted to the others."""
+
+
+class Run(Protocol):
+    """What the further models are: `loop.Fit`."""
+
+    def __iter__(self) -> Iterator[object]: ...
+
+    def outputs(self, split: Split, when: str) -> Output: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+def joined(parts: Sequence[Ints], outputs: Sequence[Output]) -> Output:
+    """What is said of all rows, from what is said of those of each part."""
+    order = np.argsort(np.concatenate(parts))
+    return Output(np.concatenate([o.out for o in outputs]), np.concatenate([o.pred for o in outputs])).of(order)
+
+
+class Rows:
+    """Some rows of a split."""
+
+    def __init__(self, split: Split, rows: Ints) -> None:
+        self._split, self._rows = split, torch.from_numpy(rows)
+        self.y = split.y[self._rows]
+
+    def inputs(self, index: Tensor, device: torch.device) -> Tensor:
+        """Inputs `[B, …]` of the rows `index` `[B]` among these."""
+        return self._split.inputs(self._rows[index], device)
+
+
+class Folds:
+    """A model for every part of the training rows, trained without it, an epoch at a time.
+
+    Each has the streams of random numbers that it would have alone: the first model is trained as if there were none.
+    """
+
+    def __init__(
+        self, train: Split, y: Floats, count: int, start: Callable[[Split], Run], device: torch.device
+    ) -> None:
+        self._cuda = [device] if device.type == "cuda" else []
+        fold, every = folds_of(y, count), np.arange(len(y))
+        self._held = [every[fold == k] for k in range(count)]
+        self._parts = [Rows(train, rows) for rows in self._held]
+        self._streams: list[list[Tensor]] = []
+        self._runs: list[Run] = []
+        for k in range(count):
+            with torch.random.fork_rng(self._cuda):
+                self._runs.append(start(Rows(train, every[fold != k])))
+                self._streams.append(self._stream())
+
+    def _stream(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda)]
+
+    @contextmanager
+    def _own(self, k: int) -> Iterator[Run]:
+        """A model with its stream of random numbers, which goes on from where it was."""
+        with torch.random.fork_rng(self._cuda):
+            torch.set_rng_state(self._streams[k][0])
+            for device in self._cuda:
+                torch.cuda.set_rng_state(self._streams[k][1], device)
+            yield self._runs[k]
+            self._streams[k] = self._stream()
+
+    def epoch(self, number: int) -> Output:
+        """Train each for an epoch; what they say of the training rows, `[N]`, each of those that it has not seen."""
+        made = []
+        for k, part in enumerate(self._parts):
+            with self._own(k) as run:
+                next(iter(run))
+                made.append(run.outputs(part, f"of fold {k} in epoch {number}"))
+        return joined(self._held, made)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """The models and their streams."""
+        states = []
+        for k in range(len(self._runs)):
+            with self._own(k) as run:
+                states.append(run.state_dict())
+        return states
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Continue from there."""
+        for k, state in enumerate(states):
+            with self._own(k) as run:
+                run.load_state_dict(state)
+
+
+class Adjusting:
+    """The adjustment of a run, fitted in the last epoch and in the kept one; None leaves what the model says.
+
+    `y` and `weights` `[N]` are those of the rows to which it is fitted: of validation, or of training with `folds`.
+    """
+
+    def __init__(self, method: Adjustment | None, y: Floats, weights: Floats, folds: Folds | None) -> None:
+        self._method, self._y, self._weights, self._folds = method, y, weights, folds
+        self._last: Output | None = None
+        self._kept: Output | None = None
+
+    @classmethod
+    def of_run(
+        cls,
+        method: Adjustment | None,
+        data: Data,
+        grid: LabelGrid,
+        start: Callable[[Split], Run],
+        device: torch.device,
+    ) -> "Adjusting":
+        """That of a run on `data`; `start` makes a further run on some of the training rows."""
+        y, held_out = (grid.learnt(split.y.numpy()).astype(np.float64) for split in (data.train, data.val))
+        if method is None or not method.folds:
+            return cls(method, held_out, np.ones(len(held_out)), None)
+        weights = held_out_weights(data.train.y.numpy(), data.val.y.numpy(), grid)
+        return cls(method, y, weights, Folds(data.train, y, method.folds, start, device))
+
+    def epoch(self, number: int, validation: Output) -> Output:
+        """What is said of validation rows after an epoch, from what the model says of them."""
+        if self._method is not None:
+            self._last = validation if self._folds is None else self._folds.epoch(number)
+        return self.of(validation, kept=False, own=True)
+
+    def keep(self) -> None:
+        """Remember this epoch as the kept one."""
+        self._kept = self._last
+
+    def of(self, output: Output, kept: bool, own: bool) -> Output:
+        """What is said of rows, in the kept or the last epoch; `own`: of all the validation rows."""
+        held = self._kept if kept else self._last
+        if self._method is None or held is None:
+            return output
+        given = HeldOut(held, self._y, self._weights)
+        return self._crossed(given, self._method) if own and self._folds is None else self._method.adjust(given)(output)
+
+    @staticmethod
+    def _crossed(given: HeldOut, method: Adjustment) -> Output:
+        """Held-out rows, each part of them mapped by what is fitted to the others; as they are where there is one."""
+        count = min(VALIDATION_FOLDS, len(given.y))
+        if count < 2:
+            return given.output
+        fold = folds_of(given.y, count)
+        parts = [np.flatnonzero(fold == k) for k in range(count)]
+        rest = [np.flatnonzero(fold != k) for k in range(count)]
+        return joined(parts, [method.adjust(given.of(r))(given.output.of(p)) for r, p in zip(rest, parts, strict=True)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the last and the kept epoch said of held-out rows, and the further models: tensors only."""
+        said = {"last": self._last, "kept": self._kept}
+        outputs = {k: o and [torch.from_numpy(values) for values in (o.out, o.pred)] for k, o in said.items()}
+        return {**outputs, "folds": self._folds.state_dict() if self._folds else []}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from there."""
+        self._last, self._kept = (
+            None if state[name] is None else Output(*(values.cpu().numpy() for values in state[name]))
+            for name in ("last", "kept")
+        )
+        if self._folds:
+            self._folds.load_state_dict(state["folds"])
