@@ -153,7 +153,7 @@ def _measured(
     """What the ledger says; empty where no pair has two seeds."""
     if not any(completed(plan) for plan in plans):
         return []
-    known = scores(plans, ledger, data, (), study.unit)
+    known = scores(plans, ledger, data)
     found = []
     for region in ("all", *REGIONS):
         column: Column = (metric, region)

@@ -28,7 +28,7 @@ from orchestrator.report.formats import (
     to_csv,
 )
 from orchestrator.report.row_scores import PERCENT
-from orchestrator.report.scores import NATURAL, completed, predicted, scores
+from orchestrator.report.scores import NATURAL, completed, predicted, scores, units_by_number
 from orchestrator.report.tables import TITLES, Table, judged, primary_column, tables, with_controls
 from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import Cell, data_root, load_data
@@ -76,7 +76,7 @@ class Section:
 def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
     """One section per workload, in the study's order."""
     found = []
-    for plain in tables(planner.plans, study.unit):
+    for plain in tables(planner.plans):
         plans = [plan for plan in planner.plans if plan.cell.workload == plain.workload]
         workload = WORKLOADS[plain.workload]
         data = load_data(workload, data_root(study), study.storage)
@@ -84,9 +84,9 @@ def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
         validated = _validated(plans, ledger, base)
         shown = any(row.scores for row in plain.rows)
         simple = controls(workload, data, base, validated, ledger.store) if shown else []
-        known = scores(plans, ledger, data, simple, study.unit)
+        known = scores(plans, ledger, data, simple)
         primary = primary_column(plain.workload, study.tune.select_by, study.report.primary, known)
-        table = judged(with_controls(plain, simple, data, study.unit), known, primary, study.report.margin)
+        table = judged(with_controls(plain, simple, data, units_by_number(plans)), known, primary, study.report.margin)
         said = notes(study, planner, table, plans, data)
         found.append(Section(table, contributions(table, known), said, plans, data, costs(plans)))
     return found

@@ -1,6 +1,6 @@
 """Scores of every test row of a workload, from kept predictions, as comparisons need them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -72,17 +72,15 @@ def _views(workload: Workload, data: Data) -> Iterator[tuple[str, Ints, Floats |
             yield region, rows, None
 
 
-def scores(
-    plans: Sequence[CellPlan],
-    ledger: Ledger,
-    data: Data,
-    controls: Sequence[Control] = (),
-    unit: Callable[[int], int] = int,
-) -> Scores:
+def units_by_number(plans: Sequence[CellPlan]) -> dict[int, int]:
+    """What every evaluation run counts as, by its number."""
+    return {record.number: plan.unit(record.number) for plan in plans for record in completed(plan)}
+
+
+def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequence[Control] = ()) -> Scores:
     """Scores of all evaluated trials of one workload's cells, by region, metric, recipe and seed number.
 
-    `unit` says what a seed number counts as (`Study.unit`): where tuning is repeated, seeds are averaged within their
-    replicate, and replicates take the place of seeds.
+    Where tuning is repeated, seeds are averaged within their replicate, and replicates take the place of seeds.
 
     A control without seeds of its own has the same scores under every seed number: its error is that of test rows.
     A trial whose predictions are missing is told, and left out.
@@ -93,22 +91,21 @@ def scores(
     views = {}
     for region, rows, weights in _views(workload, data):
         each = None if weights is None else weights[rows]
-        units, owner = units_of(where[rows], None if groups is None else groups[rows], each)
-        views[region] = (units, owner, rows, each)
+        views[region] = (*units_of(where[rows], None if groups is None else groups[rows], each), rows, each)
     found: dict[tuple[str, str, str, int], list[Floats]] = {}
-    numbers = sorted({record.number for plan in plans for record in completed(plan)})
-    for recipe, number, y, pred in (*_kept(plans, ledger), *_controlled(controls, data, numbers)):
+    units = units_by_number(plans)
+    for recipe, number, y, pred in (*_kept(plans, ledger), *_controlled(controls, data, sorted(units))):
         for metric in metrics:
             of_row = row_scores(metric, pred, y, workload.grid.unit)
-            for region, (units, owner, rows, each) in views.items():
+            for region, (of_rows, owner, rows, each) in views.items():
                 values = of_row[rows] if each is None else of_row[rows] * each
-                if units.group is not None:
+                if of_rows.group is not None:
                     values = np.bincount(owner, weights=values).astype(np.float64)
-                found.setdefault((region, metric, recipe, unit(number)), []).append(values)
+                found.setdefault((region, metric, recipe, units[number]), []).append(values)
     sums: dict[str, dict[str, dict[str, Sums]]] = {region: {m: {} for m in metrics} for region in views}
     for (region, metric, recipe, of), each_seed in found.items():
         sums[region][metric].setdefault(recipe, {})[of] = sum(each_seed[1:], each_seed[0]) / len(each_seed)
-    return {region: View(units, sums[region]) for region, (units, *_) in views.items()}
+    return {region: View(of_rows, sums[region]) for region, (of_rows, *_) in views.items()}
 
 
 def _kept(plans: Sequence[CellPlan], ledger: Ledger) -> Iterator[Predicted]:

@@ -1,7 +1,7 @@
 """A study's results as rows: test scores by metric and region, with what can be said of them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -115,13 +115,10 @@ class Table:
         return tuple(dict.fromkeys(made.base for made in self.comparisons.values()))
 
 
-def tables(plans: Sequence[CellPlan], unit: Callable[[int], int] = int) -> list[Table]:
-    """One table per workload from the ledger's scores, rows in the study's order; nothing is compared.
-
-    `unit` says what a seed number counts as: see `scores`.
-    """
+def tables(plans: Sequence[CellPlan]) -> list[Table]:
+    """One table per workload from the ledger's scores, rows in the study's order; nothing is compared."""
     return [
-        _table(workload, [plan for plan in plans if plan.cell.workload == workload], unit)
+        _table(workload, [plan for plan in plans if plan.cell.workload == workload])
         for workload in dict.fromkeys(plan.cell.workload for plan in plans)
     ]
 
@@ -131,21 +128,21 @@ def _spreads(values: Mapping[Column, Mapping[int, Sequence[float]]]) -> dict[Col
     return {column: spread([math.fsum(v) / len(v) for v in units.values()]) for column, units in values.items()}
 
 
-def _table(workload: str, plans: Sequence[CellPlan], unit: Callable[[int], int]) -> Table:
+def _table(workload: str, plans: Sequence[CellPlan]) -> Table:
     counts: dict[str, int] = {}
     rows: list[Row] = []
     metrics = WORKLOADS[workload].metrics
     for (_, recipe), group in by_recipe(plans).items():
-        records = [record for plan in group for record in completed(plan)]
+        records = [(plan.unit(record.number), record) for plan in group for record in completed(plan)]
         values: dict[Column, dict[int, list[float]]] = {}
-        for record in records:
+        for unit, record in records:
             for score in record.test or ():
                 counts[score.region] = score.count
                 if score.value is not None and score.metric in metrics:
                     shown = 100 * score.value if score.metric in PERCENT else score.value
                     column = (score.metric, score.region)
-                    values.setdefault(column, {}).setdefault(unit(record.number), []).append(shown)
-        units = len({unit(record.number) for record in records})
+                    values.setdefault(column, {}).setdefault(unit, []).append(shown)
+        units = len({unit for unit, _ in records})
         missing = "; ".join(dict.fromkeys(why for plan in group if (why := plan.missing())))
         rows.append(Row(workload, recipe, units, _spreads(values), missing, spent=spent(group)))
     kept = [region for region in ("all", *REGIONS) if region != "zero" or counts.get("zero")]
@@ -167,22 +164,25 @@ def primary_column(workload: str, select_by: str, asked: str | None, scores: Sco
     return metric, "few" if "few" in scores else "all"
 
 
-def with_controls(table: Table, controls: Sequence[Control], data: Data, unit: Callable[[int], int] = int) -> Table:
-    """The table with a row for every control behind the recipes; `unit` as in `tables`."""
+def with_controls(
+    table: Table, controls: Sequence[Control], data: Data, units: Mapping[int, int] | None = None
+) -> Table:
+    """The table with a row for every control behind the recipes; `units` has what a seed number counts as."""
     workload = WORKLOADS[table.workload]
     y, where = data.test.y.numpy(), workload.regions(data, data.test)
     rows = list(table.rows)
     for control in controls:
         values: dict[Column, dict[int, list[float]]] = {}
+        seen: set[int] = set()
         for number, pred in control.predictions.items():
-            of = unit(number or 0)
+            of = (units or {}).get(number or 0, number or 0)
+            seen.add(of)
             for region, found in shot_metrics(pred, y, where, workload.metrics, workload.grid.unit).items():
                 for metric, score in found.items():
                     if score.value is not None:
                         shown = 100 * score.value if metric in PERCENT else score.value
                         values.setdefault((metric, region), {}).setdefault(of, []).append(shown)
-        units = len({unit(number or 0) for number in control.predictions})
-        rows.append(Row(table.workload, control.row, units, _spreads(values), "", control.uses))
+        rows.append(Row(table.workload, control.row, len(seen), _spreads(values), "", control.uses))
     return replace(table, rows=tuple(rows))
 
 

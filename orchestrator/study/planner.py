@@ -65,6 +65,12 @@ class CellPlan:
     """Why tuning ended without a selected trial, beside failures."""
     charged: int = 0
     """Epochs that were given out, the unit of a fair budget."""
+    replicated: bool = False
+    """Whether the study repeats its tuning: then replicates stand in the report where seeds do else."""
+
+    def unit(self, number: int) -> int:
+        """What the evaluation run with a number counts as in the report: its replicate, or itself."""
+        return self.cell.replicate if self.replicated else number
 
     def records(self, phase: Phase) -> list[Record]:
         """Outcomes in the order of their numbers, each trial once."""
@@ -112,7 +118,7 @@ class Planner:
         self, study: Study, cells: Sequence[Cell], find: Find, retry_failed: bool = False, share: Share | None = None
     ) -> None:
         self.study = study
-        self.plans = [CellPlan(cell) for cell in cells]
+        self.plans = [CellPlan(cell, replicated=study.tune.replicates > 1) for cell in cells]
         self._by_name = {plan.cell.name: plan for plan in self.plans}
         self._find = find
         self._retry = retry_failed

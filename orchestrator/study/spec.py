@@ -173,10 +173,6 @@ class Study(Model):
             del tree["tune"][budget]
         return tree
 
-    def unit(self, number: int) -> int:
-        """What an evaluation run counts as in the report: its replicate, or itself where tuning is done once."""
-        return number if self.tune.replicates == 1 else number // self.evaluate.seeds
-
 
 def shipped() -> list[str]:
     """Names of the studies that come with the package."""

@@ -182,7 +182,7 @@ def test_replicates_repeat_tuning_and_evaluation_with_other_seeds_and_settings()
     plans = Planner(made, expand(made), memory.find).plans
     assert [plan.cell.name for plan in plans][1:] == [f"nhanes-sbp/l1 + lds (replicate {n})" for n in (1, 2)]
     assert [[r.number for r in plan.records("evaluate")] for plan in plans] == [[0, 1], [2, 3], [4, 5]]
-    assert [made.unit(number) for number in range(6)] == [0, 0, 1, 1, 2, 2]
+    assert [plan.unit(r.number) for plan in plans for r in plan.records("evaluate")] == [0, 0, 1, 1, 2, 2]
     assert len({str(plan.suggested[1]) for plan in plans}) == 3
     first = [plan.trials["tune"][0] for plan in plans]
     assert len({t.seed for t in first}) == 3 and len({str(t.settings) for t in first}) == 1
