@@ -25,6 +25,12 @@ class Axis:
     first: Value
     only: Mapping[str, tuple[Value, ...]]
 
+    def inside(self, value: Value) -> Value:
+        """The value, or the end of a range of numbers that is nearest: a first value may lie outside, as 0 of a log."""
+        if isinstance(self.range, Choice) or isinstance(value, bool | str):
+            return value
+        return min(max(value, self.range.low), self.range.high)
+
 
 def _rate(declared: Float, centre: float) -> Float:
     return declared.narrow(max(declared.low, centre / RATE), min(declared.high, centre * RATE), True)

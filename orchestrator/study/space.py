@@ -164,7 +164,7 @@ def _frozen(cell: Cell, seen: Observation) -> FrozenTrial:
     A first setting outside the searched range, such as a weight decay of 0, is told as the nearest one inside.
     """
     axes = {axis.name: axis for axis in cell.axes}
-    params: dict[str, Any] = {name: _inside(axes[name], value) for name, value in seen.settings.items() if name in axes}
+    params: dict[str, Any] = {name: axes[name].inside(value) for name, value in seen.settings.items() if name in axes}
     return optuna.trial.create_trial(
         state=seen.state,
         value=seen.value,
@@ -172,10 +172,3 @@ def _frozen(cell: Cell, seen: Observation) -> FrozenTrial:
         distributions={name: distribution(axes[name]) for name in params},
         intermediate_values=dict(seen.curve),
     )
-
-
-def _inside(axis: Axis, value: Value) -> Value:
-    """The value, or the end of a range of numbers that is nearest to it."""
-    if isinstance(axis.range, Choice) or isinstance(value, bool | str):
-        return value
-    return min(max(value, axis.range.low), axis.range.high)
