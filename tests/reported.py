@@ -78,7 +78,7 @@ def filled(folder: Path, fails: Fails = lambda trial: False, **changes: Any) -> 
     """A study of one small table with two trials and three seeds, filled; the storage is `results` in the folder."""
     tree = {
         "workloads": [declared(folder)],
-        "tune": {"trials": 2, "sampler": "random"},
+        "tune": {"trials": 2, "sampler": "random", "rescore": 1},
         "evaluate": {"seeds": 3},
         "storage": str(folder / "results"),
     }

@@ -40,7 +40,8 @@ def made_up(folder: Path, **changes: Any) -> Study:
     own = {**table, "high": 40, "many": 60, "few": 20, "title": "level", "unit": "mg/l"}
     places = {"storage": str(folder / "storage"), "data": str(folder)}
     combined = {"objectives": ["l1"], "combine": ["lds", "fds"], "also": ["l1 + sqinv"]}
-    return study(**{"workloads": [own], "recipes": combined, "evaluate": {"seeds": 3}, **places, **changes})
+    budget = {"tune": {"trials": 3, "parallel": 2, "rescore": 1}, "evaluate": {"seeds": 3}}
+    return study(**{"workloads": [own], "recipes": combined, **budget, **places, **changes})
 
 
 def sweep(swept: Study, predict: Predict = shrunk, instead: Instead = lambda trial: {}) -> None:

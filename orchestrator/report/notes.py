@@ -94,7 +94,7 @@ def _cautions(rows: Rows, table: Table) -> list[str]:
     seeds = sorted({row.seeds for row in ours.values() if row.seeds})
     if len(seeds) > 1:
         found.append(f"Recipes have {seeds[0]} to {seeds[-1]} seeds; a comparison takes those that both have.")
-    tuned = sorted({len(tried) for plan in rows.plans if (tried := plan.records("tune"))})
+    tuned = sorted({len(tried) for plan in rows.plans if (tried := plan.searched)})
     if len(tuned) > 1:
         found.append(f"Unequal budgets: recipes were tuned with {tuned[0]} to {tuned[-1]} trials.")
     metric, region = table.primary

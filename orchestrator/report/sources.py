@@ -73,8 +73,8 @@ def _same(plan: CellPlan, other: CellPlan) -> bool:
 
 
 def _told_apart(plan: CellPlan, source: Source, rows: Sequence[tuple[Source, CellPlan]]) -> CellPlan:
-    alike = sum(plan.cell.recipe == other.cell.recipe for _, other in rows)
-    return replace(plan, study=source.study.study) if alike > 1 else plan
+    theirs = {own.study.study for own, other in rows if plan.cell.recipe == other.cell.recipe}
+    return replace(plan, study=source.study.study) if len(theirs) > 1 else plan
 
 
 def bases_of(rows: Rows) -> dict[str, str]:

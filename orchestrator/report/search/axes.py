@@ -65,7 +65,9 @@ def responses(plans: Sequence[CellPlan], rule: str) -> list[Response]:
     for name, axis in _axes(plans).items():
         if isinstance(axis.range, Choice):
             continue
-        points = [(cell, float(settings[name]), behind) for cell, settings, behind in every if name in settings]
+        points = [
+            (cell, float(axis.inside(settings[name])), behind) for cell, settings, behind in every if name in settings
+        ]
         if len({value for _, value, _ in points}) > 1:
             cells, values, behind = zip(*points, strict=True)
             found.append(Response(name, axis.range.log, cells, np.array(values), np.array(behind)))

@@ -32,12 +32,12 @@ def best_yaml(plans: Sequence[CellPlan], rule: str) -> str:
     cells: dict[str, Any] = {}
     for plan in plans:
         found = settings_in_full(plan)
-        if found is None or plan.selected is None:
+        if found is None or plan.chosen is None:
             cells[plan.cell.name] = {"missing": plan.missing() or "the search has not ended"}
             continue
         cells[plan.cell.name] = {
-            "trial": plan.selected.number,
-            rule: plan.selected.score(rule),
+            "trial": plan.chosen.record.number,
+            rule: plan.chosen.score,
             "space": {name: value for name, value in found.items() if not name.startswith("train.")},
             "train": {name.partition(".")[2]: v for name, v in found.items() if name.startswith("train.")},
         }

@@ -47,7 +47,7 @@ def importance(plan: CellPlan, rule: str) -> Importance:
         pairs = [(one.settings, value) for one, value in zip(found, values, strict=True) if value is not None]
         if len(pairs) < ENOUGH or not always:
             continue
-        params = [{key: settings[key] for key in always} for settings, _ in pairs]
+        params = [{key: axes[key].inside(settings[key]) for key in always} for settings, _ in pairs]
         shares[region] = _shares(name, params, [value for _, value in pairs], axes)
     return Importance(shares, tuple(name for name in axes if name not in always))
 

@@ -207,7 +207,8 @@ def test_unequal_budgets_are_told(tmp_path: Path) -> None:
     other = filled(tmp_path, study="two", recipes={"also": ["l1 + fds"]}, tune={"trials": 4, "sampler": "random"})
     said = words(merged([first, other]))
     assert "Unequal budgets: recipes were tuned with 2 to 4 trials." in said
-    assert "Study one. Budget of every recipe: 2 tuning" in said and "Study two. Budget of every recipe: 4" in said
+    assert "Study one. Budget of every recipe: 2 settings" in said
+    assert "Study two. Budget of every recipe: 4 settings" in said
     assert texts(merged([first, other]))
 
 

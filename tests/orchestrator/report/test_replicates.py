@@ -117,3 +117,9 @@ def test_the_steps_of_a_budget_are_told_as_they_are(changes: dict[str, Any], wor
     planner = Planner(made, sketch(made), lambda trial_id, phase: None)
     assert words in steps(made, planner, planner.plans)
     assert "Used: 0 trials, 0 epochs" in budget(made, planner, planner.plans) and costs(planner.plans) == ""
+
+
+def test_replicates_of_one_study_are_one_row_without_its_name(tmp_path: Path) -> None:
+    made, planner, ledger = trained(tmp_path, off, tune={"trials": 1, "replicates": 2})
+    (section,) = sections(made, planner, ledger)
+    assert [row.recipe for row in section.table.recipes] == ["l1", "l1 + lds"]

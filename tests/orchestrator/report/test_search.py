@@ -28,7 +28,8 @@ Judge = Callable[[Trial, Mapping[str, Value]], float]
 
 def searched(judge: Judge, trials: int = 4, seeds: int = 3, **changes: Any) -> tuple[Study, list[CellPlan]]:
     """A study whose trials score what `judge` makes of them and their settings."""
-    made = study(tune={"trials": trials, "sampler": "random", "parallel": 1}, evaluate={"seeds": seeds}, **changes)
+    tune = {"trials": trials, "sampler": "random", "parallel": 1, "rescore": 1}
+    made = study(tune=tune, evaluate={"seeds": seeds}, **changes)
     planner = Planner(made, expand(made), lambda trial_id, phase: None)
     while (trial := planner.next()) is not None:
         (plan,) = (plan for plan in planner.plans if plan.cell.name == trial.cell.name)
@@ -126,9 +127,10 @@ def test_importance_is_told_from_thirty_trials_on_and_finds_what_matters() -> No
     assert found.shares["all"]["lds.width"] > 0.9
     assert sum(found.shares["few"].values()) == pytest.approx(1.0)
     assert found.conditional == ("lds.sigma",)
-    _, (plain, few) = searched(judge, trials=5)
+    _, (_, few) = searched(judge, trials=5)
     assert importance(few, RULE).unsaid == "5 completed trials: importance is told from 30 on"
-    assert importance(plain, RULE).unsaid == "nothing is searched"
+    _, (fixed, _) = searched(judge, space={"train.lr": 0.001, "train.weight_decay": 0.0})
+    assert importance(fixed, RULE).unsaid == "nothing is searched"
 
 
 def test_responses_and_heat_maps_are_means_of_what_trials_lie_behind_their_cells_best() -> None:
@@ -169,3 +171,11 @@ def test_learning_curves_have_a_line_per_seed_and_gaps_where_a_run_has_no_score(
     assert found is not None
     assert found.score.shape == (3, 2) and np.isnan(found.score[0, 1]) and np.isnan(found.score[1, 1])
     assert found.loss[1, 1] == 2.0 and found.kept == (1, 0, 1)
+
+
+def test_a_first_weight_decay_of_0_counts_as_the_end_of_its_logarithmic_range() -> None:
+    _, plans = searched(by_number, trials=ENOUGH)
+    assert plans[0].suggested[0]["train.weight_decay"] == 0.0
+    (decay,) = (one for one in responses(plans, RULE) if one.name == "train.weight_decay")
+    assert decay.log and min(decay.values) == 1e-6
+    assert set(importance(plans[0], RULE).shares["all"]) == {"train.lr", "train.weight_decay"}

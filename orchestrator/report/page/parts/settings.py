@@ -25,5 +25,5 @@ def settings(results: Results, section: Section) -> Part:
 
 
 def _score(plan: CellPlan, rule: str) -> Cell:
-    score = None if plan.selected is None else plan.selected.score(rule)
+    score = None if plan.chosen is None else plan.chosen.score
     return Cell(NOTHING if score is None else f"{score:.3f}", order=score)
