@@ -22,8 +22,11 @@ from orchestrator.errors import BadInput, StorageFailed, one_line
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase
 from orchestrator.ledger.segments import READERS
+from orchestrator.ledger.several import one
+from orchestrator.report.asked import WHOLE, Asked
 from orchestrator.report.outputs import write_outputs
-from orchestrator.report.sections import Section, sections
+from orchestrator.report.sections import Results, Section, assembled, sections
+from orchestrator.report.sources import Source
 from orchestrator.storage.leases import TTL_S, Leases
 from orchestrator.storage.store import Store, local_folder, open_store, remote
 from orchestrator.study.cells import difference, expand
@@ -45,6 +48,11 @@ class Outcome:
     def sections(self) -> list[Section]:
         """What the report says of every workload; made once, when asked for."""
         return sections(self.study, self.planner, self.ledger)
+
+    @property
+    def results(self) -> Results:
+        """The study with its sections."""
+        return Results(self.study, self.planner, self.ledger, self.sections)
 
     @property
     def failed(self) -> int:
@@ -169,6 +177,23 @@ def report(study: Study) -> dict[str, str]:
     """Write the tables and the page again from the ledger; returns them by file name."""
     state = outcome(study)
     return write_outputs(study, state.planner, state.ledger, state.sections)
+
+
+def merged(outcomes: Sequence[Outcome], asked: Asked = WHOLE) -> Results:
+    """Several studies as one report, or a part of one; nothing is written. The first says what is primary.
+
+    Raises BadInput where rows of one table would be of different data.
+    """
+    first = outcomes[0]
+    sources = [Source(state.study, state.planner, state.ledger) for state in outcomes]
+    names = {name: alias for state in reversed(outcomes) for name, alias in state.study.report.names.items()}
+    study = first.study.model_copy(
+        update={
+            "study": " + ".join(state.study.study for state in outcomes),
+            "report": first.study.report.model_copy(update={"names": names}),
+        }
+    )
+    return Results(study, first.planner, one([state.ledger for state in outcomes]), assembled(sources, asked))
 
 
 def claim_name(study: Study, store: Store, replace: bool = False) -> None:

@@ -1,7 +1,7 @@
 """A workload: a data set with its task, label grid, shot rule, encoder and training defaults."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -85,6 +85,18 @@ class Units:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Where the rows of a split stand in the file that they were read from.
+
+    `numbers` `[N]` count from 0, as pandas and Arrow do, without a line of names; `names` `[N]` are what the file calls
+    its rows, such as image files, where it does. Of maps, N are the images.
+    """
+
+    numbers: Ints
+    names: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Data:
     """What a workload loads: the splits, how labels are scaled for the head, and a checksum of the source.
 
@@ -92,6 +104,7 @@ class Data:
     `describe(row)` says for people what a training row is: a sentence, the name of a file. `notes` tell them what was
     made of the files that they may not expect, such as a column that was left out.
     `test_groups` `[N]` numbers the subject of every test row, where rows of one subject are not independent.
+    `drawn` says which rows of the file train, val and test hold, where the loader knows.
     """
 
     train: Split
@@ -103,6 +116,7 @@ class Data:
     describe: Callable[[int], str] | None = None
     notes: tuple[str, ...] = ()
     test_groups: Ints | None = None
+    drawn: tuple[Drawn, Drawn, Drawn] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
+from orchestrator.cli import report as cli_report
 from orchestrator.cli import submit as cli_submit
 from orchestrator.cli.console import say
 from orchestrator.cli.data import DATA_COMMANDS, add_actions
@@ -113,6 +114,7 @@ def sweep(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from orchestrator import api
+    from orchestrator.cli.terminal import show, written
 
     console = Console()
     if shard is not None:
@@ -121,14 +123,8 @@ def sweep(args: argparse.Namespace) -> int:
         return COMPLETE if args.failed_ok else _code(state)
     state = api.sweep(study, cluster, console, args.retry_failed, args.replace)
     _say_notes(study)
-    _print_tables(state, console)
+    show(state.results, console, written(state))
     return COMPLETE if args.failed_ok else _code(state)
-
-
-def _print_tables(outcome: "Outcome", console: Any) -> None:
-    from orchestrator.cli.terminal import show
-
-    show(outcome, console)
 
 
 def status(args: argparse.Namespace) -> int:
@@ -148,29 +144,6 @@ def status(args: argparse.Namespace) -> int:
         say(f"{p.cell.name}: {done}/{planned}{chosen}{reason}")
     total = sum(len(p.records("tune")) + len(p.records("evaluate")) for p in state.planner.plans)
     say(f"{total}/{state.planner.total} trials in the ledger, {state.failed} failed; storage {state.ledger.store.uri}")
-    return _code(state)
-
-
-def report(args: argparse.Namespace) -> int:
-    """Tables and page again, from the ledger."""
-    study = study_of(args)
-    from rich.console import Console
-
-    from orchestrator.api import outcome, tidy
-    from orchestrator.report.outputs import write_outputs
-
-    console = Console()
-    state = outcome(study, write=False)
-    if not any(plan.records(phase) for plan in state.planner.plans for phase in ("tune", "evaluate")):
-        raise BadInput(
-            f"there must be something to report: {state.ledger.store.uri} holds no trial of study {study.study}; is it "
-            "the storage of its sweep (--storage)?"
-        )
-    write_outputs(study, state.planner, state.ledger, state.sections)
-    tidy(state.ledger, console)  # shards leave that to the report
-    if args.track and study.tracking.enabled:
-        track(args)
-    _print_tables(state, console)
     return _code(state)
 
 
@@ -202,7 +175,8 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "plan": plan,
     "sweep": sweep,
     "status": status,
-    "report": report,
+    "report": cli_report.report,
+    "compare": cli_report.compare,
     "track": track,
     "submit": cli_submit.submit,
     "logs": cli_submit.logs,
@@ -210,8 +184,13 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "data": data,
     "ledger": ledger,
 }
-ACTIONS: Final = {"data": add_actions, "ledger": add_ledger_actions}
-"""Commands of several actions, which take arguments of their own."""
+ACTIONS: Final = {
+    "data": add_actions,
+    "ledger": add_ledger_actions,
+    "report": cli_report.add_report,
+    "compare": cli_report.add_compare,
+}
+"""Commands that take other arguments than one study."""
 
 
 def _running(command: argparse.ArgumentParser) -> None:
@@ -250,7 +229,6 @@ ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]
     "plan": (_flag("--json", "machine-readable"),),
     "sweep": (add_cluster, _running, _sharing),
     "status": (add_cluster,),
-    "report": (_flag("--track", "bring MLflow up to date as well"),),
     "track": (_flag("--follow", "until standard input ends"),),
     "submit": (add_cluster, _sharing, _flag("--follow", "wait for the end and print the tables")),
     "logs": (add_cluster, _flag("--follow", "until it ends")),

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 def add_study(command: argparse.ArgumentParser) -> None:
     """The study and what overrides it."""
     command.add_argument("study", nargs="?", default="quickstart", metavar="STUDY", help="a shipped name or a file")
-    command.add_argument("--storage", metavar="PLACE", help="folder or s3:// for all that a study makes (results)")
+    add_overrides(command)
+
+
+def add_overrides(command: argparse.ArgumentParser, stores: str = "store") -> None:
+    """What overrides a study, or several; of several, `stores` is `append`, for a storage of each."""
+    place = "folder or s3:// for all that a study makes (results)"
+    command.add_argument("--storage", action=stores, metavar="PLACE", help=place)
     command.add_argument("--trials", type=int, metavar="N", help="tuning trials per cell")
     command.add_argument("--seeds", type=int, metavar="N", help="evaluation seeds per cell")
     command.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override a key of the study")

@@ -1,4 +1,6 @@
-"""A study's tables on a terminal."""
+"""Tables of studies on a terminal."""
+
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.markup import escape
@@ -6,12 +8,14 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from orchestrator.api import Outcome
+from orchestrator.report.across import Across, across_explained
 from orchestrator.report.escape import line
-from orchestrator.report.formats import cell, change
+from orchestrator.report.formats import cell, change, title
+from orchestrator.report.sections import Results
 from orchestrator.report.tables import TITLES, Table
 
 
-def show(outcome: Outcome, console: Console) -> None:
+def show(results: Results, console: Console, written: str = "") -> None:
     """Print every table with its verdict and what stands under it, and where the files are."""
     if not console.is_terminal:
         console = Console(width=200)  # a table in a log is not cut to a guessed width
@@ -19,18 +23,69 @@ def show(outcome: Outcome, console: Console) -> None:
     def say(text: str) -> None:
         console.print(f"  {line(text)}", highlight=False, markup=False, soft_wrap=True)
 
-    for section in outcome.sections:
+    for section in results.sections:
         table = section.table
         for metric in dict.fromkeys(metric for metric, _ in table.columns):
             console.print(_grid(table, metric))
-        for text in (*section.verdict, *section.notes):
+        for text in (*([section.partial] if section.partial else []), *section.verdict, *section.notes):
             say(text)
         for row in table.rows:
             if row.missing:
                 say(f"{row.recipe}: {row.missing}")
+    if len(results.sections) > 1:
+        _show_across(results.across, console, say)
+    if written:
+        console.print(f"\nWritten: {written}", highlight=False, markup=False, soft_wrap=True)
+
+
+def written(outcome: Outcome) -> str:
+    """Where the files of a study are."""
     table_md = outcome.ledger.store.locate(f"{outcome.study.study}/table.md")
-    written = f"\nWritten: {table_md} .csv .tex, tidy.csv, report.html, figures/"
-    console.print(written, highlight=False, markup=False, soft_wrap=True)
+    return f"{table_md} .csv .tex, tidy.csv .json .parquet, best.yaml, report.html, figures/"
+
+
+def _show_across(found: Across | str, console: Console, say: Callable[[str], None]) -> None:
+    """Mean ranks and probabilities of improvement, or why there are none."""
+    if isinstance(found, str):
+        say(found)
+        return
+    grid = Grid(title="across workloads", title_justify="left", title_style="bold")
+    for name in ("recipe", "mean rank", f"better than {found.base}" if found.base else ""):
+        grid.add_column(escape(name), justify="left" if name == "recipe" else "right", no_wrap=True)
+    for recipe, rank in found.ranks.items():
+        better = found.improvement.get(recipe)
+        shown = "" if better is None else escape(f"{better.value:.2f} [{better.low:.2f}, {better.high:.2f}]")
+        grid.add_row(escape(line(recipe)), f"{rank:.2f}", shown)
+    console.print(grid)
+    for text in across_explained(found):
+        say(text)
+
+
+def show_comparison(results: Results, ours: str, theirs: str, console: Console) -> None:
+    """Two rows of every table beside each other: scores, difference with its interval, p and verdict per column."""
+    if not console.is_terminal:
+        console = Console(width=200)
+    for section in results.sections:
+        table = section.table
+        rows = {row.recipe: row for row in table.rows}
+        grid = Grid(
+            title=Text(line(f"{table.workload}: {ours} against {theirs}")), title_justify="left", title_style="bold"
+        )
+        for name in ("column", ours, theirs, "change [95 %]", "p", "p, Holm", "verdict"):
+            grid.add_column(
+                escape(line(name)), justify="left" if name in {"column", "verdict"} else "right", no_wrap=True
+            )
+        for column in table.columns:
+            made = table.comparisons.get((ours, column))
+            scores = [cell(table, rows[name], column) if name in rows else ("–", "") for name in (ours, theirs)]
+            beside = [f"{mean} ±{sd}" if sd else mean for mean, sd in scores]
+            tested = made is not None and made.estimate is not None
+            ps = [f"{made.p:.3g}", f"{made.p_table:.3g}"] if made is not None and tested else ["", ""]
+            changed = "" if made is None else escape(change(table, made))
+            grid.add_row(title(column), *beside, changed, *ps, made.verdict if made is not None and tested else "")
+        console.print(grid)
+        for text in (*([section.partial] if section.partial else []), *section.explained):
+            console.print(f"  {line(text)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _grid(table: Table, metric: str) -> Grid:

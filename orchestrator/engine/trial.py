@@ -271,6 +271,7 @@ def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[tuple[ScoreRo
     name = ledger.commit_predictions(job.trial_id, y, pred, job.attempt)
     if workload.task == "regression" and not workload.dense:  # what the report recalibrates
         ledger.commit_validation(job.trial_id, name, fit.labels(data.val), fit.predict(data.val))
+    ledger.commit_splits(job.workload, data)
     return _scores(scores), name
 
 

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from orchestrator.ledger import predictions
+from orchestrator.ledger import predictions, splits
 from orchestrator.ledger.checkpoints import FOLDER, is_checkpoint, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import (
     OF_DAMAGED,
     OF_PREDICTIONS,
+    OF_SPLITS,
     OF_VALIDATION,
     PHASES,
     Attempt,
@@ -21,6 +22,7 @@ from orchestrator.ledger.names import (
     predictions_key,
     segment_number,
     segments_in,
+    split_of,
     validated_by,
 )
 from orchestrator.ledger.parquet import Damaged, from_parquet, reading
@@ -56,6 +58,7 @@ def verify(ledger: Ledger) -> Findings:
         found.notes.append(f"{OF_DAMAGED} holds {len(aside)} files that a repair set aside")
     for phase in PHASES:
         _verify_phase(ledger, phase, found)
+    _verify_splits(ledger, found)
     _verify_checkpoints(ledger, found)
     _verify_cache(found)
     return found
@@ -197,6 +200,15 @@ def _duplicate(ledger: Ledger, key: str, table: pa.Table, segment: str, position
 
 def _name(phase: Phase, attempt: Attempt) -> str:
     return f"attempt {attempt[1]} at {phase} trial {attempt[0]}"
+
+
+def _verify_splits(ledger: Ledger, found: Findings) -> None:
+    """A damaged one costs no result: predictions are told by rows of the split then, not of the file."""
+    for key in filter(split_of, ledger.store.keys(OF_SPLITS)):
+        try:
+            splits.read(ledger.store.get(key) or b"", key)
+        except Damaged as err:
+            found.damage.append(str(err))
 
 
 def _verify_checkpoints(ledger: Ledger, found: Findings) -> None:

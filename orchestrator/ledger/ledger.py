@@ -4,6 +4,7 @@
     ledger/evaluate/<trial id>.<attempt>.parquet
     ledger/compact/<phase>/<number>.parquet             segments: many of these rows, moved
     ledger/predictions/<trial id>.<name>.parquet        test predictions of evaluate trials, by the name in the record
+    ledger/splits/<workload>-<data>.parquet             which rows of the file train, val and test hold
     ledger/damaged/...                                  what a repair set aside
     checkpoints/<trial id>.pt                           of a trial that is not committed yet
 
@@ -23,12 +24,13 @@ Files that are none of the ledger's are left alone everywhere, with a word.
 
 from dataclasses import replace
 from itertools import count
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 from orchestrator.errors import StorageFailed
-from orchestrator.ledger import predictions
+from orchestrator.ledger import predictions, splits
+from orchestrator.ledger.flat import NAMES, flat
 from orchestrator.ledger.names import PHASES, Attempt, attempt_of, record_key
 from orchestrator.ledger.parquet import Damaged, from_parquet, reading, to_parquet
 from orchestrator.ledger.records import SCHEMAS, Phase, Record
@@ -36,6 +38,10 @@ from orchestrator.ledger.schemas import attempts, conforming, of_attempt, unknow
 from orchestrator.ledger.segments import Segments, concat, each
 from orchestrator.ledger.telling import tell
 from orchestrator.storage.store import Store, open_store
+from workloads.workload import Data
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANY: Final = 1000
 """Loose records of a phase from which a sweep compacts them when it ends."""
@@ -49,6 +55,7 @@ class Ledger:
     def __init__(self, storage: str | Store) -> None:
         self.store: Store = open_store(storage) if isinstance(storage, str) else storage
         self._segments: dict[Phase, Segments] = {}
+        self._splits: dict[tuple[str, str], pa.Table | None] = {}
 
     def segments(self, phase: Phase) -> Segments:
         """The compacted records of a phase; read when first asked for."""
@@ -156,6 +163,17 @@ class Ledger:
         table = _that_count(concat(phase, [*segments.tables(needed), *found], needed))
         return table if columns is None else table.select(columns)
 
+    def table(self, phase: Phase | None = None) -> pa.Table:
+        """One row per trial with plain columns: every setting (`lds.sigma`), and every score (`test/mae/few`).
+
+        Without learning curves, which `read` has.
+        """
+        return flat(self.read(phase, [name for name in NAMES if phase is None or name in SCHEMAS[phase].names]))
+
+    def frame(self, phase: Phase | None = None) -> "pd.DataFrame":
+        """`table` for pandas."""
+        return self.table(phase).to_pandas()
+
     def _readable(self, phase: Phase, key: str, columns: list[str] | None) -> pa.Table | None:
         """A loose record; without rows where it is damaged, which is reported. None where there is none any more."""
         try:
@@ -226,14 +244,31 @@ class Ledger:
         return predictions.find_validation(self.store, record.trial_id, record.predictions)
 
     def predictions(self, trial: str | Record) -> pa.Table:
-        """Test predictions of an evaluate trial (schema `PREDICTIONS`): those of this record, or of the one that
-        counts.
+        """Test predictions of an evaluate trial: those of this record, or of the one that counts.
 
-        Raises StorageFailed when there are none, or others.
+        Columns: those of `PREDICTIONS`, then where the row stands in the file: `file_row` from 0, `name`, and `pixel`
+        of a label map. Ledgers of earlier releases lack the latter. Raises StorageFailed when there are no predictions,
+        or others.
         """
         record = self.find(trial, "evaluate") if isinstance(trial, str) else trial
         trial_id = trial if isinstance(trial, str) else trial.trial_id
-        return predictions.find(self.store, trial_id, None if record is None else record.predictions)
+        found = predictions.find(self.store, trial_id, None if record is None else record.predictions)
+        return splits.with_places(found, None if record is None else self.splits(record.workload, record.data), "test")
+
+    def commit_splits(self, workload: str, data: Data) -> None:
+        """Keep which rows of its file the splits of a workload hold, once."""
+        if (workload, data.fingerprint) not in self._splits:
+            splits.write(self.store, workload, data)
+            self._splits[workload, data.fingerprint] = splits.table_of(data)
+
+    def splits(self, workload: str, data: str) -> pa.Table | None:
+        """The rows of train, val and test of a workload (schema `SPLITS`), of data with this fingerprint.
+
+        None in ledgers of earlier releases.
+        """
+        if (workload, data) not in self._splits:
+            self._splits[workload, data] = splits.find(self.store, workload, data)
+        return self._splits[workload, data]
 
 
 def _of(phase: Phase, columns: list[str] | None) -> list[str] | None:

@@ -10,11 +10,12 @@ from itertools import count
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.ledger import predictions
+from orchestrator.ledger import predictions, splits
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import (
     OF_DAMAGED,
     OF_PREDICTIONS,
+    OF_SPLITS,
     PHASES,
     Attempt,
     predicted_by,
@@ -22,6 +23,7 @@ from orchestrator.ledger.names import (
     record_key,
     segment_number,
     segments_in,
+    split_of,
 )
 from orchestrator.ledger.parquet import Damaged, from_parquet, salvage, to_parquet
 from orchestrator.ledger.records import SCHEMAS, Phase
@@ -40,7 +42,7 @@ def repair(store: Store, progress: Progress) -> int:
     ledger = Ledger(store)
     for phase in PHASES:
         done += sum(_record(ledger, phase, *item, progress) for item in ledger.loose(phase).items())
-    done += _predictions(ledger, progress)
+    done += _predictions(ledger, progress) + _splits(store, progress)
     for phase in PHASES:
         _close_gaps(Ledger(store), phase)
     return done
@@ -129,6 +131,21 @@ def _predictions(ledger: Ledger, progress: Progress) -> int:
             f"evaluate trial {trial_id}: the next sweep trains it again, for its predictions are lost ({name}: {why})"
         )
         done += 1
+    return done
+
+
+def _splits(store: Store, progress: Progress) -> int:
+    """Set damaged tables of splits aside: the next trial that is evaluated writes them again."""
+    done = 0
+    for key in filter(split_of, store.keys(OF_SPLITS)):
+        data = store.get(key) or b""
+        try:
+            splits.read(data, key)
+        except Damaged:
+            aside = _set_aside(store, key, data)
+            store.delete(key)
+            progress(f"{key}: the next trial that is evaluated writes it again; the file is {aside} now")
+            done += 1
     return done
 
 

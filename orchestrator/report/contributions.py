@@ -69,7 +69,7 @@ def contributions(table: Table, scores: Scores) -> Contributions:
     """Effects of the study's largest factorial, what re-weighting alone explains, where the error comes from."""
     metric = table.primary[0]
     regions = tuple(region for m, region in table.columns if m == metric and region in scores)
-    recipes = [row.recipe for row in table.recipes]
+    recipes = [row.recipe for row in table.recipes if not row.study]
     found: dict[str, list[Effect]] = {}
     simple: list[tuple[str, str, Estimate]] = []
     factors = factorial(recipes)

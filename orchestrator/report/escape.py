@@ -14,6 +14,9 @@ TEX: Final = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "δ": r"$\delta$",
+    "<": r"$<$",
+    ">": r"$>$",
     **{letter: f"\\{letter}" for letter in "{}$&#_%"},
 }
 

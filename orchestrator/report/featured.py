@@ -50,7 +50,7 @@ def roles(section: Section) -> dict[str, Role]:
 def featured(section: Section, ledger: Ledger) -> list[Featured]:
     """The featured rows with their predictions, those of missing predictions left out; none without a recipe's."""
     found = []
-    plans = {str(plan.cell.recipe): plan for plan in section.plans}
+    plans = {plan.row: plan for plan in section.plans}
     controls = {control.row: control for control in section.controls}
     y = section.data.test.y.numpy().astype(np.float64)
     for recipe, role in roles(section).items():

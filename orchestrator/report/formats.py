@@ -1,4 +1,4 @@
-"""Tables as Markdown, LaTeX and CSV."""
+"""Tables as Markdown and CSV."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from orchestrator.report.comparisons import Column, Comparison
-from orchestrator.report.escape import csv_text, markdown_text, tex_text
+from orchestrator.report.escape import csv_text, markdown_text
 from orchestrator.report.tables import TITLES, Row, Table
 from workloads.labels import REGIONS
 
@@ -31,17 +31,18 @@ def cell(table: Table, row: Row, column: Column) -> tuple[str, str]:
     return f"{score.mean:.{digits}f}", f"{score.sd:.{digits}f}" if score.sd is not None else ""
 
 
-def change(table: Table, comparison: Comparison) -> str:
-    """`-1.20 [-2.00, -0.40] ▼**`; of a ratio `×0.91 [0.85, 0.97]`; the mean alone where nothing tells its error."""
+def change_parts(table: Table, comparison: Comparison) -> tuple[str, str]:
+    """`-1.20` and `-2.00, -0.40`; of a ratio `×0.91` and `0.85, 0.97`; no ends where nothing tells the error."""
     interval = comparison.interval
-    if comparison.ratio:
-        value = math.exp(comparison.value)
-        text = f"×{value:.2f}" if interval is None else f"×{value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
-    else:
-        digits = table.decimals(comparison.column[0])
-        text = f"{comparison.value:+.{digits}f}"
-        if interval is not None:
-            text += f" [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
+    digits, sign = (2, "") if comparison.ratio else (table.decimals(comparison.column[0]), "+")
+    value = f"×{math.exp(comparison.value):.2f}" if comparison.ratio else f"{comparison.value:+.{digits}f}"
+    return value, "" if interval is None else f"{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}"
+
+
+def change(table: Table, comparison: Comparison) -> str:
+    """`-1.20 [-2.00, -0.40] ▼**`; the mean alone where nothing tells its error."""
+    value, ends = change_parts(table, comparison)
+    text = f"{value} [{ends}]" if ends else value
     sign = SIGNS[comparison.verdict] + comparison.stars
     return f"{text} {sign}" if sign else text
 
@@ -85,36 +86,10 @@ def changes_markdown(table: Table, metric: str) -> str:
     return "\n".join(grid(["Recipe", *(region.capitalize() for _, region in columns)], lines)) + "\n"
 
 
-def latex(table: Table) -> str:
-    """A LaTeX `tabular` (booktabs): mean ± sd, bold what cannot be told from the best."""
-    metrics = list(dict.fromkeys(metric for metric, _ in table.columns))
-    widths = {metric: sum(m == metric for m, _ in table.columns) for metric in metrics}
-    heads = (rf"\multicolumn{{{widths[m]}}}{{c}}{{{tex_text(TITLES.get(m, m))}}}" for m in metrics)
-    lines = [
-        r"% \usepackage{booktabs}",
-        r"\begin{tabular}{l" + "r" * len(table.columns) + "}",
-        r"\toprule",
-        " & " + " & ".join(heads) + r" \\",
-        "Recipe & " + " & ".join(region.capitalize() for _, region in table.columns) + r" \\",
-        r"\midrule",
-    ]
-    for row in table.rows:
-        cells = [tex_text(row.recipe)]
-        for column in table.columns:
-            mean, sd = cell(table, row, column)
-            if mean == NOTHING:
-                cells.append("--")
-                continue
-            value = rf"\mathbf{{{mean}}}" if table.is_best(row.recipe, column) else mean
-            cells.append(rf"${value} \pm {sd}$" if sd else f"${value}$")
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
 def to_csv(every: Sequence[Table]) -> str:
     """One line per recipe: `workload,recipe,seeds`, then `metric/region/mean` and `metric/region/sd`, unrounded.
 
-    Units are those of the tables: accuracy and error in percent. Only what the ledger's records hold; `tidy_csv` has
+    Units are those of the tables: accuracy and error in percent. Only what the ledger's records hold; `tidy.csv` has
     the rest.
     """
     every_column = dict.fromkeys(column for table in every for column in table.columns)
@@ -131,50 +106,3 @@ def to_csv(every: Sequence[Table]) -> str:
                 line += [None, None] if score is None else [score.mean, score.sd]
             writer.writerow(line)
     return sink.getvalue()
-
-
-TIDY: Final = (
-    *("workload", "recipe", "metric", "region", "mean", "sd", "seeds", "rows", "in_best_set"),
-    *("base", "scale", "change", "low", "high", "p", "p_column", "p_table", "primary", "verdict"),
-)
-
-
-def tidy_csv(every: Sequence[Table]) -> str:
-    """One line per recipe, metric and region, unrounded: its score, and its change against its base.
-
-    `change` is a difference, or a ratio as `scale` says, with the ends of its 95 % interval; `p` is that of the one
-    comparison, `p_column` and `p_table` are adjusted by Holm for all recipes of the column and for the whole table.
-    SERA and the tails of Few (`report.tails`) follow, which are corrected among themselves.
-    """
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(TIDY)
-    for table in every:
-        for row in table.rows:
-            for column in (*table.columns, *table.further):
-                score = row.scores.get(column)
-                if score is not None:
-                    made = table.comparison(row.recipe, column)
-                    rows = table.further.get(column, table.counts.get(column[1], table.counts.get("all")))
-                    best = int(table.is_best(row.recipe, column))
-                    line = [
-                        csv_text(table.workload),
-                        csv_text(row.recipe),
-                        *column,
-                        score.mean,
-                        score.sd,
-                        score.n,
-                        rows,
-                        best,
-                    ]
-                    writer.writerow(line + ([None] * 10 if made is None else _compared(made)))
-    return sink.getvalue()
-
-
-def _compared(made: Comparison) -> list[str | int | float | None]:
-    interval = made.interval
-    value = math.exp(made.value) if made.ratio else made.value
-    ends = [None] * 2 if interval is None else [interval.low, interval.high]
-    ps = [None] * 3 if interval is None else [made.p, made.p_column, made.p_table]
-    scale = "ratio" if made.ratio else "difference"
-    return [made.base, scale, value, *ends, *ps, int(made.primary), made.verdict]

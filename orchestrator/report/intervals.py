@@ -11,6 +11,7 @@ Nothing is drawn at random, so a table has the same marks each time it is made.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -140,8 +141,9 @@ def tail(x: float, by_seed: float, by_row: float, df: int) -> float:
     return float(min(1.0, 2 * (share @ ndtr(-(x - by_seed * t) / by_row))))
 
 
+@lru_cache(maxsize=1 << 16)
 def half_width(level: float, by_seed: float, by_row: float, df: int) -> float:
-    """The x with P(|s t + r z| > x) = 1 - level."""
+    """The x with P(|s t + r z| > x) = 1 - level; kept, since every output asks again."""
     scale = math.hypot(by_seed, by_row)
     if scale == 0:
         return 0.0

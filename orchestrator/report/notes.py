@@ -1,9 +1,13 @@
 """What stands under a table: how it came about, how to read it, and what to be careful with."""
 
 from collections.abc import Sequence
+from typing import Final
 
+from orchestrator.ledger.records import Record
 from orchestrator.report.formats import NOTHING, SIGNS, title
 from orchestrator.report.row_scores import PERCENT
+from orchestrator.report.scores import completed
+from orchestrator.report.sources import Rows
 from orchestrator.report.tables import TITLES, Table
 from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
@@ -11,17 +15,15 @@ from workloads import WORKLOADS
 from workloads.held_out import told
 from workloads.labels import REGIONS
 from workloads.recipe import Recipe
-from workloads.workload import Data, groups_of
+from workloads.workload import Data, Workload, groups_of
+
+NAMED: Final = 4
+"""Recipes named in one sentence; more are counted."""
 
 
-def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan], data: Data) -> list[str]:
+def notes(rows: Rows, table: Table, data: Data, workload: Workload) -> list[str]:
     """What stands under a table: data, budget, selection rule, protocol, marks, device, and what to be careful with."""
-    workload = WORKLOADS[table.workload]
-    records = [r for plan in plans for phase in ("tune", "evaluate") for r in plan.records(phase)]
-    epochs = sorted({r.epochs for r in records})
-    devices = sorted({r.device for r in records if r.device})
-    used = [plan.cell.recipe.trainings * sum(r.epochs_run for r in plan.records("tune")) for plan in plans]
-    tuned = f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
+    devices = sorted({r.device for plan in rows.plans for r in _records(plan) if r.device})
     per_region = ", ".join(f"{region} {n}" for region, n in table.counts.items() if n)
     return [
         f"{workload.title}{f' ({workload.unit})' if workload.unit else ''}; {workload.origin.source}. Test "
@@ -29,17 +31,82 @@ def notes(study: Study, planner: Planner, table: Table, plans: Sequence[CellPlan
         *told(workload, data),
         *_empty(table),
         *_not_compared(table),
+        *_protocols(rows),
+        "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
+        f"one seed, or where a metric is no mean over rows. Trained on {', '.join(devices) or NOTHING}.",
+        *_cautions(rows, table),
+        *_of_controls(table),
+        *_of_adjustments([plan.cell.recipe for plan in rows.plans]),
+        *(f"{plan.row}: {warning}" for plan in rows.plans for warning in _warnings(plan)),
+    ]
+
+
+def _records(plan: CellPlan) -> list[Record]:
+    return [*plan.records("tune"), *plan.records("evaluate")]
+
+
+def _protocols(rows: Rows) -> list[str]:
+    """Budget and selection rule of every study, by name where there are several."""
+    sources = list({id(source): source for source in rows.sources}.values())
+    found = []
+    for source in sources:
+        name = f"Study {source.study.study}. " if len(sources) > 1 else ""
+        found += [f"{name}{line}" for line in _protocol(source.study, source.planner, rows.of(source))]
+    return found
+
+
+def _protocol(study: Study, planner: Planner, plans: Sequence[CellPlan]) -> list[str]:
+    epochs = sorted({r.epochs for plan in plans for r in _records(plan)})
+    used = [plan.cell.recipe.trainings * sum(r.epochs_run for r in plan.records("tune")) for plan in plans]
+    tuned = f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
+    return [
         f"Budget of every recipe: {planner.budget['tune']} tuning trials ({tuned} epochs used) of "
         f"{' or '.join(map(str, epochs)) or NOTHING} epochs, then {planner.budget['evaluate']} seeds of the selected "
         f"setting (tuned once). Sampler {study.tune.sampler}, early stopping {study.tune.scheduler}.",
         f"Selected by {study.tune.select_by}, the epoch within a trial as well; test was read in the evaluate phase "
         "only.",
-        "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
-        f"one seed, or where a metric is no mean over rows. Trained on {', '.join(devices) or NOTHING}.",
-        *_of_controls(table),
-        *_of_adjustments([plan.cell.recipe for plan in plans]),
-        *(f"{plan.cell.recipe}: {warning}" for plan in plans for warning in _warnings(plan)),
     ]
+
+
+def partial(rows: Rows) -> str:
+    """Which recipes have fewer seeds than planned, for a study that goes on, failed or was cut off; else nothing."""
+    short = []
+    for plan, source in zip(rows.plans, rows.sources, strict=True):
+        planned, done = source.planner.budget["evaluate"], len(completed(plan))
+        if done < planned:
+            short.append(f"`{plan.row}` {done} of {planned}")
+    if not short:
+        return ""
+    more = f" and {len(short) - NAMED} more" if len(short) > NAMED else ""
+    return f"Partial: {len(short)} of {len(rows.plans)} recipes lack seeds: {', '.join(short[:NAMED])}{more}."
+
+
+def _cautions(rows: Rows, table: Table) -> list[str]:
+    """What a reader may not take for granted: each is told, and none of them keeps the rest from being shown."""
+    found = []
+    ours = {row.recipe: row for row in table.recipes}
+    single = [row.recipe for row in ours.values() if row.seeds == 1]
+    if single:
+        found.append(f"One seed says nothing of the error: no interval, p or mark for {_few(single)}.")
+    seeds = sorted({row.seeds for row in ours.values() if row.seeds})
+    if len(seeds) > 1:
+        found.append(f"Recipes have {seeds[0]} to {seeds[-1]} seeds; a comparison takes those that both have.")
+    tuned = sorted({len(tried) for plan in rows.plans if (tried := plan.records("tune"))})
+    if len(tuned) > 1:
+        found.append(f"Unequal budgets: recipes were tuned with {tuned[0]} to {tuned[-1]} trials.")
+    metric, region = table.primary
+    if (
+        ours
+        and any(row.scores for row in ours.values())
+        and not any(table.primary in row.scores for row in ours.values())
+    ):
+        found.append(f"The primary column {title((metric, region))} has no scores: this study decides nothing.")
+    return found
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _of_controls(table: Table) -> list[str]:
@@ -53,27 +120,6 @@ def _of_controls(table: Table) -> list[str]:
     ]
 
 
-def _not_compared(table: Table) -> list[str]:
-    """Recipes without a base in the table."""
-    names = {row.recipe for row in table.recipes}
-    lonely = [row.recipe for row in table.recipes if str(Recipe(Recipe.parse(row.recipe).objective)) not in names]
-    if not lonely:
-        return []
-    bases = dict.fromkeys(str(Recipe(Recipe.parse(recipe).objective)) for recipe in lonely)
-    return [f"Not compared, since {' and '.join(bases)} without methods is not in the study: {', '.join(lonely)}."]
-
-
-def _counted(table: Table) -> str:
-    return "pixels" if WORKLOADS[table.workload].dense else "rows"
-
-
-def _empty(table: Table) -> list[str]:
-    """Regions that have a column and no rows."""
-    regions = dict.fromkeys(region for _, region in table.columns if region in REGIONS)
-    empty = [region for region in regions if not table.counts.get(region)]
-    return [f"No test {_counted(table)}: {', '.join(empty)}."] if empty and table.counts else []
-
-
 def _of_adjustments(recipes: Sequence[Recipe]) -> list[str]:
     """What recipes that act after training are fitted to, and what their epochs cost."""
     trainings = {recipe.adjustment: recipe.trainings for recipe in recipes if recipe.adjustment}
@@ -85,6 +131,27 @@ def _of_adjustments(recipes: Sequence[Recipe]) -> list[str]:
         f"labels are distributed. Its epochs pass {times} times over the training rows, and count as {times}."
         for name, times in trainings.items()
     ]
+
+
+def _not_compared(table: Table) -> list[str]:
+    """Recipes without a base in the table."""
+    names = {row.recipe for row in table.recipes}
+    lonely = {row.recipe: row.base for row in table.recipes if row.base not in names}
+    if not lonely:
+        return []
+    bases = " and ".join(dict.fromkeys(lonely.values()))
+    return [f"Not compared, since {bases} without methods is not in the study: {', '.join(lonely)}."]
+
+
+def _counted(table: Table) -> str:
+    return "pixels" if WORKLOADS[table.workload].dense else "rows"
+
+
+def _empty(table: Table) -> list[str]:
+    """Regions that have a column and no rows."""
+    regions = dict.fromkeys(region for _, region in table.columns if region in REGIONS)
+    empty = [region for region in regions if not table.counts.get(region)]
+    return [f"No test {_counted(table)}: {', '.join(empty)}."] if empty and table.counts else []
 
 
 def _warnings(plan: CellPlan) -> list[str]:

@@ -1,14 +1,19 @@
 """The outputs of a study, from the ledger alone: tables, tidy data, the page, and figures as files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.across import across_markdown
 from orchestrator.report.contributions import contributions_markdown
 from orchestrator.report.escape import markdown_text
-from orchestrator.report.formats import NOTHING, changes_markdown, grid, latex, markdown, tidy_csv, title, to_csv
+from orchestrator.report.formats import NOTHING, changes_markdown, grid, markdown, title, to_csv
+from orchestrator.report.latex import latex
 from orchestrator.report.notes import change_heading
 from orchestrator.report.row_scores import PERCENT
+from orchestrator.report.search.best import best_yaml
 from orchestrator.report.sections import Results, Section, sections
+from orchestrator.report.tidy import tidy, tidy_csv, tidy_json, tidy_parquet
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 from workloads.published import REGIONS, Published, published
@@ -17,7 +22,7 @@ from workloads.published import REGIONS, Published, published
 def text(section: Section) -> str:
     """A workload's part of table.md."""
     table = section.table
-    parts = [f"## {markdown_text(table.workload)}\n"]
+    parts = [f"## {markdown_text(table.workload)}\n", *([f"**{section.partial}**\n"] if section.partial else [])]
     if section.verdict:
         parts += ["\n".join(section.verdict) + "\n"]
     parts += [markdown(table), "\n".join(f"- {markdown_text(note)}" for note in section.notes) + "\n"]
@@ -46,23 +51,54 @@ def _published(rows: Sequence[Published]) -> str:
     return "\n".join(grid(head, lines, {0, 1, len(head) - 1})) + "\n"
 
 
+def document(results: Results) -> str:
+    """Everything that is no figure, as Markdown."""
+    parts = [text(section) for section in results.sections]
+    parts += [f"## Across workloads\n\n{across_markdown(results.across)}"]
+    return f"# {results.study.study}\n\n" + "\n".join(parts)
+
+
+def _html(results: Results) -> str:
+    from orchestrator.report.page.assemble import page  # matplotlib is slow to import: most commands draw nothing
+
+    return page(results).html
+
+
+FORMATS: Final[dict[str, Callable[[Results], str | bytes]]] = {
+    "md": document,
+    "csv": lambda results: tidy_csv(tidy(results.tables)),
+    "json": lambda results: tidy_json(tidy(results.tables)),
+    "parquet": lambda results: tidy_parquet(tidy(results.tables)),
+    "tex": lambda results: latex(results.tables, results.study.report.names),
+    "html": _html,
+}
+"""What a report can be printed as: words and tables, tidy data, tables of an article, the page."""
+
+
+def outputs(results: Results) -> dict[str, str | bytes]:
+    """Every file of a report, by its name; figures are below `figures/`."""
+    from orchestrator.report.page.assemble import page
+
+    made, data = page(results), tidy(results.tables)
+    return {
+        "table.md": document(results),
+        "table.csv": to_csv(results.tables),
+        "tidy.csv": tidy_csv(data),
+        "tidy.json": tidy_json(data),
+        "tidy.parquet": tidy_parquet(data),
+        "table.tex": latex(results.tables, results.study.report.names),
+        "best.yaml": best_yaml([plan for section in results.sections for plan in section.plans], results.rule),
+        "report.html": made.html,
+        **{f"figures/{name}": drawn for name, drawn in made.files()},
+    }
+
+
 def write_outputs(
     study: Study, planner: Planner, ledger: Ledger, found: Sequence[Section] | None = None
 ) -> dict[str, str]:
     """Write the outputs into `<storage>/<study>/`, figures below that, and return the texts by file name."""
-    from orchestrator.report.page.assemble import page  # matplotlib is slow to import: most commands draw nothing
-
     found = sections(study, planner, ledger) if found is None else found
-    made = page(Results(study, planner, ledger, found))
-    files = {
-        "table.md": f"# {study.study}\n\n" + "\n".join(text(section) for section in found),
-        "table.csv": to_csv([section.table for section in found]),
-        "tidy.csv": tidy_csv([section.table for section in found]),
-        "table.tex": "\n".join(latex(section.table) for section in found),
-        "report.html": made.html,
-    }
+    files = outputs(Results(study, planner, ledger, found))
     for name, content in files.items():
-        ledger.store.put(f"{study.study}/{name}", content.encode())
-    for name, drawn in made.files():
-        ledger.store.put(f"{study.study}/figures/{name}", drawn)
-    return files
+        ledger.store.put(f"{study.study}/{name}", content.encode() if isinstance(content, str) else content)
+    return {name: content for name, content in files.items() if isinstance(content, str)}

@@ -12,7 +12,6 @@ from orchestrator.report.controls import MODELS, PREFIX
 from orchestrator.report.formats import cell
 from orchestrator.report.tables import Row, Table
 from workloads.metrics import HIGHER_IS_BETTER
-from workloads.recipe import Recipe
 
 ON_VALIDATION: Final = "affine on validation"
 OUT_OF_FOLD: Final = "affine out of fold"
@@ -44,7 +43,7 @@ def recalibrated(table: Table) -> list[str]:
     leader, base = table.leader, table.base
     if leader is None or base is None:
         return []
-    plain, fair = rows.get(f"{PREFIX}{base}, {ON_VALIDATION}"), rows.get(str(Recipe(base, (FAIR,))))
+    plain, fair = rows.get(f"{PREFIX}{base}, {ON_VALIDATION}"), rows.get(f"{base} + {FAIR}")
     if plain is None or (word := told_apart(table, plain)) is None:
         return []
     line = f"`{base}` with a line fitted on validation reaches {reached(table, plain)}: {word} `{leader.recipe}`"

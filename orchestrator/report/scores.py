@@ -56,13 +56,19 @@ def _views(workload: Workload, data: Data) -> Iterator[tuple[str, Ints, Floats |
             yield region, rows, None
 
 
-def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequence[Control] = ()) -> Scores:
+def scores(
+    plans: Sequence[CellPlan],
+    ledger: Ledger,
+    data: Data,
+    controls: Sequence[Control] = (),
+    workload: Workload | None = None,
+) -> Scores:
     """Scores of all evaluated trials of one workload's cells, by region, metric, recipe and seed number.
 
     A control without seeds of its own has the same scores under every seed number: its error is that of test rows.
-    A trial whose predictions are missing is told, and left out.
+    A trial whose predictions are missing is told, and left out. `workload` has the metrics and regions to show.
     """
-    workload = WORKLOADS[plans[0].cell.workload]
+    workload = workload or WORKLOADS[plans[0].cell.workload]
     metrics = [m for m in workload.metrics if m in PER_ROW and undefined(m, data.test.y.numpy()) is None]
     where, groups = workload.regions(data, data.test), groups_of(data)
     views = {}
@@ -87,16 +93,17 @@ def every_prediction(
 ) -> Iterator[Predicted]:
     """Test predictions of all rows of a table: those of recipes by seed, and a control's under every seed number."""
     numbers = sorted({record.number for plan in plans for record in completed(plan)})
-    yield from _kept(plans, ledger)
+    yield from kept(plans, ledger)
     yield from _controlled(controls, data, numbers)
 
 
-def _kept(plans: Sequence[CellPlan], ledger: Ledger) -> Iterator[Predicted]:
+def kept(plans: Sequence[CellPlan], ledger: Ledger) -> Iterator[Predicted]:
+    """The predictions of all evaluated trials that have them."""
     for plan in plans:
         for record in completed(plan):
             found = predicted(ledger, record)
             if found is not None:
-                yield str(plan.cell.recipe), record.number, *found
+                yield plan.row, record.number, *found
 
 
 def _controlled(controls: Sequence[Control], data: Data, numbers: Sequence[int]) -> Iterator[Predicted]:

@@ -1,25 +1,32 @@
 """What the report says of every workload, from the ledger alone: its table, its comparisons, its notes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from orchestrator.errors import BadInput
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.several import one
+from orchestrator.report.across import Across, across
+from orchestrator.report.asked import BEST, CONTROL, WHOLE, Asked
+from orchestrator.report.comparisons import Column, Scores
 from orchestrator.report.contributions import Contributions, contributions
 from orchestrator.report.controls import Control, controls
-from orchestrator.report.notes import explained, notes
-from orchestrator.report.scores import completed, predicted, scores
-from orchestrator.report.tables import Table, judged, primary_column, tables, with_controls
+from orchestrator.report.notes import explained, notes, partial
+from orchestrator.report.scores import completed, kept, means, predicted, scores
+from orchestrator.report.sources import Rows, Source, bases_of, lined_up
+from orchestrator.report.tables import Table, anew, judged, only, primary_column, table_of, with_controls
 from orchestrator.report.tails import further_scores
 from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import data_root, load_data
 from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
+from workloads.hparams import UnknownName
 from workloads.labels import Floats
-from workloads.recipe import Recipe
-from workloads.workload import Data
+from workloads.metrics import HIGHER_IS_BETTER
+from workloads.workload import Data, Workload
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,13 @@ class Section:
     notes: list[str]
     plans: list[CellPlan]
     data: Data
-    controls: Sequence[Control] = ()
+    controls: Sequence[Control]
+    workload: Workload
+    """With the metrics and regions that are shown."""
+    runs: Mapping[str, Sequence[float]]
+    """By recipe, the error of every seed in the primary column."""
+    partial: str
+    """What is missing of a study that has not ended; empty where it has."""
 
     @property
     def verdict(self) -> list[str]:
@@ -42,7 +55,7 @@ class Section:
     def changes(self) -> list[str]:
         """Metrics that recipes are compared in."""
         compared = {metric for _, (metric, _) in self.table.comparisons}
-        return [metric for metric in WORKLOADS[self.table.workload].metrics if metric in compared]
+        return [metric for metric in self.workload.metrics if metric in compared]
 
     @property
     def against(self) -> str:
@@ -64,32 +77,93 @@ class Results:
     ledger: Ledger
     sections: Sequence[Section]
 
+    @property
+    def tables(self) -> list[Table]:
+        """The tables of all workloads."""
+        return [section.table for section in self.sections]
 
-def sections(study: Study, planner: Planner, ledger: Ledger) -> list[Section]:
+    @property
+    def across(self) -> Across | str:
+        """What recipes are worth over all workloads; a sentence where nothing can be said."""
+        bases = {base for table in self.tables for base in table.bases}
+        runs = {section.table.workload: section.runs for section in self.sections}
+        return across(runs, bases.pop() if len(bases) == 1 else None)
+
+    @property
+    def rule(self) -> str:
+        """The score that trials are judged by, `val/metric/region`."""
+        return self.study.tune.select_by
+
+
+def sections(study: Study, planner: Planner, ledger: Ledger, asked: Asked = WHOLE) -> list[Section]:
     """One section per workload, in the study's order."""
-    found = []
-    for plain in tables(planner.plans):
-        plans = [plan for plan in planner.plans if plan.cell.workload == plain.workload]
-        workload = WORKLOADS[plain.workload]
-        data = load_data(workload, data_root(study), study.storage)
-        base = str(Recipe(plans[0].cell.recipe.objective))
-        validated = _validated(plans, ledger, base)
-        shown = any(row.scores for row in plain.rows)
-        simple = controls(workload, data, base, validated, ledger.store) if shown else []
-        known = scores(plans, ledger, data, simple)
-        primary = primary_column(plain.workload, study.tune.select_by, study.report.primary, known)
-        further = further_scores(plans, ledger, data, simple)
-        table = judged(with_controls(plain, simple, data), known, primary, study.report.margin, further)
-        said = notes(study, planner, table, plans, data)
-        found.append(Section(table, contributions(table, known), said, plans, data, simple))
-    return found
+    return assembled([Source(study, planner, ledger)], asked)
+
+
+def assembled(sources: Sequence[Source], asked: Asked = WHOLE) -> list[Section]:
+    """One section per workload of one study or several; of several, the first says what is primary, and the margin."""
+    study, ledger = sources[0].study, one([source.ledger for source in sources])
+    return [_section(study, ledger, name, rows, asked) for name, rows in lined_up(sources, asked).items()]
+
+
+def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) -> Section:
+    workload = asked.of(WORKLOADS[name])
+    own, plans = rows.sources[0].study, rows.plans
+    data = load_data(WORKLOADS[name], data_root(own), own.storage)
+    bases = bases_of(rows)
+    plain = table_of(name, plans, bases)
+    if asked.anew(WORKLOADS[name]):
+        plain = anew(plain, kept(plans, ledger), data, workload)
+    plain = replace(plain, columns=tuple(column for column in plain.columns if column[0] in workload.metrics))
+    shown = any(row.scores for row in plain.rows)
+    base = bases.get(plans[0].row, str(plans[0].cell.recipe.objective))
+    simple = controls(WORKLOADS[name], data, base, _validated(plans, ledger, base), ledger.store) if shown else []
+    known = scores(plans, ledger, data, simple, workload)
+    wanted = study.report.primary if _shows(workload, study.report.primary) else None
+    primary = primary_column(workload, study.tune.select_by, wanted, known)
+    whole = with_controls(plain, simple, data, workload)
+    whole = replace(whole, primary=primary)
+    further = further_scores(plans, ledger, data, simple, workload)
+    table = judged(whole, known, primary, study.report.margin, further, _against(whole, asked))
+    if asked.recipes:
+        table = only(table, [plan.row for plan in plans], asked.recipes)
+    said = notes(rows, table, data, workload)
+    runs = {row.recipe: _errors(known, row.recipe, primary) for row in table.recipes}
+    return Section(table, contributions(table, known), said, plans, data, simple, workload, runs, partial(rows))
+
+
+def _shows(workload: Workload, column: str | None) -> bool:
+    return column is not None and column.partition("/")[0] in workload.metrics
+
+
+def _against(table: Table, asked: Asked) -> str | None:
+    """The row that all are compared with, where one was asked for; raises BadInput for one that is not there."""
+    if asked.against is None:
+        return None
+    chosen = {BEST: table.leader, CONTROL: table.control}
+    if asked.against in chosen:
+        row = chosen[asked.against]
+        return None if row is None else row.recipe
+    names = [row.recipe for row in table.rows]
+    if asked.against not in names:
+        raise BadInput(str(UnknownName("row", asked.against, names, f"the table of {table.workload}")))
+    return asked.against
+
+
+def _errors(known: Scores, recipe: str, column: Column) -> list[float]:
+    """The score of every seed in a column, as an error: less is better."""
+    metric, region = column
+    if region not in known or metric not in known[region].sums:
+        return []
+    sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
+    return [sign * value for value in means(known[region], metric).get(recipe, [])]
 
 
 def _validated(plans: Sequence[CellPlan], ledger: Ledger, base: str) -> dict[int, tuple[Floats, Floats]]:
     """The base's predictions of validation and test rows by seed number, where the ledger has both."""
     found = {}
     for plan in plans:
-        for record in completed(plan) if str(plan.cell.recipe) == base else ():
+        for record in completed(plan) if plan.row == base else ():
             validation, test = ledger.validation(record), predicted(ledger, record)
             if validation is not None and test is not None:
                 found[record.number] = (validation["pred"].to_numpy().astype(np.float64), test[1])

@@ -1,7 +1,7 @@
 """A study's results as rows: test scores by metric and region, with what can be said of them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
@@ -9,14 +9,14 @@ from typing import Final
 from orchestrator.report.comparisons import Column, Comparison, Scores, against_base, best_set, compare
 from orchestrator.report.controls import Control
 from orchestrator.report.row_scores import PERCENT
-from orchestrator.report.scores import NATURAL, completed, means
+from orchestrator.report.scores import NATURAL, Predicted, completed, means
 from orchestrator.report.stats import Spread, holm, spread
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
-from workloads.labels import REGIONS
+from workloads.labels import REGIONS, Floats
 from workloads.metrics import HIGHER_IS_BETTER, PER_ROW, shot_metrics
 from workloads.recipe import Recipe
-from workloads.workload import Data
+from workloads.workload import Data, Workload
 
 TITLES: Final = {
     "mae": "MAE",
@@ -46,6 +46,12 @@ class Row:
     missing: str
     uses: str = ""
     """Of a control: what it was fitted to."""
+    base: str = ""
+    """The row that it is compared with, where there is one: its objective alone, without methods."""
+    study: str = ""
+    """Whose it is, where several studies have the recipe."""
+    adjusted: bool = False
+    """Whether its recipe acts after training."""
 
 
 def label_decimals(workload: str) -> int:
@@ -132,12 +138,14 @@ class Table:
 def tables(plans: Sequence[CellPlan]) -> list[Table]:
     """One table per workload from the ledger's scores, rows in the study's order; nothing is compared."""
     return [
-        _table(workload, [plan for plan in plans if plan.cell.workload == workload])
+        table_of(workload, [plan for plan in plans if plan.cell.workload == workload])
         for workload in dict.fromkeys(plan.cell.workload for plan in plans)
     ]
 
 
-def _table(workload: str, plans: Sequence[CellPlan]) -> Table:
+def table_of(workload: str, plans: Sequence[CellPlan], bases: Mapping[str, str] | None = None) -> Table:
+    """The table of one workload; `bases` has the rows that others are compared with, where studies are merged."""
+    known = {plan.row: str(Recipe(plan.cell.recipe.objective)) for plan in plans} if bases is None else bases
     counts: dict[str, int] = {}
     rows: list[Row] = []
     metrics = WORKLOADS[workload].metrics
@@ -151,12 +159,32 @@ def _table(workload: str, plans: Sequence[CellPlan]) -> Table:
                     shown = 100 * score.value if score.metric in PERCENT else score.value
                     values.setdefault((score.metric, score.region), []).append(shown)
         spreads = {column: spread(v) for column, v in values.items()}
-        rows.append(Row(workload, str(plan.cell.recipe), len(records), spreads, plan.missing()))
-    kept = [region for region in ("all", *REGIONS) if region != "zero" or counts.get("zero")]
-    return Table(workload, tuple((m, r) for m in metrics for r in kept), tuple(rows), counts)
+        base = known.get(plan.row, "")
+        rows.append(
+            Row(
+                workload,
+                plan.row,
+                len(records),
+                spreads,
+                plan.missing(),
+                base=base,
+                study=plan.study,
+                adjusted=bool(plan.cell.recipe.adjustment),
+            )
+        )
+    return Table(workload, columns_of(metrics, counts), tuple(rows), counts)
 
 
-def primary_column(workload: str, select_by: str, asked: str | None, scores: Scores) -> Column:
+def only(table: Table, rows: Collection[str], asked: Collection[str]) -> Table:
+    """The table with these rows of recipes; of controls all, or only those that were asked for by name."""
+    named = [row.recipe for row in table.rows if row.uses and row.recipe in asked]
+    shown = tuple(
+        row for row in table.rows if (row.recipe in (named or [row.recipe]) if row.uses else row.recipe in rows)
+    )
+    return replace(table, rows=shown)
+
+
+def primary_column(workload: Workload, select_by: str, asked: str | None, scores: Scores) -> Column:
     """The column whose marks are corrected for its own recipes only: what was asked for, as `metric/region`.
 
     Without a wish it is the metric of the selection rule, or the task's error where that has no intervals, in the
@@ -166,44 +194,75 @@ def primary_column(workload: str, select_by: str, asked: str | None, scores: Sco
         metric, _, region = asked.partition("/")
         return metric, region
     metric = select_by.split("/")[1]
-    if metric not in PER_ROW or metric not in WORKLOADS[workload].metrics:
-        metric = ERROR[WORKLOADS[workload].task]
+    if metric not in PER_ROW or metric not in workload.metrics:
+        metric = ERROR[workload.task] if ERROR[workload.task] in workload.metrics else workload.metrics[0]
     return metric, "few" if "few" in scores else "all"
 
 
-def with_controls(table: Table, controls: Sequence[Control], data: Data) -> Table:
-    """The table with a row for every control behind the recipes."""
-    workload = WORKLOADS[table.workload]
-    y, where = data.test.y.numpy(), workload.regions(data, data.test)
+def with_controls(table: Table, controls: Sequence[Control], data: Data, workload: Workload | None = None) -> Table:
+    """The table with a row for every control behind the recipes; `workload` as it is to be shown."""
+    workload = workload or WORKLOADS[table.workload]
     rows = list(table.rows)
     for control in controls:
-        values: dict[Column, list[float]] = {}
-        for pred in control.predictions.values():
-            for region, found in shot_metrics(pred, y, where, workload.metrics, workload.grid.unit).items():
-                for metric, score in found.items():
-                    if score.value is not None:
-                        shown = 100 * score.value if metric in PERCENT else score.value
-                        values.setdefault((metric, region), []).append(shown)
-        spreads = {column: spread(v) for column, v in values.items()}
+        spreads = _spreads(control.predictions.values(), data, workload)
         rows.append(Row(table.workload, control.row, len(control.predictions), spreads, "", control.uses))
     return replace(table, rows=tuple(rows))
 
 
+def anew(table: Table, kept: Iterable[Predicted], data: Data, workload: Workload) -> Table:
+    """The table with the scores of its recipes computed from predictions: other metrics, or other regions.
+
+    Seeds without predictions are left out.
+    """
+    by_recipe: dict[str, list[Floats]] = {}
+    for recipe, _, _, pred in kept:
+        by_recipe.setdefault(recipe, []).append(pred)
+    rows = tuple(
+        replace(row, seeds=len(preds), scores=_spreads(preds, data, workload))
+        for row in table.rows
+        for preds in [by_recipe.get(row.recipe, [])]
+    )
+    where = workload.regions(data, data.test)
+    counts = {"all": len(where)} | {region: int((where == at).sum()) for at, region in enumerate(REGIONS)}
+    return replace(table, columns=columns_of(workload.metrics, counts), rows=rows, counts=counts)
+
+
+def columns_of(metrics: Sequence[str], counts: Mapping[str, int]) -> tuple[Column, ...]:
+    """The columns of a table: every metric in all rows and every region; zero-shot only where there is such a row."""
+    kept = [region for region in ("all", *REGIONS) if region != "zero" or counts.get("zero")]
+    return tuple((metric, region) for metric in metrics for region in kept)
+
+
+def _spreads(predictions: Iterable[Floats], data: Data, workload: Workload) -> dict[Column, Spread]:
+    """Mean and deviation of every score that these predictions of the test rows `[N]` have."""
+    y, where = data.test.y.numpy(), workload.regions(data, data.test)
+    values: dict[Column, list[float]] = {}
+    for pred in predictions:
+        for region, found in shot_metrics(pred, y, where, workload.metrics, workload.grid.unit).items():
+            for metric, score in found.items():
+                if score.value is not None:
+                    shown = 100 * score.value if metric in PERCENT else score.value
+                    values.setdefault((metric, region), []).append(shown)
+    return {column: spread(v) for column, v in values.items()}
+
+
 def judged(
-    table: Table, scores: Scores, primary: Column, margin: float, further: Scores = MappingProxyType({})
+    table: Table,
+    scores: Scores,
+    primary: Column,
+    margin: float,
+    further: Scores = MappingProxyType({}),
+    against: str | None = None,
 ) -> Table:
     """The table with its natural columns, with every recipe compared with its base, and the best sets.
 
-    The base of a recipe is its objective alone, without methods. `further` scores are compared among themselves: they
-    are no part of the corrections of the table.
+    The base of a recipe is its objective alone, without methods; `against` is one row that all are compared with.
+    `further` scores are compared among themselves: they are no part of the corrections of the table.
     """
     recipes = [row.recipe for row in table.rows]
-    bases = {row.recipe: str(Recipe(Recipe.parse(row.recipe).objective)) for row in table.recipes}
-    bases = {recipe: base for recipe, base in bases.items() if base in recipes}
-    first = next(iter(bases.values()), None)
-    bases = {recipe: base for recipe, base in bases.items() if recipe != base}
-    if first is not None:
-        bases |= {row.recipe: first for row in table.rows if row.uses}
+    first = against or next((row.base for row in table.recipes if row.base in recipes), "")
+    bases = {row.recipe: first if row.uses or against else row.base for row in table.rows}
+    bases = {recipe: base for recipe, base in bases.items() if base in recipes and base != recipe}
     columns, rows = table.columns, table.rows
     if NATURAL in scores:
         natural = {metric: means(scores[NATURAL], metric) for metric in scores[NATURAL].sums}
@@ -235,7 +294,7 @@ def _against_leader(table: Table, scores: Scores) -> dict[str, Comparison]:
     leader = table.leader
     if leader is None:
         return {}
-    rows = [row for row in table.rows if row.uses or Recipe.parse(row.recipe).adjustment]
+    rows = [row for row in table.rows if row.uses or row.adjusted]
     made = {row.recipe: compare(scores, *table.primary, row.recipe, leader.recipe) for row in rows if row is not leader}
     found = {recipe: one for recipe, one in made.items() if one is not None and one.estimate is not None}
     adjusted = holm([one.p for one in found.values()])

@@ -39,12 +39,19 @@ def tails(workload: Workload, data: Data) -> dict[str, Ints]:
     return found if all(len(rows) for rows in found.values()) else {}
 
 
-def further_scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequence[Control] = ()) -> Scores:
+def further_scores(
+    plans: Sequence[CellPlan],
+    ledger: Ledger,
+    data: Data,
+    controls: Sequence[Control] = (),
+    workload: Workload | None = None,
+) -> Scores:
     """SERA over all test rows, and the metrics of the table in each tail; none of maps and classes.
 
-    SERA (`workloads.relevance.sera`) is a sum over rows, so each counts N times in what is averaged.
+    SERA (`workloads.relevance.sera`) is a sum over rows, so each counts N times in what is averaged. `workload` has the
+    metrics and regions to show.
     """
-    workload = WORKLOADS[plans[0].cell.workload]
+    workload = workload or WORKLOADS[plans[0].cell.workload]
     if workload.dense or workload.task != "regression":
         return {}
     every = np.arange(len(data.test.y))

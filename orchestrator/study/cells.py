@@ -187,6 +187,7 @@ def sketch(study: Study) -> list[Cell]:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
             need(*WORKLOADS[name].needs)
             _check_primary(study.report.primary, WORKLOADS[name])
+        _check_names(study, recipes)
         return [_cell(study, WORKLOADS[name], recipe, "") for name in study.names for recipe in recipes]
     except (ValueError, DataError, MissingExtra) as err:
         raise BadInput(str(err)) from None
@@ -200,6 +201,14 @@ def _check_primary(primary: str | None, workload: Workload) -> None:
             f"report.primary is METRIC/REGION, with a metric of {', '.join(workload.metrics)} for {workload.name} and "
             f"a region of {', '.join(('all', *REGIONS))}: got {primary!r}"
         )
+
+
+def _check_names(study: Study, recipes: Sequence[Recipe]) -> None:
+    """Raises ValueError for a name in an article of what is neither a recipe of the study nor a control."""
+    known = [str(recipe) for recipe in recipes]
+    for name in study.report.names:
+        if name not in known and not name.startswith("control: "):
+            raise UnknownName("recipe", name, known, "report.names")
 
 
 def _check_rule(rule: str) -> None:

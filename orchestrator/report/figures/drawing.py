@@ -58,6 +58,12 @@ class Drawing:
         """The figure as `svg`, `pdf` or `png`."""
         sink = io.BytesIO()
         with matplotlib.rc_context(STYLE):
+            if self.figure.get_layout_engine() is not None:  # places are found once, not for every format
+                self.figure.draw_without_rendering()
+                self.figure.set_layout_engine("none")
+            for legend in (axes.get_legend() for axes in self.figure.axes):
+                if legend is not None:
+                    legend.set_frame_on(False)  # its ground is white, and the page's may be dark
             self.figure.savefig(sink, format=format, dpi=PIXELS_PER_INCH, metadata=UNDATED[format])
         return sink.getvalue()
 
@@ -68,6 +74,16 @@ def panels(width: float, height: float, columns: int) -> tuple[Figure, list[Axes
         figure = Figure(figsize=(width, height), layout="constrained")
         figure.patch.set_gid(BACKGROUND)
         return figure, [figure.add_subplot(1, columns, place + 1) for place in range(columns)]
+
+
+def grid(width: float, height: float, count: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """An empty figure of so many axes, each of a size in inches, row by row."""
+    across = min(count, columns) or 1
+    down = -(-count // across) or 1
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width * across, height * down), layout="constrained")
+        figure.patch.set_gid(BACKGROUND)
+        return figure, [figure.add_subplot(down, across, place + 1) for place in range(count)]
 
 
 def stacked(width: float, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:

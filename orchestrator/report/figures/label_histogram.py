@@ -5,7 +5,6 @@ from matplotlib.axes import Axes
 
 from orchestrator.report.escape import figure_text
 from orchestrator.report.figures.drawing import INK, REGION_COLOURS, WIDTH, Drawing, sheet
-from workloads import WORKLOADS
 from workloads.labels import REGIONS, kernel_window
 from workloads.workload import Data, Workload
 
@@ -33,9 +32,8 @@ def label_axis(workload: Workload) -> str:
     return figure_text(f"{workload.title} ({workload.unit})" if workload.unit else workload.title)
 
 
-def label_histogram(name: str, data: Data) -> Drawing:
+def label_histogram(workload: Workload, data: Data) -> Drawing:
     """`histogram` of a workload."""
-    workload = WORKLOADS[name]
     figure, axes = sheet(WIDTH, 2.4)
     histogram(axes, workload, data)
     counts = workload.bin_counts(data)

@@ -17,6 +17,7 @@ from orchestrator.report.page.parts.changes import changes
 from orchestrator.report.page.parts.contributions import contributions
 from orchestrator.report.page.parts.costs import costs
 from orchestrator.report.page.parts.failures import failures
+from orchestrator.report.page.parts.hyperparameters import hyperparameters
 from orchestrator.report.page.parts.label_error import label_error
 from orchestrator.report.page.parts.provenance import provenance, rows_again
 from orchestrator.report.page.parts.settings import settings
@@ -36,6 +37,7 @@ OF_A_WORKLOAD: Final[tuple[OfWorkload, ...]] = (
     trade_off,
     calibration,
     settings,
+    hyperparameters,
     failures,
     costs,
     rows_again,

@@ -63,7 +63,7 @@ def test_a_declared_data_set_with_a_hostile_title_and_unit_gets_its_outputs(tmp_
         state = outcome(study)
         files = write_outputs(study, state.planner, state.ledger)
         sink = io.StringIO()
-        show(state, Console(file=sink, width=200))
+        show(state.results, Console(file=sink, width=200))
         for content in (*files.values(), sink.getvalue()):
             assert "\x1b" not in content.replace("\x1b[1m", "").replace("\x1b[0m", "")
         assert "<script>alert" not in files["report.html"]

@@ -8,7 +8,7 @@ import pytest
 from builders import record, score, study
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.comparisons import View
-from orchestrator.report.formats import change, changes_markdown, latex, markdown, tidy_csv, to_csv
+from orchestrator.report.formats import change, changes_markdown, markdown, to_csv
 from orchestrator.report.intervals import units_of
 from orchestrator.report.scores import NATURAL, scores
 from orchestrator.report.tables import Table, judged, primary_column, tables
@@ -113,24 +113,6 @@ def test_csv_has_one_line_per_recipe_with_unrounded_means_and_deviations() -> No
     )
 
 
-def test_latex_escapes_names_and_marks_the_best() -> None:
-    text = latex(judged_by({"focal_l1": [2.0, 3.0], "l1": [4.0, 5.0]}))
-    assert r"focal\_l1 & $\mathbf{2.50} \pm 0.71$ & --" in text
-    assert text.count(r"\\") == 4
-
-
-def test_tidy_data_has_a_line_per_score_with_its_change_and_p_values() -> None:
-    table = judged_by({"l1": [4.0, 4.1, 3.9], "l1 + lds": [2.0, 2.1, 1.9]})
-    lines = list(csv.DictReader(io.StringIO(tidy_csv([table]))))
-    ours = next(
-        line for line in lines if (line["recipe"], line["metric"], line["region"]) == ("l1 + lds", "mae", "all")
-    )
-    made = table.comparisons["l1 + lds", ("mae", "all")]
-    assert (float(ours["change"]), float(ours["p"]), ours["verdict"]) == (made.value, made.p, "better")
-    base = next(line for line in lines if line["recipe"] == "l1")
-    assert (base["base"], base["change"]) == ("", "")
-
-
 def test_differences_are_paired_by_seed_and_row_and_natural_weighs_bins_as_they_occur(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     made = plans({"l1": [1.0, 1.0], "l1 + lds": [1.0, 1.0, 1.0]})
@@ -148,7 +130,7 @@ def test_differences_are_paired_by_seed_and_row_and_natural_weighs_bins_as_they_
                 ledger.commit_predictions(trial_id, y, pred)
                 kept[number] = np.abs(pred.astype(np.float64) - y)
     found = scores(made, ledger, data)
-    primary = primary_column("nhanes-sbp", "val/mae/all", None, found)
+    primary = primary_column(WORKLOADS["nhanes-sbp"], "val/mae/all", None, found)
     assert primary == ("mae", "few")
     (plain,) = tables(made)
     table = judged(plain, found, primary, 0.02)

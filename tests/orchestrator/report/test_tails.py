@@ -1,7 +1,5 @@
 """Further scores: SERA and the two tails of the few-shot region."""
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +8,11 @@ import pytest
 from builders import record, score, study
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.controls import Control
-from orchestrator.report.formats import markdown, tidy_csv
+from orchestrator.report.formats import markdown
 from orchestrator.report.scores import scores
 from orchestrator.report.tables import judged, tables, with_controls
 from orchestrator.report.tails import further_scores, tail_errors, tails
+from orchestrator.report.tidy import tidy
 from orchestrator.study.cells import expand, load_data
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
@@ -57,7 +56,7 @@ def test_further_scores_are_in_tidy_data_with_their_changes_and_in_no_table(tmp_
     assert (base.low.mean, base.high.mean) == pytest.approx((10.0, 5.0), abs=0.1)
     assert (ours.low.mean, ours.high.mean) == pytest.approx((8.0, 4.0), abs=0.1)
 
-    lines = {(r["recipe"], r["metric"], r["region"]): r for r in csv.DictReader(io.StringIO(tidy_csv([table])))}
+    lines = {(r["recipe"], r["metric"], r["region"]): r for r in tidy([table]).to_pylist()}
     phi = relevance(data.train.y.numpy())
     area = float((phi(y) * (116.0 - y) ** 2).sum())
     assert float(lines["control: training median", "sera", "all"]["mean"]) == pytest.approx(area)

@@ -23,7 +23,7 @@ from workloads.data.pixels import Reader, balanced, choose, count_pixels, propor
 from workloads.encoders.dense import AUGMENTATIONS
 from workloads.labels import Ints, LabelGrid, Shares
 from workloads.seeds import seed_of
-from workloads.workload import Data, DataError, Maps, Origin, Units, Workload
+from workloads.workload import Data, DataError, Drawn, Maps, Origin, Units, Workload
 
 HELD: Final = 10
 """The part of the rows, or groups, that is validation, and that is test, where no column says so."""
@@ -138,8 +138,11 @@ def load(own: CustomMaps, root: Path | None = None) -> Data:
 
     train, val, test = (part(name, index) for name, index in zip(SPLITS, parts, strict=True))
     units = Units(float(train.y.mean()), float(train.y.std()) or _grid(own).unit)
-    told = [names[own.column][row] for row in parts[0]]
-    data = Data(train, val, test, units, fingerprint, weights, told.__getitem__, tuple(notes.words))
+    rows = [Drawn(index, [names[own.column][row] for row in index]) for index in parts]
+    data = Data(
+        *(train, val, test, units, fingerprint, weights, rows[0].names.__getitem__, tuple(notes.words)),
+        drawn=(rows[0], rows[1], rows[2]),
+    )
     if weights is not None:
         _encoder(own, data)  # weights that do not fit are told before any training
     return data

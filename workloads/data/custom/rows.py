@@ -26,7 +26,7 @@ from workloads.data.split import balanced_split, grouped_split
 from workloads.encoders.images import augmented
 from workloads.labels import Floats, Ints, Shots
 from workloads.messages import brief
-from workloads.workload import Data, DataError, Origin, Units, Workload
+from workloads.workload import Data, DataError, Drawn, Origin, Units, Workload
 
 CROPPED: Final = 14
 """Images are moved by up to this part of their size: 16 of 224 pixels, as published for faces."""
@@ -175,6 +175,10 @@ def _split(own: CustomData, raw: _Raw, bins: Ints, path: Path) -> list[Ints]:
     return written_split(own, raw.split, raw.group, path)
 
 
+def _drawn(raw: _Raw, rows: Ints) -> Drawn:
+    return Drawn(rows, [raw.names[row] for row in rows] if raw.names else ())
+
+
 def load(own: CustomData, root: Path | None) -> Data:
     """Read, check, split and scale; scaling is fitted on the training rows."""
     own = located(own, root)
@@ -205,6 +209,7 @@ def load(own: CustomData, root: Path | None) -> Data:
         describe=(lambda row: raw.names[train[row]]) if raw.names else None,
         notes=tuple(raw.notes.words),
         test_groups=None if raw.group is None else np.unique(raw.group[test], return_inverse=True)[1],
+        drawn=(_drawn(raw, train), _drawn(raw, val), _drawn(raw, test)),
     )
     if weights is not None:
         _encoder(own, data)  # weights that do not fit are told before any training

@@ -12,5 +12,5 @@ def label_error(results: Results, section: Section) -> Part:
     name = section.table.workload
     shown = featured(section, results.ledger)
     if not shown:
-        return Part("labels", "Labels", figures=(label_histogram(name, section.data),))
+        return Part("labels", "Labels", figures=(label_histogram(section.workload, section.data),))
     return Part("error", "Error by label", figures=(draw_label_error(name, section.data, shown),))

@@ -13,12 +13,12 @@ def rows_again(results: Results, section: Section) -> Part:
     """Per row its trials and the command that makes it again."""
     study = results.study
     numbers = {plan.cell.name: row for row, plan in enumerate(results.planner.plans, start=1)}
-    commands = [(str(plan.cell.recipe), command(study, plan.cell, numbers[plan.cell.name])) for plan in section.plans]
+    commands = [(plan.row, command(study, plan.cell, numbers[plan.cell.name])) for plan in section.plans]
     heads = [Column(name, words=True) for name in ("Recipe", "Selected trial", "Evaluated trials")]
     lines = [
         Line(
             [
-                str(plan.cell.recipe),
+                plan.row,
                 plan.selected.trial_id if plan.selected else NOTHING,
                 " ".join(record.trial_id for record in plan.records("evaluate")) or NOTHING,
             ],

@@ -1,0 +1,1 @@
+"""What a study's search says of hyperparameters: best settings, flatness, importance, curves."""

@@ -1,0 +1,89 @@
+"""The studies that a report is made of: one table per workload, whichever of them trained its rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.errors import BadInput
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.asked import Asked
+from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.spec import Study
+
+
+@dataclass(frozen=True)
+class Source:
+    """A study with its plan, and the ledger of its storage."""
+
+    study: Study
+    planner: Planner
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The cells of one workload in the order of their table, and the study of each."""
+
+    plans: list[CellPlan]
+    sources: list[Source]
+
+    def of(self, source: Source) -> list[CellPlan]:
+        """The cells of one study."""
+        return [plan for plan, own in zip(self.plans, self.sources, strict=True) if own is source]
+
+
+def lined_up(sources: Sequence[Source], asked: Asked) -> dict[str, Rows]:
+    """The rows of every workload's table.
+
+    A recipe that several studies have is told apart by their names, unless it is the very same trials: then it is one
+    row. Raises BadInput where studies of one workload were trained on different data, or one name stands for two.
+    """
+    names = [source.study.study for source in sources]
+    if len(set(names)) < len(names):
+        raise BadInput(
+            f"studies of one report must have names of their own: got {', '.join(names)}; rename one of them"
+        )
+    found: dict[str, list[tuple[Source, CellPlan]]] = {}
+    for source in sources:
+        for plan in source.planner.plans:
+            rows = found.setdefault(plan.cell.workload, [])
+            if rows and rows[0][1].cell.data != plan.cell.data:
+                raise BadInput(
+                    f"rows of one table must be of the same data: {plan.cell.workload} is {rows[0][1].cell.data} in "
+                    f"study {rows[0][0].study.study}, {plan.cell.data} in study {source.study.study}; report them apart"
+                )
+            if not any(_same(plan, other) for _, other in rows):
+                rows.append((source, plan))
+    every = [(source, _told_apart(plan, source, rows)) for rows in found.values() for source, plan in rows]
+    kept = {id(plan) for plan in asked.kept([plan for _, plan in every])}
+    made: dict[str, Rows] = {}
+    for source, plan in every:
+        if id(plan) in kept:
+            rows_of = made.setdefault(plan.cell.workload, Rows([], []))
+            rows_of.plans.append(plan)
+            rows_of.sources.append(source)
+    return made
+
+
+def _same(plan: CellPlan, other: CellPlan) -> bool:
+    """Whether two cells of one recipe were evaluated by the very same trials."""
+    if plan.cell.recipe != other.cell.recipe:
+        return False
+    ours, theirs = ([record.trial_id for record in cell.records("evaluate")] for cell in (plan, other))
+    return ours == theirs and bool(ours)
+
+
+def _told_apart(plan: CellPlan, source: Source, rows: Sequence[tuple[Source, CellPlan]]) -> CellPlan:
+    alike = sum(plan.cell.recipe == other.cell.recipe for _, other in rows)
+    return replace(plan, study=source.study.study) if alike > 1 else plan
+
+
+def bases_of(rows: Rows) -> dict[str, str]:
+    """For every row the name of that of its objective alone: in its own study, or else in the first that has it."""
+    alone = [(source, plan.row, str(plan.cell.recipe)) for plan, source in zip(rows.plans, rows.sources, strict=True)]
+    found: dict[str, str] = {}
+    for plan, source in zip(rows.plans, rows.sources, strict=True):
+        objective = plan.cell.recipe.objective
+        theirs = [(own is source, row) for own, row, recipe in alone if recipe == objective]
+        anywhere = theirs[0][1] if theirs else objective
+        found[plan.row] = next((row for own, row in theirs if own), anywhere)
+    return found

@@ -1,0 +1,56 @@
+"""The page's part on hyperparameters: what its figures and words show is what the functions compute."""
+
+from pathlib import Path
+
+import numpy as np
+
+from builders import study
+from orchestrator.api import outcome
+from orchestrator.report.figures.budget import budget_curves
+from orchestrator.report.figures.heat_map import heat_maps as draw_maps
+from orchestrator.report.figures.learning import learning_curves as draw_learning
+from orchestrator.report.figures.responses import responses as draw_responses
+from orchestrator.report.page.parts.hyperparameters import hyperparameters
+from orchestrator.report.search.axes import heat_maps, responses
+from orchestrator.report.search.budget import budget_curve
+from orchestrator.report.search.learning import learning_curves
+from reported import declared, filled
+
+RULE = "val/mae/all"
+
+
+def test_figures_draw_the_numbers(tmp_path: Path) -> None:
+    state = filled(tmp_path, recipes={"also": ["l1", "l1 + lds"]}, tune={"trials": 5, "sampler": "random"})
+    (section,) = state.sections
+    plain, lds = section.plans
+    curve = budget_curve(lds, RULE)
+    assert curve is not None
+    left, right = budget_curves({"l1 + lds": curve}, RULE).figure.axes
+    assert np.allclose(left.lines[0].get_ydata(), curve.best)
+    assert right.lines[0].get_ydata() == [curve.test]
+    found = responses(section.plans, RULE)
+    axes = draw_responses(found, RULE).figure.axes
+    assert [one.get_xlabel() for one in axes] == [one.name for one in found] == ["lds.width", "lds.sigma"]
+    assert np.allclose(axes[0].lines[0].get_ydata(), found[0].behind)
+    maps = heat_maps(section.plans, RULE)
+    drawn = draw_maps(maps, RULE).figure.axes
+    assert np.allclose(drawn[0].images[0].get_array().filled(np.nan), maps[0].behind, equal_nan=True)
+    learnt = learning_curves(plain, RULE)
+    assert learnt is not None
+    left, _ = draw_learning({"l1": learnt}, RULE).figure.axes
+    assert np.allclose(left.lines[0].get_ydata(), np.nanmean(learnt.score, axis=0), equal_nan=True)
+
+
+def test_the_part_says_how_flat_the_optimum_is_and_from_when_on_importance_is_told(tmp_path: Path) -> None:
+    state = filled(tmp_path, tune={"trials": 3, "sampler": "random"})
+    (section,) = state.sections
+    part = hyperparameters(state.results, section)
+    assert part is not None
+    assert "3 completed trials: importance is told from 30 on" in part.body and "nothing is searched" in part.body
+    assert "of 3 within" in part.body
+    assert [drawing.name for drawing in part.figures] == ["budget", "responses", "kernels", "learning"]
+
+
+def test_a_study_without_ended_trials_has_no_such_part(tmp_path: Path) -> None:
+    state = outcome(study(workloads=[declared(tmp_path)], storage=str(tmp_path / "results")))
+    assert hyperparameters(state.results, state.sections[0]) is None
