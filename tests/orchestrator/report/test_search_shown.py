@@ -34,7 +34,7 @@ def test_figures_draw_the_numbers(tmp_path: Path) -> None:
     assert np.allclose(axes[0].lines[0].get_ydata(), found[0].behind)
     maps = heat_maps(section.plans, RULE)
     drawn = draw_maps(maps, RULE).figure.axes
-    assert np.allclose(drawn[0].images[0].get_array().filled(np.nan), maps[0].behind, equal_nan=True)
+    assert np.allclose(drawn[0].collections[0].get_array().filled(np.nan), maps[0].behind, equal_nan=True)
     learnt = learning_curves(plain, RULE)
     assert learnt is not None
     left, _ = draw_learning({"l1": learnt}, RULE).figure.axes
