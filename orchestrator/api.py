@@ -207,8 +207,9 @@ def claim_name(study: Study, store: Store, replace: bool = False) -> None:
         if changes:
             raise BadInput(
                 f"a study's name belongs to one definition in a storage: {study.study!r} in {store.uri} "
-                f"differs in {'; '.join(changes)}. Rename this one (--set study=NAME), take another storage, or pass "
-                "--replace; trained trials are kept and used either way"
+                f"differs in {'; '.join(changes)}. Set these keys as they are there to go on (--set KEY=VALUE), rename "
+                "this one (--set study=NAME), take another storage, or pass --replace; trained trials are kept and "
+                "used either way"
             )
     store.put(key, content)
 

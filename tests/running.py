@@ -17,7 +17,7 @@ STUDY = """
 study: tiny
 workloads: [nhanes-sbp]
 recipes: {also: [l1 + lds, l1 + fds + ranksim]}
-tune: {trials: 3, parallel: 2}
+tune: {trials: 3, parallel: 2, rescore: 2, rescore_seeds: 1}
 evaluate: {seeds: 2}
 train: {epochs: 4}
 tracking: {enabled: false}

@@ -45,7 +45,9 @@ PRECISIONS: Final[dict[str, torch.dtype | None]] = {"full": None, "bf16": torch.
 
 
 class Training(Declared):
-    """The loop's own hyperparameters, `train.*`; none is searched unless the study lists it under `space`.
+    """The loop's own hyperparameters, `train.*`.
+
+    Studies search `lr` and `weight_decay` around the workload's settings, and any other that `space` lists.
 
     `monitor` is the validation score by which the best epoch is kept (`keep = best`); `grad_clip` bounds the
     gradient's norm, 0 leaves it.

@@ -6,7 +6,6 @@ Nothing heavy is imported before a command is known.
 import argparse
 import gc
 import io
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,12 +18,12 @@ from orchestrator.cli.console import say
 from orchestrator.cli.data import DATA_COMMANDS, add_actions
 from orchestrator.cli.guard import BAD_INPUT, COMPLETE, CUT_OFF, SOME_FAILED, STORAGE_FAILED, guarded
 from orchestrator.cli.ledger import LEDGER_COMMANDS, add_ledger_actions
+from orchestrator.cli.plan import add_plan, plan, say_notes
 from orchestrator.cli.study import add_cluster, add_study, cluster_of, study_of
 from orchestrator.errors import BadInput, shown
 
 if TYPE_CHECKING:
     from orchestrator.api import Outcome
-    from orchestrator.study.spec import Study
 
 HERE: Final = "processes"
 """The target whose drivers run on this machine: `sweep` is such a driver itself."""
@@ -32,58 +31,6 @@ HERE: Final = "processes"
 
 def _code(outcome: "Outcome") -> int:
     return COMPLETE if outcome.whole else SOME_FAILED
-
-
-def plan(args: argparse.Namespace) -> int:
-    """Cells, trials and ranges."""
-    study = study_of(args)
-    from orchestrator.api import outcome
-    from orchestrator.report.settings import ranges
-
-    state = outcome(study, write=False)
-    budget = state.planner.budget
-    if args.json:
-        cells = [
-            {
-                "cell": p.cell.name,
-                "workload": p.cell.workload,
-                "recipe": str(p.cell.recipe),
-                "fixed": dict(p.cell.fixed),
-                "published": dict(p.cell.published),
-                "search": [dict(zip(("name", "range", "first", "only"), axis, strict=True)) for axis in ranges(p.cell)],
-            }
-            for p in state.planner.plans
-        ]
-        say(
-            json.dumps(
-                {"study": study.study, "budget": budget, "trials": state.planner.total, "cells": cells}, indent=1
-            )
-        )
-        return COMPLETE
-    say(
-        f"{study.study}: {len(state.planner.plans)} cells × ({budget['tune']} tuning trials + {budget['evaluate']} "
-        f"seeds) = {state.planner.total} trials, selected by {study.tune.select_by}; storage {state.ledger.store.uri}"
-    )
-    shown: set[str] = set()
-    for p in state.planner.plans:
-        say(f"  {p.cell.name}: {', '.join(axis.name for axis in p.cell.axes) or 'nothing to search'}")
-        if p.cell.published:
-            beside = ", ".join(f"{name} = {value}" for name, value in p.cell.published.items())
-            say(f"    the first trial also has the paper's {beside}")
-    for p in state.planner.plans:
-        for name, limits, first, only in ranges(p.cell):
-            if name not in shown:
-                shown.add(name)
-                say(f"  {name:22} {limits:34} first {first}{f'  only if {only}' if only else ''}")
-    _say_notes(study)
-    return COMPLETE
-
-
-def _say_notes(study: "Study") -> None:
-    from orchestrator.study.cells import notes
-
-    for note in notes(study):
-        say(f"note: {note}")
 
 
 def sweep(args: argparse.Namespace) -> int:
@@ -122,7 +69,7 @@ def sweep(args: argparse.Namespace) -> int:
         say(f"shard {shard[0]}/{shard[1]} is complete; tailsweep report {study.study} makes the tables when all are")
         return COMPLETE if args.failed_ok else _code(state)
     state = api.sweep(study, cluster, console, args.retry_failed, args.replace)
-    _say_notes(study)
+    say_notes(study)
     show(state.results, console, written(state))
     return COMPLETE if args.failed_ok else _code(state)
 
@@ -135,13 +82,12 @@ def status(args: argparse.Namespace) -> int:
     from orchestrator.api import outcome
 
     state = outcome(study, write=False)
-    planned = sum(state.planner.budget.values())
     for p in state.planner.plans:
         records = [*p.records("tune"), *p.records("evaluate")]
         done = sum(record.status != "failed" for record in records)
-        chosen = f", best {study.tune.select_by} {p.selected.score(study.tune.select_by):.4g}" if p.selected else ""
+        chosen = f", best {study.tune.select_by} {p.chosen.score:.4g}" if p.chosen else ""
         reason = f", {p.missing()}" if p.missing() else ""
-        say(f"{p.cell.name}: {done}/{planned}{chosen}{reason}")
+        say(f"{p.cell.name}: {done}/{state.planner.planned(p)}{chosen}{reason}")
     total = sum(len(p.records("tune")) + len(p.records("evaluate")) for p in state.planner.plans)
     say(f"{total}/{state.planner.total} trials in the ledger, {state.failed} failed; storage {state.ledger.store.uri}")
     return _code(state)
@@ -226,7 +172,7 @@ def _flag(name: str, text: str) -> Callable[[argparse.ArgumentParser], None]:
 
 
 ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]]] = {
-    "plan": (_flag("--json", "machine-readable"),),
+    "plan": (add_plan,),
     "sweep": (add_cluster, _running, _sharing),
     "status": (add_cluster,),
     "track": (_flag("--follow", "until standard input ends"),),

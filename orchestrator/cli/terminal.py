@@ -27,7 +27,8 @@ def show(results: Results, console: Console, written: str = "") -> None:
         table = section.table
         for metric in dict.fromkeys(metric for metric, _ in table.columns):
             console.print(_grid(table, metric))
-        for text in (*([section.partial] if section.partial else []), *section.verdict, *section.notes):
+        partial, costs = ([text] if text else [] for text in (section.partial, section.costs))
+        for text in (*partial, *section.verdict, *section.notes, *costs):
             say(text)
         for row in table.rows:
             if row.missing:

@@ -32,8 +32,8 @@ SCHEDULERS: Final[dict[str, Callable[[int, str], TrialScheduler] | None]] = {"no
 class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
     """One early-stopping population per cell: cells have different losses, and would stop each other's trials.
 
-    Evaluate trials are never stopped, and no trial is before `POPULATION` of its cell have come as far. Rungs are
-    rebuilt from the learning curves in the ledger.
+    Trials that rescore or evaluate are never stopped, and no trial is before `POPULATION` of its cell have come as far.
+    Rungs are rebuilt from the learning curves in the ledger.
     """
 
     POPULATION: Final = 9
@@ -48,7 +48,7 @@ class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
         self._cells: dict[str, TrialScheduler] = {}
         self._seen: Counter[tuple[str, int]] = Counter()
         for plan in planner.plans:
-            for record in plan.records("tune"):
+            for record in plan.searched:
                 past = _Past(record.trial_id)
                 scheduler = self._of(plan.cell.name, record.epochs)
                 scheduler.on_trial_add(None, past)
@@ -65,12 +65,13 @@ class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Enter the trial into its cell's population."""
-        self._of(trial.config["cell"], trial.config["job"]["epochs"]).on_trial_add(tune_controller, trial)
+        """Enter a trial of the search into its cell's population."""
+        if trial.config["searches"]:
+            self._of(trial.config["cell"], trial.config["job"]["epochs"]).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Go on or stop."""
-        if trial.config["job"]["phase"] != "tune" or result["done"]:
+        if not trial.config["searches"] or result["done"]:
             return str(TrialScheduler.CONTINUE)
         cell = trial.config["cell"]
         decision = str(TrialScheduler.CONTINUE)

@@ -123,7 +123,7 @@ class Display:
             best = (_best(plan, metric, region) for region in shown)
             table.add_row(
                 plan.cell.name,
-                f"{counts['done']}/{sum(self._planner.budget.values())}",
+                f"{counts['done']}/{self._planner.planned(plan)}",
                 str(counts["running"] or ""),
                 str(counts["failed"] or ""),
                 *("" if value is None else f"{value:.2f}" for value in best),
@@ -148,7 +148,7 @@ def _counts(plan: CellPlan) -> dict[str, int]:
 
 def _best(plan: CellPlan, metric: str, region: str) -> float | None:
     name = f"val/{metric}/{region}"
-    values = [value for record in plan.records("tune") if (value := record.score(name)) is not None]
+    values = [value for record in plan.searched if (value := record.score(name)) is not None]
     pick = min if direction(name) == "minimize" else max
     return pick(values) if values else None
 

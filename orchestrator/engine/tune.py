@@ -157,7 +157,13 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
         earlier = ledger.find(trial.id, trial.phase)
         job = Job.of(trial, 0 if earlier is None else earlier.attempt + 1, study, ledger.store.uri)
         watch.begin(trial)
-        return {"cell": trial.cell.name, "job": asdict(job), "code": code(), "report_s": 0.0 if make else REPORT_S}
+        return {
+            "cell": trial.cell.name,
+            "searches": planner.searches(trial),
+            "job": asdict(job),
+            "code": code(),
+            "report_s": 0.0 if make else REPORT_S,
+        }
 
     with (
         preempted_by_exit(),

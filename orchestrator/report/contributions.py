@@ -44,7 +44,7 @@ class Contributions:
         points = " in percentage points" if self.metric in PERCENT else ""
         return [
             f"Effect on the test {TITLES.get(self.metric, self.metric)}{points}, averaged over the other methods [95 % "
-            "interval over seeds and rows] ± error of tuning (every cell was tuned once; from the interactions of "
+            "interval over seeds and rows] ± error of tuning (from the interactions of "
             "three and more, or Lenth's). Bold: clears both, corrected for all effects of its column."
         ]
 

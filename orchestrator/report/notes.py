@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from orchestrator.ledger.records import Record
+from orchestrator.report.budgets import budget, luck
 from orchestrator.report.formats import NOTHING, SIGNS, title
 from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.scores import completed
@@ -32,12 +33,13 @@ def notes(rows: Rows, table: Table, data: Data, workload: Workload) -> list[str]
         *_empty(table),
         *_not_compared(table),
         *_protocols(rows),
-        "Mean ± sd over seeds. Bold: what cannot be told from the best of its column (Holm, 5 %); nothing is bold with "
-        f"one seed, or where a metric is no mean over rows. Trained on {', '.join(devices) or NOTHING}.",
+        f"Mean ± sd over {_units(rows.sources[0].study)}. Bold: what cannot be told from the best of its column (Holm, "
+        "5 %); nothing is bold with one of them, or where a metric is no mean over rows. Trained on "
+        f"{', '.join(devices) or NOTHING}.",
         *_cautions(rows, table),
         *_of_controls(table),
         *_of_adjustments([plan.cell.recipe for plan in rows.plans]),
-        *(f"{plan.row}: {warning}" for plan in rows.plans for warning in _warnings(plan)),
+        *dict.fromkeys(f"{plan.row}: {warning}" for plan in rows.plans for warning in _warnings(plan)),
     ]
 
 
@@ -56,16 +58,17 @@ def _protocols(rows: Rows) -> list[str]:
 
 
 def _protocol(study: Study, planner: Planner, plans: Sequence[CellPlan]) -> list[str]:
-    epochs = sorted({r.epochs for plan in plans for r in _records(plan)})
-    used = [plan.cell.recipe.trainings * sum(r.epochs_run for r in plan.records("tune")) for plan in plans]
-    tuned = f"{min(used)}" if min(used) == max(used) else f"{min(used)} to {max(used)}"
     return [
-        f"Budget of every recipe: {planner.budget['tune']} tuning trials ({tuned} epochs used) of "
-        f"{' or '.join(map(str, epochs)) or NOTHING} epochs, then {planner.budget['evaluate']} seeds of the selected "
-        f"setting (tuned once). Sampler {study.tune.sampler}, early stopping {study.tune.scheduler}.",
+        budget(study, planner, plans),
         f"Selected by {study.tune.select_by}, the epoch within a trial as well; test was read in the evaluate phase "
-        "only.",
+        f"only. {luck(study)}",
     ]
+
+
+def _units(study: Study) -> str:
+    """Over what means are taken."""
+    many = study.tune.replicates > 1
+    return f"replicates, each the mean of {study.evaluate.seeds} seeds" if many else "seeds"
 
 
 def partial(rows: Rows) -> str:
@@ -165,13 +168,14 @@ def change_heading(metric: str) -> str:
     return f"Change of the test {name}"
 
 
-def explained(table: Table, data: Data) -> list[str]:
-    """How to read the tables of changes."""
+def explained(table: Table, data: Data, replicated: bool) -> list[str]:
+    """How to read the tables of changes; `replicated` is whether tuning was repeated."""
     tested = [made for made in table.comparisons.values() if made.estimate is not None]
+    seeds = "replicates" if replicated else "seeds"
     units = "images" if WORKLOADS[table.workload].dense else "groups" if groups_of(data) is not None else "rows"
     return [
-        f"Mean difference [95 % interval] over paired seeds and test {units} (Behrens-Fisher: seeds by t, {units} by "
-        "the normal distribution); of GM the ratio. Tuning is not in the interval.",
+        f"Mean difference [95 % interval] over paired {seeds} and test {units} (Behrens-Fisher: {seeds} by t, {units} "
+        f"by the normal distribution); of GM the ratio. Tuning is {'' if replicated else 'not '}in the interval.",
         f"Marks: `*` holds among the {sum(made.primary for made in tested)} comparisons of {title(table.primary)}, "
         f"`**` among all {len(tested)} of the table (Holm, 5 %). {SIGNS['better']} better, {SIGNS['worse']} worse, "
         f"{SIGNS['equivalent']} equivalent: the 90 % interval lies within {100 * table.margin:.3g} % of the base's "

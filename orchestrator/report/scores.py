@@ -56,6 +56,11 @@ def _views(workload: Workload, data: Data) -> Iterator[tuple[str, Ints, Floats |
             yield region, rows, None
 
 
+def units_by_number(plans: Sequence[CellPlan]) -> dict[int, int]:
+    """What every evaluation run counts as, by its number."""
+    return {record.number: plan.unit(record.number) for plan in plans for record in completed(plan)}
+
+
 def scores(
     plans: Sequence[CellPlan],
     ledger: Ledger,
@@ -64,6 +69,8 @@ def scores(
     workload: Workload | None = None,
 ) -> Scores:
     """Scores of all evaluated trials of one workload's cells, by region, metric, recipe and seed number.
+
+    Where tuning is repeated, seeds are averaged within their replicate, and replicates take the place of seeds.
 
     A control without seeds of its own has the same scores under every seed number: its error is that of test rows.
     A trial whose predictions are missing is told, and left out. `workload` has the metrics and regions to show.
@@ -74,18 +81,37 @@ def scores(
     views = {}
     for region, rows, weights in _views(workload, data):
         each = None if weights is None else weights[rows]
-        units, owner = units_of(where[rows], None if groups is None else groups[rows], each)
-        views[region] = (units, owner, rows, each)
-    sums: dict[str, dict[str, dict[str, Sums]]] = {region: {m: {} for m in metrics} for region in views}
+        views[region] = (*units_of(where[rows], None if groups is None else groups[rows], each), rows, each)
+    found: PerSeed = {}
     for recipe, number, y, pred in every_prediction(plans, ledger, data, controls):
         for metric in metrics:
             of_row = row_scores(metric, pred, y, workload.grid.unit)
-            for region, (units, owner, rows, each) in views.items():
+            for region, (of_rows, owner, rows, each) in views.items():
                 values = of_row[rows] if each is None else of_row[rows] * each
-                if units.group is not None:
+                if of_rows.group is not None:
                     values = np.bincount(owner, weights=values).astype(np.float64)
-                sums[region][metric].setdefault(recipe, {})[number] = values
-    return {region: View(units, sums[region]) for region, (units, *_) in views.items()}
+                found.setdefault((region, metric, recipe), {})[number] = values
+    sums = of_units(found, units_by_number(plans))
+    return {
+        region: View(of_rows, {m: sums.get((region, m), {}) for m in metrics})
+        for region, (of_rows, *_) in views.items()
+    }
+
+
+PerSeed = dict[tuple[str, str, str], dict[int, Floats]]
+"""Sums of the units of rows by region, metric and recipe, and by seed number."""
+
+
+def of_units(found: PerSeed, units: Mapping[int, int]) -> dict[tuple[str, str], dict[str, Sums]]:
+    """By region and metric, what every recipe has by what its seeds count as: seeds of one replicate are averaged."""
+    sums: dict[tuple[str, str], dict[str, Sums]] = {}
+    for (region, metric, recipe), seeds in found.items():
+        of: dict[int, list[Floats]] = {}
+        for number, values in seeds.items():
+            of.setdefault(units[number], []).append(values)
+        averaged = {unit: np.asarray(sum(each) / len(each), dtype=np.float64) for unit, each in of.items()}
+        sums.setdefault((region, metric), {})[recipe] = averaged
+    return sums
 
 
 def every_prediction(

@@ -10,11 +10,12 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.several import one
 from orchestrator.report.across import Across, across
 from orchestrator.report.asked import BEST, CONTROL, WHOLE, Asked
+from orchestrator.report.budgets import costs
 from orchestrator.report.comparisons import Column, Scores
 from orchestrator.report.contributions import Contributions, contributions
 from orchestrator.report.controls import Control, controls
 from orchestrator.report.notes import explained, notes, partial
-from orchestrator.report.scores import completed, kept, means, predicted, scores
+from orchestrator.report.scores import completed, kept, means, predicted, scores, units_by_number
 from orchestrator.report.sources import Rows, Source, bases_of, lined_up
 from orchestrator.report.tables import Table, anew, judged, only, primary_column, table_of, with_controls
 from orchestrator.report.tails import further_scores
@@ -45,6 +46,8 @@ class Section:
     """By recipe, the error of every seed in the primary column."""
     partial: str
     """What is missing of a study that has not ended; empty where it has."""
+    costs: str = ""
+    """What training took; not in table.md, which is the same however often a study was interrupted."""
 
     @property
     def verdict(self) -> list[str]:
@@ -65,7 +68,7 @@ class Section:
     @property
     def explained(self) -> list[str]:
         """How to read the tables of changes."""
-        return explained(self.table, self.data)
+        return explained(self.table, self.data, any(plan.replicated for plan in self.plans))
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
     bases = bases_of(rows)
     plain = table_of(name, plans, bases)
     if asked.anew(WORKLOADS[name]):
-        plain = anew(plain, kept(plans, ledger), data, workload)
+        plain = anew(plain, kept(plans, ledger), data, workload, units_by_number(plans))
     plain = replace(plain, columns=tuple(column for column in plain.columns if column[0] in workload.metrics))
     shown = any(row.scores for row in plain.rows)
     base = bases.get(plans[0].row, str(plans[0].cell.recipe.objective))
@@ -121,7 +124,7 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
     known = scores(plans, ledger, data, simple, workload)
     wanted = study.report.primary if _shows(workload, study.report.primary) else None
     primary = primary_column(workload, study.tune.select_by, wanted, known)
-    whole = with_controls(plain, simple, data, workload)
+    whole = with_controls(plain, simple, data, workload, units_by_number(plans))
     whole = replace(whole, primary=primary)
     further = further_scores(plans, ledger, data, simple, workload)
     table = judged(whole, known, primary, study.report.margin, further, _against(whole, asked))
@@ -129,7 +132,9 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
         table = only(table, [plan.row for plan in plans], asked.recipes)
     said = notes(rows, table, data, workload)
     runs = {row.recipe: _errors(known, row.recipe, primary) for row in table.recipes}
-    return Section(table, contributions(table, known), said, plans, data, simple, workload, runs, partial(rows))
+    return Section(
+        table, contributions(table, known), said, plans, data, simple, workload, runs, partial(rows), costs(plans)
+    )
 
 
 def _shows(workload: Workload, column: str | None) -> bool:

@@ -7,11 +7,11 @@ from orchestrator.study.planner import CellPlan
 
 def settings_of(plan: CellPlan) -> str:
     """The selected settings of a cell that were searched, in words."""
-    if plan.selected is None:
+    if plan.settings is None:
         return NOTHING
-    chosen = plan.suggested[plan.selected.number]
     words = (
-        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}" for name, value in chosen.items()
+        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+        for name, value in plan.settings.items()
     )
     return ", ".join(words) or "nothing to search"
 

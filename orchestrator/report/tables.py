@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+from orchestrator.report.budgets import Spent, by_recipe, spent
 from orchestrator.report.comparisons import Column, Comparison, Scores, against_base, best_set, compare
 from orchestrator.report.controls import Control
 from orchestrator.report.row_scores import PERCENT
@@ -52,6 +53,8 @@ class Row:
     """Whose it is, where several studies have the recipe."""
     adjusted: bool = False
     """Whether its recipe acts after training."""
+    spent: Spent | None = None
+    """What its trials used; a control has none."""
 
 
 def label_decimals(workload: str) -> int:
@@ -149,30 +152,35 @@ def table_of(workload: str, plans: Sequence[CellPlan], bases: Mapping[str, str] 
     counts: dict[str, int] = {}
     rows: list[Row] = []
     metrics = WORKLOADS[workload].metrics
-    for plan in plans:
-        records = completed(plan)
-        values: dict[Column, list[float]] = {}
-        for record in records:
+    for (_, recipe), group in by_recipe(plans).items():
+        records = [(plan.unit(record.number), record) for plan in group for record in completed(plan)]
+        values: dict[Column, dict[int, list[float]]] = {}
+        for unit, record in records:
             for score in record.test or ():
                 counts[score.region] = score.count
                 if score.value is not None and score.metric in metrics:
                     shown = 100 * score.value if score.metric in PERCENT else score.value
-                    values.setdefault((score.metric, score.region), []).append(shown)
-        spreads = {column: spread(v) for column, v in values.items()}
-        base = known.get(plan.row, "")
+                    column = (score.metric, score.region)
+                    values.setdefault(column, {}).setdefault(unit, []).append(shown)
         rows.append(
             Row(
                 workload,
-                plan.row,
-                len(records),
-                spreads,
-                plan.missing(),
-                base=base,
-                study=plan.study,
-                adjusted=bool(plan.cell.recipe.adjustment),
+                recipe,
+                len({unit for unit, _ in records}),
+                _over_units(values),
+                "; ".join(dict.fromkeys(why for plan in group if (why := plan.missing()))),
+                base=known.get(recipe, ""),
+                study=group[0].study,
+                adjusted=bool(group[0].cell.recipe.adjustment),
+                spent=spent(group),
             )
         )
     return Table(workload, columns_of(metrics, counts), tuple(rows), counts)
+
+
+def _over_units(values: Mapping[Column, Mapping[int, Sequence[float]]]) -> dict[Column, Spread]:
+    """Mean and deviation over units, each the mean of its seeds."""
+    return {column: spread([math.fsum(v) / len(v) for v in units.values()]) for column, units in values.items()}
 
 
 def only(table: Table, rows: Collection[str], asked: Collection[str]) -> Table:
@@ -199,28 +207,38 @@ def primary_column(workload: Workload, select_by: str, asked: str | None, scores
     return metric, "few" if "few" in scores else "all"
 
 
-def with_controls(table: Table, controls: Sequence[Control], data: Data, workload: Workload | None = None) -> Table:
-    """The table with a row for every control behind the recipes; `workload` as it is to be shown."""
+def with_controls(
+    table: Table,
+    controls: Sequence[Control],
+    data: Data,
+    workload: Workload | None = None,
+    units: Mapping[int, int] | None = None,
+) -> Table:
+    """The table with a row for every control behind the recipes.
+
+    `workload` is as it is to be shown, and `units` has what a seed number counts as.
+    """
     workload = workload or WORKLOADS[table.workload]
     rows = list(table.rows)
     for control in controls:
-        spreads = _spreads(control.predictions.values(), data, workload)
-        rows.append(Row(table.workload, control.row, len(control.predictions), spreads, "", control.uses))
+        preds = [((units or {}).get(number or 0, number or 0), pred) for number, pred in control.predictions.items()]
+        spreads = _spreads(preds, data, workload)
+        rows.append(Row(table.workload, control.row, len({unit for unit, _ in preds}), spreads, "", control.uses))
     return replace(table, rows=tuple(rows))
 
 
-def anew(table: Table, kept: Iterable[Predicted], data: Data, workload: Workload) -> Table:
+def anew(table: Table, kept: Iterable[Predicted], data: Data, workload: Workload, units: Mapping[int, int]) -> Table:
     """The table with the scores of its recipes computed from predictions: other metrics, or other regions.
 
     Seeds without predictions are left out.
     """
-    by_recipe: dict[str, list[Floats]] = {}
-    for recipe, _, _, pred in kept:
-        by_recipe.setdefault(recipe, []).append(pred)
+    preds: dict[str, list[tuple[int, Floats]]] = {}
+    for recipe, number, _, pred in kept:
+        preds.setdefault(recipe, []).append((units[number], pred))
     rows = tuple(
-        replace(row, seeds=len(preds), scores=_spreads(preds, data, workload))
+        replace(row, seeds=len({unit for unit, _ in of_row}), scores=_spreads(of_row, data, workload))
         for row in table.rows
-        for preds in [by_recipe.get(row.recipe, [])]
+        for of_row in [preds.get(row.recipe, [])]
     )
     where = workload.regions(data, data.test)
     counts = {"all": len(where)} | {region: int((where == at).sum()) for at, region in enumerate(REGIONS)}
@@ -233,17 +251,17 @@ def columns_of(metrics: Sequence[str], counts: Mapping[str, int]) -> tuple[Colum
     return tuple((metric, region) for metric in metrics for region in kept)
 
 
-def _spreads(predictions: Iterable[Floats], data: Data, workload: Workload) -> dict[Column, Spread]:
-    """Mean and deviation of every score that these predictions of the test rows `[N]` have."""
+def _spreads(predictions: Iterable[tuple[int, Floats]], data: Data, workload: Workload) -> dict[Column, Spread]:
+    """Mean and deviation of every score that these predictions of the test rows `[N]` have, each with its unit."""
     y, where = data.test.y.numpy(), workload.regions(data, data.test)
-    values: dict[Column, list[float]] = {}
-    for pred in predictions:
+    values: dict[Column, dict[int, list[float]]] = {}
+    for unit, pred in predictions:
         for region, found in shot_metrics(pred, y, where, workload.metrics, workload.grid.unit).items():
             for metric, score in found.items():
                 if score.value is not None:
                     shown = 100 * score.value if metric in PERCENT else score.value
-                    values.setdefault((metric, region), []).append(shown)
-    return {column: spread(v) for column, v in values.items()}
+                    values.setdefault((metric, region), {}).setdefault(unit, []).append(shown)
+    return _over_units(values)
 
 
 def judged(

@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report.comparisons import Scores, Sums, View
+from orchestrator.report.comparisons import Scores, View
 from orchestrator.report.controls import Control
 from orchestrator.report.intervals import units_of
 from orchestrator.report.row_scores import row_scores
-from orchestrator.report.scores import every_prediction
+from orchestrator.report.scores import PerSeed, every_prediction, of_units, units_by_number
 from orchestrator.report.stats import Spread
 from orchestrator.report.tables import Table
 from orchestrator.study.planner import CellPlan
@@ -67,15 +67,19 @@ def further_scores(
     wanted["all"] = (every, {"sera": lambda pred, y: len(y) * sera(pred, y, phi)})
     where, groups = workload.regions(data, data.test), groups_of(data)
     units = {r: units_of(where[rows], None if groups is None else groups[rows]) for r, (rows, _) in wanted.items()}
-    sums: dict[str, dict[str, dict[str, Sums]]] = {r: {m: {} for m in measures} for r, (_, measures) in wanted.items()}
+    found: PerSeed = {}
     for recipe, number, y, pred in every_prediction(plans, ledger, data, controls):
         for region, (rows, measures) in wanted.items():
             for metric, measure in measures.items():
                 values = measure(pred[rows], y[rows])
                 if units[region][0].group is not None:
                     values = np.bincount(units[region][1], weights=values).astype(np.float64)
-                sums[region][metric].setdefault(recipe, {})[number] = values
-    return {region: View(units[region][0], sums[region]) for region in wanted}
+                found.setdefault((region, metric, recipe), {})[number] = values
+    sums = of_units(found, units_by_number(plans))
+    return {
+        region: View(units[region][0], {metric: sums.get((region, metric), {}) for metric in measures})
+        for region, (_, measures) in wanted.items()
+    }
 
 
 _Measure = Callable[[Floats, Floats], Floats]

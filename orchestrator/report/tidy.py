@@ -24,11 +24,14 @@ TIDY: Final = pa.schema(
         *((name, pa.float64()) for name in ("change", "low", "high", "p", "p_column", "p_table")),
         ("primary", pa.bool_()),
         ("verdict", pa.string()),
+        *((name, pa.int64()) for name in ("trials", "epochs")),
+        ("device_s", pa.float64()),
     ]
 )
 """`change` is against `base`: a difference, or a ratio as `scale` says, with the ends of its 95 % interval. `p` is that
 of the one comparison, `p_column` and `p_table` are adjusted by Holm for all of the column and of the table. `seeds` and
-`rows` are those behind the mean. Null where a row has no base, or one seed says nothing of the error."""
+`rows` are those behind the mean; `trials`, `epochs` and `device_s` are what the recipe used in all. Null where a row
+has no base, or one seed says nothing of the error."""
 
 
 def tidy(tables: Sequence[Table]) -> pa.Table:
@@ -51,6 +54,7 @@ def tidy(tables: Sequence[Table]) -> pa.Table:
                         "rows": table.further.get((metric, region), table.counts.get(region, table.counts.get("all"))),
                         "in_best_set": table.is_best(row.recipe, (metric, region)),
                         **({} if made is None else _compared(made)),
+                        **({} if row.spent is None else vars(row.spent)),
                     }
                 )
     return pa.Table.from_pylist(rows, schema=TIDY)

@@ -9,10 +9,11 @@ import numpy as np
 from scipy.stats import t as student
 
 from orchestrator.report.comparisons import Column, Scores
-from workloads.labels import Floats
+from workloads.labels import Floats, Ints
 
 POWER: Final = 0.8
 MOST_SEEDS: Final = 100
+MOST_ROWS: Final = 10**7
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,16 @@ class Components:
                 return seeds
         return None
 
+    def rows_for(self, size: float, alpha: float, seeds: int) -> int | None:
+        """Test rows with which a difference is found with 80 % power by so many seeds; None where no number will do."""
+        if self.detectable(alpha, seeds, MOST_ROWS) > size:
+            return None
+        low, high = 1, MOST_ROWS
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.detectable(alpha, seeds, middle) <= size else (middle, high)
+        return high
+
     @property
     def shares(self) -> tuple[float, float, float]:
         """Shares of the variance of the mean: by seed, by row, the rest."""
@@ -74,6 +85,16 @@ def components(difference: Floats) -> Components | None:
     return Components(by_seed, by_row, rest, seeds, rows)
 
 
+def within(difference: Floats, stratum: Ints) -> Floats:
+    """Differences `[S, N]` without what sets strata apart, as intervals have them: each seed's mean is as it was.
+
+    Rows are drawn within their strata (shot regions), so the means of these are no error of theirs.
+    """
+    _, of = np.unique(stratum, return_inverse=True)
+    sums = np.stack([np.bincount(of, weights=row) for row in difference]) / np.bincount(of)
+    return np.asarray(difference - sums[:, of] + difference.mean(axis=1, keepdims=True))
+
+
 def typical(scores: Scores, column: Column, pairs: Sequence[tuple[str, str]]) -> Components | None:
     """The mean components of recipes' differences to their bases in one column, over units.
 
@@ -89,7 +110,9 @@ def typical(scores: Scores, column: Column, pairs: Sequence[tuple[str, str]]) ->
     for ours, theirs in pairs:
         mine, other = (view.sums[metric].get(recipe, {}) for recipe in (ours, theirs))
         shared = sorted(mine.keys() & other.keys())
-        made = components(np.stack([mine[n] - other[n] for n in shared])) if shared else None
+        made = (
+            components(within(np.stack([mine[n] - other[n] for n in shared]), view.units.stratum)) if shared else None
+        )
         if made is not None:
             found.append(made)
     if not found:

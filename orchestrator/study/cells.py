@@ -11,12 +11,14 @@ from orchestrator.errors import BadInput, shown
 from orchestrator.ledger.records import Phase, Settings, canonical
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import remote
-from orchestrator.study.spec import Interval, Study
+from orchestrator.study.axes import BASE, Axis, axis_around, axis_in, ends, narrowed
+from orchestrator.study.keys import Interval
+from orchestrator.study.spec import PROTOCOL, Study
 from workloads import WORKLOADS
 from workloads.data.custom import rows as yours
 from workloads.data.custom.schema import kind_of
 from workloads.extras import MissingExtra, need
-from workloads.hparams import Choice, Field, Frame, Range, UnknownName, Value
+from workloads.hparams import Choice, Field, Frame, UnknownName, Value
 from workloads.labels import REGIONS
 from workloads.loop import Training, settle, versions
 from workloads.metrics import METRICS, undefined
@@ -36,21 +38,12 @@ IDENTITY = 1
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One searched hyperparameter `part.name`: its range, the value tried first, and the condition as full names."""
-
-    name: str
-    range: Range
-    first: Value
-    only: Mapping[str, tuple[Value, ...]]
-
-
-@dataclass(frozen=True)
 class Cell:
-    """Workload × recipe: what gets an equal budget, and a row of a table.
+    """Workload × recipe × replicate: what gets an equal budget; the replicates of a recipe are a row of a table.
 
     `fixed` holds the settings that every trial shares, `axes` what is searched, `data` the workload's fingerprint.
     `published` are settings of the paper that are not searched: the first trial has them as well, the others do not.
+    `copy` is the study's `replicate`, and `replicate` counts from 0 how often its tuning is repeated.
     """
 
     workload: str
@@ -59,20 +52,29 @@ class Cell:
     axes: tuple[Axis, ...]
     data: str
     published: Settings = field(default_factory=dict)
+    protocol: int = PROTOCOL
+    copy: int = 0
+    replicate: int = 0
 
     @property
     def name(self) -> str:
-        """`nhanes-sbp/l1 + lds`: unique in a study."""
-        return f"{self.workload}/{self.recipe}"
+        """`nhanes-sbp/l1 + lds`, of later replicates `nhanes-sbp/l1 + lds (replicate 1)`: unique in a study."""
+        again = f" (replicate {self.replicate})" if self.replicate else ""
+        return f"{self.workload}/{self.recipe}{again}"
 
-    def trial(self, phase: Phase, number: int, settings: Settings) -> "Trial":
-        """The number-th trial of a phase.
+    @property
+    def salt(self) -> tuple[int, ...]:
+        """What sets the seeds of a replicate apart; nothing for the first one of a first copy."""
+        return (self.copy, self.replicate) if self.copy or self.replicate else ()
 
-        Its seed depends on workload, phase and number, not on the recipe: recipes are compared on the same initial
+    def trial(self, phase: Phase, number: int, settings: Settings, seed: int | None = None) -> "Trial":
+        """The number-th trial of a phase, with the seed-th seed of that phase, by default the number-th.
+
+        The seed depends on workload, phase and replicate, not on the recipe: recipes are compared on the same initial
         weights and batch orders.
         """
-        seed = seed_of(self.workload, phase, number)
-        return Trial(self, phase, number, settle(self.recipe, self.fixed, settings), seed)
+        of_phase = seed_of(self.workload, phase, number if seed is None else seed, *self.salt)
+        return Trial(self, phase, number, settle(self.recipe, self.fixed, settings), of_phase)
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ def sketch(study: Study) -> list[Cell]:
             need(*WORKLOADS[name].needs)
             _check_primary(study.report.primary, WORKLOADS[name])
         _check_names(study, recipes)
-        return [_cell(study, WORKLOADS[name], recipe, "") for name in study.names for recipe in recipes]
+        cells = [_cell(study, WORKLOADS[name], recipe) for name in study.names for recipe in recipes]
+        return [replace(cell, replicate=number) for cell in cells for number in range(study.tune.replicates)]
     except (ValueError, DataError, MissingExtra) as err:
         raise BadInput(str(err)) from None
 
@@ -253,10 +256,11 @@ def _recipes(study: Study) -> list[Recipe]:
         if len(set(names)) < len(names):
             raise ValueError(f"recipes.{key} must name every part once: got {shown(list(names))}")
     subsets = 2 ** min(len(written.combine), CELLS.bit_length())
-    cells = len(study.names) * (len(written.objectives) * subsets * len(written.plans) + len(written.also))
+    named = len(written.objectives) * subsets * len(written.plans) + len(written.also)
+    cells = len(study.names) * named * study.tune.replicates
     if cells > CELLS:
         raise ValueError(
-            f"a study must have at most {CELLS:,} cells, workloads x objectives x subsets of combine x plans: got "
+            f"a study must have at most {CELLS:,} cells, workloads x recipes x replicates: got "
             f"{cells:,}{' or more' if len(written.combine) > CELLS.bit_length() else ''}; take fewer"
         )
     recipes = combine(written.objectives, written.combine, written.plans)
@@ -299,7 +303,7 @@ def declared(part: str) -> dict[str, Field]:
     return Training.declared() if part == "train" else PARTS[part].Hparams.declared()
 
 
-def _cell(study: Study, workload: Workload, recipe: Recipe, data: str) -> Cell:
+def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     for part in recipe.parts:
         if workload.task not in PARTS[part].tasks:
             raise ValueError(
@@ -328,25 +332,27 @@ def _cell(study: Study, workload: Workload, recipe: Recipe, data: str) -> Cell:
             written = study.space.get(name)
             default = paper.get(name, fixed.get(name, hparam.default))
             if isinstance(written, Interval | tuple):
-                axes.append(_axis(name, hparam, _narrowed(name, hparam, written), default, part))
+                axes.append(axis_in(name, hparam, narrowed(name, hparam, written), default))
             elif written is not None:
                 fixed[name] = written
             elif hparam.range.tune:
-                axes.append(_axis(name, hparam, hparam.range, default, part))
+                axes.append(axis_in(name, hparam, hparam.range, default))
+            elif name in BASE and name not in asked and study.protocol > 1:
+                axes.append(axis_around(name, hparam, fixed.get(name, hparam.default), default))
     settle(recipe, fixed)  # refuses fixed values outside their ranges
-    known = {*asked, *study.space, *(axis.name for axis in axes)}  # what the study says wins over the paper
+    known = {*asked, *study.space, *(searched.name for searched in axes)}  # what the study says wins over the paper
     apart = {name: value for name, value in paper.items() if name not in known and fixed.get(name) != value}
-    made = Cell(workload.name, recipe, fixed, tuple(axes), data, apart)
+    made = Cell(workload.name, recipe, fixed, tuple(axes), "", apart, study.protocol, study.replicate)
     _check_laws(made, workload)
     return made
 
 
 def _check_laws(cell: Cell, workload: Workload) -> None:
     """Refuse values that break a law between several hyperparameters, or with the grid, in any trial of the cell."""
-    ends = {axis.name: _ends(axis.range) for axis in cell.axes}
+    widest = {axis.name: ends(axis.range) for axis in cell.axes}
     first = {axis.name: (axis.first,) for axis in cell.axes}
     trials: tuple[tuple[str, Mapping[str, Sequence[Value]]], ...] = (
-        ("", ends),
+        ("", widest),
         (" in the first trial, with the paper's settings", first | {k: (v,) for k, v in cell.published.items()}),
     )
     for when, drawn in trials:
@@ -359,32 +365,6 @@ def _check_laws(cell: Cell, workload: Workload) -> None:
         for part in cell.recipe.parts:
             if broken := PARTS[part].Hparams.broken(values(part), frame):
                 raise ValueError(f"{cell.name}: {part}.{broken}{when}")
-
-
-def _ends(limits: Range) -> tuple[Value, ...]:
-    return limits.options if isinstance(limits, Choice) else (limits.low, limits.high)
-
-
-def _narrowed(name: str, field: Field, written: Interval | tuple[Value, ...]) -> Range:
-    try:
-        if isinstance(written, tuple):
-            return Choice(*(field.range.check(value) for value in written))
-        if isinstance(field.range, Choice):
-            raise ValueError(f"is one of {field.range}: got a range; list values instead")
-        return field.range.narrow(written.low, written.high, written.log)
-    except ValueError as err:
-        raise ValueError(f"space: {name} {err}") from None
-
-
-def _axis(name: str, field: Field, limits: Range, default: Value, part: str) -> Axis:
-    """The first trial takes the paper's or the workload's setting, or the nearest value of a narrowed range."""
-    first = default
-    if isinstance(limits, Choice):
-        first = default if default in limits.options else limits.options[0]
-    elif not isinstance(default, bool | str):
-        first = min(max(default, limits.low), limits.high)
-    only = {f"{part}.{sibling}": allowed for sibling, allowed in field.only.siblings.items()}
-    return Axis(name, limits, first, only)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

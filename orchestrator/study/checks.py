@@ -93,3 +93,16 @@ def each_name_once(workloads: tuple[Any, ...]) -> tuple[Any, ...]:
         if not isinstance(item, str) and count[item.name] > 1:
             raise ValueError(f"workloads must have names of their own: got {count[item.name]} called {item.name!r}")
     return workloads
+
+
+def without_rescoring(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A study under protocol 1 selects by one trial per setting; raises ValueError where it asks for rescoring."""
+    tune = tree.get("tune", {})
+    if tree.get("protocol") != 1 or not isinstance(tune, Mapping):
+        return tree
+    if tune.get("rescore", 1) != 1:
+        raise ValueError(
+            f"tune.rescore must be 1 under protocol: 1, which rescores nothing: got {shown(tune['rescore'])}; leave it "
+            "out, or leave protocol out for a study that begins anew"
+        )
+    return {**tree, "tune": {**tune, "rescore": 1}}

@@ -4,15 +4,15 @@ A planner is a pure function of the study and the ledger: asked again after any 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeAlias
 
 from optuna.trial import TrialState
 
 from orchestrator.errors import one_line
-from orchestrator.ledger.records import Phase, Record, Settings
+from orchestrator.ledger.records import Phase, Record, Settings, canonical
 from orchestrator.study.cells import Cell, Trial
-from orchestrator.study.selection import select_best, why_none
+from orchestrator.study.selection import Candidate, ranked, select, why_none
 from orchestrator.study.sharding import Share, Whole
 from orchestrator.study.space import Observation, suggest
 from orchestrator.study.spec import Study
@@ -22,6 +22,8 @@ REASON_CHARS: Final = 500
 """Of the reason why a trial failed, in tables, on the page and on a terminal."""
 Find = Callable[[str, Phase], Record | None]
 """Looks a trial id up in the ledger."""
+Step: TypeAlias = Literal["tune", "rescore", "evaluate"]
+"""What a trial is for; those that rescore are of the phase `tune`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,11 @@ class UnderWay:
 
 @dataclass
 class CellPlan:
-    """The trials of one cell and what became of them, by number."""
+    """The trials of one cell and what became of them, by number.
+
+    Trials of the tune phase are those of the search, whose settings are `suggested`, and behind them those that train
+    the best of these settings again with other seeds.
+    """
 
     cell: Cell
     trials: dict[Phase, list[Trial]] = field(default_factory=lambda: {"tune": [], "evaluate": []})
@@ -46,8 +52,15 @@ class CellPlan:
     running: dict[tuple[Phase, int], int] = field(default_factory=dict)
     """Trials under way, with the epochs that they have so far."""
     suggested: list[dict[str, Value]] = field(default_factory=list)
-    """Active settings of every tuning trial, defaults included."""
-    selected: Record | None = None
+    """Active settings of every trial of the search, defaults included."""
+    repeats: dict[int, int] = field(default_factory=dict)
+    """Trials of the search whose settings an earlier one has, by number: they take its outcome."""
+    numbers: dict[str, int] = field(default_factory=dict)
+    """The first trial of the search with some settings."""
+    rescoring: dict[int, int] | None = None
+    """The trial of the search whose settings a rescoring trial has, by number; None before the search has ended."""
+    chosen: Candidate | None = None
+    """The setting that is evaluated."""
     unselected: str = ""
     """Why tuning ended without a selected trial, beside failures."""
     charged: int = 0
@@ -60,9 +73,32 @@ class CellPlan:
         """The name of its row in tables."""
         return f"{self.cell.recipe} ({self.study})" if self.study else str(self.cell.recipe)
 
+    replicated: bool = False
+    """Whether the study repeats its tuning: then replicates stand in the report where seeds do else."""
+
+    def unit(self, number: int) -> int:
+        """What the evaluation run with a number counts as in the report: its replicate, or itself."""
+        return self.cell.replicate if self.replicated else number
+
     def records(self, phase: Phase) -> list[Record]:
-        """Outcomes in the order of their numbers."""
-        return [self.outcomes[phase][number] for number in sorted(self.outcomes[phase])]
+        """Outcomes in the order of their numbers, each trial once."""
+        outcomes = self.outcomes[phase]
+        return [outcomes[number] for number in sorted(outcomes) if phase != "tune" or number not in self.repeats]
+
+    @property
+    def searched(self) -> list[Record]:
+        """Outcomes of the search, which rescoring follows."""
+        return [record for record in self.records("tune") if record.number not in (self.rescoring or {})]
+
+    @property
+    def selected(self) -> Record | None:
+        """The trial of the search that has the setting that is evaluated."""
+        return None if self.chosen is None else self.chosen.record
+
+    @property
+    def settings(self) -> dict[str, Value] | None:
+        """The selected settings, defaults included."""
+        return None if self.chosen is None else self.suggested[self.chosen.record.number]
 
     def failures(self) -> list[Record]:
         """Trials that failed, tuning before evaluation."""
@@ -90,7 +126,7 @@ class Planner:
         self, study: Study, cells: Sequence[Cell], find: Find, retry_failed: bool = False, share: Share | None = None
     ) -> None:
         self.study = study
-        self.plans = [CellPlan(cell) for cell in cells]
+        self.plans = [CellPlan(cell, replicated=study.tune.replicates > 1) for cell in cells]
         self._by_name = {plan.cell.name: plan for plan in self.plans}
         self._find = find
         self._retry = retry_failed
@@ -99,14 +135,36 @@ class Planner:
             self._advance(plan)
 
     @property
-    def budget(self) -> dict[Phase, int]:
-        """Trials of a cell, by phase."""
-        return {"tune": self.study.tune.trials, "evaluate": self.study.evaluate.seeds}
+    def budget(self) -> dict[Step, int]:
+        """Most trials of a cell, by step."""
+        return self._budget(self.study.tune.trials)
+
+    def planned(self, plan: CellPlan) -> int:
+        """Trials of a cell, as far as they are known: settings that repeat are trained once."""
+        budget = self._budget(self._settings(plan.cell) - len(plan.repeats))
+        if plan.rescoring is not None:
+            budget["rescore"] = len(plan.rescoring)
+        return sum(budget.values())
+
+    def _settings(self, cell: Cell) -> int:
+        """Settings that a cell tries: where nothing is searched, the published ones and those without them."""
+        trials = self.study.tune.trials
+        return trials if cell.axes or cell.protocol == 1 else min(trials, 1 + bool(cell.published))
+
+    def _budget(self, settings: int) -> dict[Step, int]:
+        tune = self.study.tune
+        rescored = min(tune.rescore, settings)
+        again = rescored * tune.rescore_seeds if rescored > 1 else 0
+        return {"tune": settings, "rescore": again, "evaluate": self.study.evaluate.seeds}
 
     @property
     def total(self) -> int:
         """Trials of this driver's cells."""
-        return len(self.mine) * sum(self.budget.values())
+        return sum(self.planned(plan) for plan in self.mine)
+
+    def searches(self, trial: Trial) -> bool:
+        """Whether a trial is one of the search, not one with the seed of another step."""
+        return trial.phase == "tune" and trial.number < self._settings(trial.cell)
 
     def next(self) -> Trial | None:
         """The next trial to train, from the cell of this driver that was given the least so far.
@@ -133,7 +191,7 @@ class Planner:
     def under_way(self) -> UnderWay:
         """How far the trials under way are."""
         running = [
-            (epochs, plan.trials[phase][number].epochs)
+            (epochs, plan.trials[phase][number - plan.trials[phase][0].number].epochs)
             for plan in self.mine
             for (phase, number), epochs in plan.running.items()
         ]
@@ -155,7 +213,7 @@ class Planner:
         plan = self._plan(trial)
         if plan.running.pop((trial.phase, trial.number), None) is not None:
             plan.charged -= trial.epochs - record.epochs_run
-        plan.outcomes[trial.phase][trial.number] = record
+        self._take(plan, trial, record)
         self._advance(plan)
         if not plan.running and not any(self._waiting(plan)):
             self._share.leave(plan.cell.name)
@@ -176,7 +234,8 @@ class Planner:
     def _waiting(self, plan: CellPlan) -> Iterator[Trial]:
         for phase, trials in plan.trials.items():
             for trial in trials:
-                if trial.number not in plan.outcomes[phase] and (phase, trial.number) not in plan.running:
+                there = trial.number in plan.outcomes[phase] or (phase, trial.number) in plan.running
+                if not there and (phase != "tune" or trial.number not in plan.repeats):
                     yield trial
 
     def _committed(self, trial: Trial) -> Record | None:
@@ -187,15 +246,33 @@ class Planner:
         plan.trials[trial.phase].append(trial)
         record = self._committed(trial)
         if record is not None:
-            plan.outcomes[trial.phase][trial.number] = record
+            self._take(plan, trial, record)
             plan.charged += record.epochs_run
 
+    def _take(self, plan: CellPlan, trial: Trial, record: Record) -> None:
+        """Note an outcome under its number here: a study with another budget may have numbered the trial otherwise."""
+        outcomes = plan.outcomes[trial.phase]
+        outcomes[trial.number] = record if record.number == trial.number else replace(record, number=trial.number)
+        if trial.phase == "tune":
+            outcomes |= {again: outcomes[first] for again, first in plan.repeats.items() if first == trial.number}
+
     def _advance(self, plan: CellPlan) -> None:
-        """Suggest as far as the results allow, then select and plan the evaluation."""
+        """Suggest as far as the results allow; then rescore the best, select, and plan the evaluation."""
+        self._suggest(plan)
+        outcomes = plan.outcomes["tune"]
+        if len(outcomes) < self._settings(plan.cell) or plan.trials["evaluate"]:
+            return
+        if plan.rescoring is None:
+            self._rescore(plan)
+        if len(outcomes) < len(plan.trials["tune"]):
+            return
+        self._select(plan)
+
+    def _suggest(self, plan: CellPlan) -> None:
         tune, lag = self.study.tune, self.study.tune.parallel - 1
         outcomes = plan.outcomes["tune"]
-        while len(plan.trials["tune"]) < tune.trials:
-            number = len(plan.trials["tune"])
+        while len(plan.suggested) < self._settings(plan.cell):
+            number = len(plan.suggested)
             known = max(0, number - lag)
             if any(earlier not in outcomes for earlier in range(known)):
                 return
@@ -205,15 +282,45 @@ class Planner:
             ]
             settings = suggest(plan.cell, tune.sampler, tune.select_by, number, history)
             plan.suggested.append(settings)
-            self._add(plan, plan.cell.trial("tune", number, settings))
-        if len(outcomes) < tune.trials or plan.trials["evaluate"]:
+            self._search(plan, number, settings)
+
+    def _search(self, plan: CellPlan, number: int, settings: dict[str, Value]) -> None:
+        """Add a trial of the search; all have one seed, so one whose settings are there already is that trial."""
+        one_seed = plan.cell.protocol > 1
+        trial = plan.cell.trial("tune", number, settings, 0 if one_seed else None)
+        first = plan.numbers.setdefault(canonical(trial.settings), number) if one_seed else number
+        if first == number:
+            self._add(plan, trial)
             return
-        plan.selected = select_best(plan.records("tune"), tune.select_by)
-        if plan.selected is None:
-            plan.unselected = why_none(plan.records("tune"), tune.select_by)
-        else:
-            for number in range(self.study.evaluate.seeds):
-                self._add(plan, plan.cell.trial("evaluate", number, plan.suggested[plan.selected.number]))
+        plan.trials["tune"].append(trial)
+        plan.repeats[number] = first
+        if first in plan.outcomes["tune"]:
+            plan.outcomes["tune"][number] = plan.outcomes["tune"][first]
+
+    def _rescore(self, plan: CellPlan) -> None:
+        """Plan further seeds of the best settings; a single one needs none."""
+        tune = self.study.tune
+        best = ranked(plan.searched, tune.select_by)[: tune.rescore]
+        plan.rescoring = {}
+        for record in best if len(best) > 1 else []:
+            for seed in range(1, tune.rescore_seeds + 1):
+                number = len(plan.trials["tune"])
+                plan.rescoring[number] = record.number
+                self._add(plan, plan.cell.trial("tune", number, plan.suggested[record.number], seed))
+
+    def _select(self, plan: CellPlan) -> None:
+        tune, seeds = self.study.tune, self.study.evaluate.seeds
+        rescored: dict[int, list[Record]] = {}
+        for number, first in (plan.rescoring or {}).items():
+            rescored.setdefault(first, []).append(plan.outcomes["tune"][number])
+        best = ranked(plan.searched, tune.select_by)[: tune.rescore]
+        plan.chosen = select([(record, rescored.get(record.number, ())) for record in best], tune.select_by)
+        if plan.settings is None:
+            plan.unselected = why_none(plan.searched, tune.select_by)
+            return
+        start = plan.cell.replicate * seeds
+        for seed in range(seeds):
+            self._add(plan, plan.cell.trial("evaluate", start + seed, plan.settings, seed))
 
     def _observation(self, settings: Settings, record: Record | None) -> Observation:
         """What a sampler learns of a trial: stopped ones as pruned with their curve, those under way as running."""

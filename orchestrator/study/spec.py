@@ -3,38 +3,27 @@
 import difflib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    model_serializer,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from orchestrator import yaml12
 from orchestrator.errors import VALUE_CHARS, BadInput, one_line, shown
 from orchestrator.laws import broken, unknown
-from orchestrator.study.checks import check_space, check_train, each_name_once, no_folder_of_storage
+from orchestrator.study.checks import (
+    check_space,
+    check_train,
+    each_name_once,
+    no_folder_of_storage,
+    without_rescoring,
+)
+from orchestrator.study.keys import SEEDS, Evaluate, Interval, Model, Recipes, Report, Resources, Scalar, Tracking, Tune
 
 if TYPE_CHECKING:
     from workloads.data.custom.schema import CustomData
-
-Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | StrictStr
-Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
-Seconds: TypeAlias = Annotated[float, Field(strict=True, gt=0)]
 
 PREFIX: Final = "TAILSWEEP_"
 """Environment variables: TAILSWEEP_STORAGE, TAILSWEEP_DATA, TAILSWEEP_TUNE__TRIALS, TAILSWEEP_SPACE__LDS__WIDTH."""
@@ -42,22 +31,10 @@ OF_THE_NODE: Final = frozenset({"TAILSWEEP_CACHE"})
 """Variables that are no part of a study: where a node keeps decoded data (workloads/cache.py)."""
 PLACES: Final = frozenset({"resources", "tracking", "storage", "data", "plugins_from", "checkpoint_every_s"})
 """Keys that say where and how a study runs, not what it is."""
-SECRET_PARAMETER: Final = re.compile(r"[?&;](pass|pwd|passwd|password|\w*token|api_?key|\w*secret)=", re.IGNORECASE)
-WAYS_OUT: Final = dict.fromkeys(
-    ("http", "https"),
-    "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment",
-)
-"""Where MLflow looks for the password of a server."""
 VERBATIM: Final = frozenset({"storage", "data"})
 """Keys whose variables hold a path as it is: `#`, `:` and quotes are part of it."""
-TRIALS, PARALLEL, SEEDS, CPUS = 10_000, 256, 1_000, 100_000
-"""Bounds of a study: planning takes time for each trial, and for each pair of trials that are under way at once."""
-
-
-class Model(BaseModel):
-    """Frozen; unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+PROTOCOL: Final = 2
+"""How settings are searched and selected; studies that began under 1 go on under it, with the ids of their trials."""
 
 
 def _workload(item: object) -> object:
@@ -78,113 +55,15 @@ def _workload(item: object) -> object:
         raise ValueError(f"workload {one_line(item.get('name'), 80)}: {told}") from None
 
 
-class Recipes(Model):
-    """Which recipes: every objective × every subset of `combine` × every plan, and the ones written out in `also`."""
-
-    objectives: tuple[str, ...] = ()
-    combine: tuple[str, ...] = ()
-    plans: tuple[str, ...] = ("once",)
-    also: tuple[str, ...] = ()
-
-
-class Tune(Model):
-    """The search of every cell.
-
-    `parallel` trials of a cell may be under way at once: the k-th suggestion knows the results of trials before
-    k - parallel + 1 and no others, so what is suggested does not depend on who finishes first.
-
-    `time_limit_s` bounds the seconds of one trial of either phase, `epoch_time_limit_s` those between two reports of
-    epochs: a trial that takes longer is recorded as failed. They are no part of a study's definition or a trial's id.
-    """
-
-    trials: Annotated[Count, Field(le=TRIALS)] = 16
-    sampler: Literal["tpe", "random"] = "tpe"
-    scheduler: Literal["none", "asha"] = "none"
-    select_by: str = "val/mae/all"
-    parallel: Annotated[Count, Field(le=PARALLEL)] = 4
-    time_limit_s: Seconds | None = None
-    epoch_time_limit_s: Seconds | None = None
-
-
-class Evaluate(Model):
-    """The selected setting of every cell is trained with this many seeds and scored on test."""
-
-    seeds: Annotated[Count, Field(le=SEEDS)] = 5
-
-
-class Report(Model):
-    """How tables are read: `primary` is the column, `metric/region`, that the study is decided by; a difference within
-    `margin` of the base's score (0.02: 2 %) is too small to matter. `names` are those of recipes and controls in an
-    article, for `table.tex`."""
-
-    primary: Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z]+$")] | None = None
-    margin: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    names: Mapping[str, StrictStr] = {}
-
-
-class Interval(Model):
-    """A narrowed range."""
-
-    low: StrictInt | StrictFloat
-    high: StrictInt | StrictFloat
-    log: bool | None = None
-
-
-class Resources(Model):
-    """What one trial is given; GPUs may be shared (0.5). `concurrent` bounds the trials that run at once."""
-
-    cpus: Annotated[float, Field(gt=0, le=CPUS)] = 1
-    gpus: Annotated[float, Field(ge=0, le=CPUS)] = 0
-    concurrent: Count | None = None
-
-
-def _without_password(uri: str | None) -> str | None:
-    """Raises ValueError, without the secret, for a URI that brings one; the way out is where MLflow looks itself."""
-    scheme, there, rest = (uri or "").partition("://")
-    kind = scheme.lower()
-    user = rest.rpartition("@")[0] if there and kind not in {"file", "sqlite"} else ""  # a password may hold any letter
-    if ":" in user or (kind in {"http", "https"} and user) or SECRET_PARAMETER.search(rest):
-        way = WAYS_OUT.get(kind, "it to the client of the database, by PGPASSWORD or ~/.pgpass or what it reads")
-        raise ValueError(
-            "tracking.uri holds no password or token, since it is stored and shown: "
-            f"got one in {scheme}://…; give {way}, and leave it out of the URI"
-        )
-    return uri
-
-
-def _tracker(name: str) -> str:
-    """The name of a tracker; raises ValueError."""
-    if name not in trackers():
-        raise ValueError(f"tracking.tracker is one of {', '.join(trackers())}: got {name!r}")
-    return name
-
-
-class Tracking(Model):
-    """Where a study is followed: `tracker` names a file of `orchestrator/tracking/`, `uri` is its server.
-
-    MLflow's defaults to `mlflow.db` in the storage folder; `enabled: false` leaves tracking out of the sweep. A URI is
-    kept in study.json and shown: it may name a user of a database, but holds no password.
-    """
-
-    enabled: bool = True
-    uri: Annotated[str | None, AfterValidator(_without_password)] = None
-    tracker: Annotated[str, AfterValidator(_tracker)] = "mlflow"
-
-    @model_serializer(mode="wrap")
-    def _short(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the default tracker: so stored studies and names of submissions are what they were before others."""
-        tree: dict[str, Any] = whole(self)
-        if tree["tracker"] == "mlflow":
-            del tree["tracker"]
-        return tree
-
-
 class Study(Model):
     """A study: workloads × recipes, a tuning budget and evaluation seeds.
 
     `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`; `train` sets `train.*` for all
     workloads, or for one under its name. `plugins` are modules that bring methods of their own: code that runs. They
     lie in the folder `plugins_from`, by itself that of the study file, or are installed.
+
+    `replicate` is another copy of the same study: all its seeds, of suggestions too, are other ones. `protocol: 1` goes
+    on with a study that began when every tuning trial had a seed of its own and none was rescored.
     """
 
     study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80), AfterValidator(no_folder_of_storage)]
@@ -209,6 +88,13 @@ class Study(Model):
     plugins: tuple[str, ...] = ()
     plugins_from: str | None = None
     checkpoint_every_s: Annotated[float, Field(ge=0)] = 30.0
+    replicate: Annotated[int, Field(strict=True, ge=0, le=SEEDS)] = 0
+    protocol: Literal[1, 2] = PROTOCOL
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_protocol(cls, tree: object) -> object:
+        return without_rescoring(tree) if isinstance(tree, Mapping) else tree
 
     @classmethod
     def load(
@@ -283,16 +169,9 @@ class Study(Model):
     def definition(self) -> dict[str, Any]:
         """What makes it this study: all but its budgets, limits and where it runs, which may change between runs."""
         tree = self.model_dump(mode="json", exclude={"study", "evaluate", "report", *PLACES})
-        for budget in ("trials", "time_limit_s", "epoch_time_limit_s"):
+        for budget in ("trials", "rescore", "rescore_seeds", "replicates", "time_limit_s", "epoch_time_limit_s"):
             del tree["tune"][budget]
         return tree
-
-
-def trackers() -> list[str]:
-    """Names of the trackers: of every file of `orchestrator/tracking`."""
-    folder = resources.files("orchestrator") / "tracking"
-    names = (item.name.removesuffix(".py") for item in folder.iterdir() if item.name.endswith(".py"))
-    return sorted(name for name in names if not name.startswith("_"))
 
 
 def shipped() -> list[str]:

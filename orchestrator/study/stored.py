@@ -1,5 +1,8 @@
 """The definition of a study that its storage keeps, under `<study>/study.json`."""
 
+import json
+
+from orchestrator import yaml12
 from orchestrator.errors import BadInput, StorageFailed, one_line, shown
 from orchestrator.storage.store import Store
 from orchestrator.study.checks import NAME
@@ -22,9 +25,15 @@ def definition(store: Store, study: str) -> str | None:
     try:
         text = written.decode()
         Study.read(text, key, environ={})
+        return _understood(text, key)
     except (UnicodeDecodeError, BadInput) as err:
         raise StorageFailed(
             f"{store.locate(key)} is no definition of a study: {one_line(err, 300)}; put it back, or sweep the study "
             "from its file with --replace: trained trials are kept and used"
         ) from None
-    return text
+
+
+def _understood(text: str, key: str) -> str:
+    """The text of a definition that says its protocol: one that was stored before there was a second has the first."""
+    tree = yaml12.load(text, key)
+    return text if not isinstance(tree, dict) or "protocol" in tree else json.dumps({**tree, "protocol": 1})

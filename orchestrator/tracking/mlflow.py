@@ -118,7 +118,8 @@ class Projection:
                     continue
                 if run is not None:
                     self.client.delete_run(run.info.run_id)
-                self._runs["trial", name] = self._send(phase, record, name, parent.info.run_id)
+                first = (plan.rescoring or {}).get(record.number) if phase == "tune" else None
+                self._runs["trial", name] = self._send(phase, record, name, parent.info.run_id, first)
                 sent += 1
             self._aggregate(plan, parent)
         return sent
@@ -131,7 +132,8 @@ class Projection:
             self.client.set_terminated(self._runs[key].info.run_id)
         return self._runs[key]
 
-    def _send(self, phase: Phase, record: Record, name: str, parent: str) -> Run:
+    def _send(self, phase: Phase, record: Record, name: str, parent: str, rescores: int | None) -> Run:
+        """One run; `rescores` is the trial of the search whose settings it trains with another seed."""
         tags = {
             KIND: "trial",
             NAME: name,
@@ -143,6 +145,8 @@ class Projection:
             "device": record.device,
             "host": record.host,
         }
+        if rescores is not None:
+            tags["rescores"] = str(rescores)
         if record.error:
             tags["error"] = record.error[:500]
         run = self.client.create_run(

@@ -49,7 +49,7 @@ def _study(storage: str, **changes: Any) -> Study:
         "study": "bench",
         "workloads": ["nhanes-sbp"],
         "recipes": {"also": ["l1", "mse"]},
-        "tune": {"trials": TRIALS // 2 - 1, "parallel": 4, "sampler": "random"},
+        "tune": {"trials": TRIALS // 2 - 1, "parallel": 4, "sampler": "random", "rescore": 1},
         "evaluate": {"seeds": 1},
         "train": {"epochs": 1},
         "storage": storage,

@@ -23,7 +23,7 @@ study: chaos
 workloads:
   - {name: mine, type: table, file: rows.csv, target: y, bin_width: 0.5, unit: u, hidden: [8], few: 5, many: 12}
 recipes: {also: [l1, l1 + sqinv]}
-tune: {trials: 2, parallel: 2}
+tune: {trials: 2, parallel: 2, rescore: 1}
 evaluate: {seeds: 1}
 train: {epochs: 6}
 checkpoint_every_s: 0

@@ -194,13 +194,13 @@ def test_the_work_of_a_driver_that_freezes_is_taken_over_and_is_in_the_ledger_on
         frozen.send_signal(signal.SIGSTOP)
         assert awake.wait(timeout=HUNG_S) == 0, "it sees the study through"
         assert frozen.poll() is None
-        assert len(results(storage)) == 10
+        assert len(results(storage)) == 14
         frozen.send_signal(signal.SIGCONT)
         assert frozen.wait(timeout=HUNG_S) == 0
     finally:
         for driver in drivers:
             driver.kill()
             driver.wait()
-    assert len(list((storage / "ledger").glob("[te]*/*.parquet"))) == 10
+    assert len(list((storage / "ledger").glob("[te]*/*.parquet"))) == 14
     tailsweep("sweep", longer, "--storage", tmp_path / "whole")
     assert results(storage) == results(tmp_path / "whole")

@@ -31,10 +31,10 @@ def test_a_sweep_is_complete_only_if_the_ledger_still_holds_every_trial(tmp_path
     state = finished(tmp_path / "results")
     confirm(state)
     next((tmp_path / "results" / "ledger").rglob("*.parquet")).unlink()
-    with pytest.raises(StorageFailed, match="1 of 10 trials that were trained are no longer in"):
+    with pytest.raises(StorageFailed, match="1 of 22 trials that were trained are no longer in"):
         confirm(state)
     shutil.rmtree(tmp_path / "results")
-    with pytest.raises(StorageFailed, match=r"10 of 10 trials .* The same command trains them again"):
+    with pytest.raises(StorageFailed, match=r"22 of 22 trials .* The same command trains them again"):
         confirm(state)
 
 

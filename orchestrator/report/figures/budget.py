@@ -36,7 +36,9 @@ def budget_curves(curves: Mapping[str, BudgetCurve], rule: str) -> Drawing:
     right.set_ylabel("test of the selected setting, mean of seeds")
     for axes in (left, right):
         lines(axes)
-    right.legend(*left.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=7)
+    right.legend(
+        *left.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=7, frameon=False
+    )
     longest = max((len(curve.best) for curve in curves.values()), default=0)
     text = (
         f"For {len(curves)} recipes, the best validation score to expect of 1 to {longest} trials, and its test score."

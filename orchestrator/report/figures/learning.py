@@ -33,6 +33,6 @@ def learning_curves(curves: Mapping[str, LearningCurves], rule: str) -> Drawing:
     for axes in (left, right):
         axes.set_xlabel("epoch")
         lines(axes)
-    left.legend(fontsize=7)
+    left.legend(fontsize=7, frameon=False)
     text = f"Validation score and training loss of {', '.join(curves)} by epoch, over seeds."
     return Drawing("learning", "Learning curves", text, figure)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.report.search.tried import best_of, sign_of, tried
-from orchestrator.study.cells import Axis
+from orchestrator.study.axes import Axis
 from orchestrator.study.planner import CellPlan
 from workloads.hparams import Choice, Value
 from workloads.labels import Floats, Ints

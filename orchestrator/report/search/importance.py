@@ -7,7 +7,7 @@ from typing import Final
 import optuna
 
 from orchestrator.report.search.tried import tried
-from orchestrator.study.cells import Axis
+from orchestrator.study.axes import Axis
 from orchestrator.study.planner import CellPlan
 from orchestrator.study.space import direction, distribution
 from workloads.hparams import Value

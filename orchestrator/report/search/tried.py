@@ -29,7 +29,7 @@ def tried(plan: CellPlan, rule: str) -> list[Tried]:
     """
     return [
         Tried(record.number, plan.suggested[record.number], value, record)
-        for record in plan.records("tune")
+        for record in plan.searched
         if record.number < len(plan.suggested)
         and record.status == "completed"
         and (value := record.score(rule)) is not None

@@ -28,7 +28,7 @@ STUDY = """
 study: tiny
 workloads: [nhanes-sbp]
 recipes: {also: [l1, l1 + lds, l1 + fds, l1 + ranksim]}
-tune: {trials: 3, parallel: 2}
+tune: {trials: 3, parallel: 2, rescore: 1}
 evaluate: {seeds: 2}
 train: {epochs: 2}
 tracking: {enabled: false}

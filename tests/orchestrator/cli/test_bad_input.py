@@ -167,4 +167,4 @@ def test_output_that_its_encoding_cannot_hold_is_written_with_question_marks(tmp
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    assert b"17 cells ? (4 tuning trials + 5 seeds)" in done.stdout
+    assert "width              3 ? 15 step 2" in done.stdout.decode("ascii")

@@ -23,7 +23,11 @@ def test_help_answers_without_the_heavy_libraries() -> None:
 def test_a_plan_says_cells_trials_and_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "quickstart", "--storage", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "17 cells × (4 tuning trials + 5 seeds) = 153 trials" in said
+    assert "17 cells, 255 trials" in said
+    assert (
+        "6 settings (1 default + 3 random + 2 by TPE), the best 2 again with 2 seeds each, 5 seeds of the selected one"
+        in said
+    )
     assert "nhanes-sbp/l1 + lds + fds + ranksim + distloss: lds.kernel" in said
     assert "only if lds.kernel = gaussian or laplace" in said
 
@@ -40,8 +44,8 @@ def test_output_that_nobody_reads_ends_a_command_without_a_traceback(tmp_path: P
 def test_a_plan_can_be_read_by_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "quickstart", "--storage", str(tmp_path), "--json", "--trials", "8"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["budget"] == {"tune": 8, "evaluate": 5}
-    assert plan["trials"] == 17 * 13
+    assert plan["budget"] == {"tune": 8, "rescore": 4, "evaluate": 5}
+    assert plan["trials"] == 17 * 17 == sum(cell["trials"] for cell in plan["cells"])
     assert len(plan["cells"]) == 17
 
 

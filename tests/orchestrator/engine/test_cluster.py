@@ -24,7 +24,7 @@ STUDY = """
 study: hosts
 workloads: [nhanes-sbp]
 recipes: {also: [l1 + whereabouts, l1 + lds + whereabouts]}
-tune: {trials: 3, parallel: 3}
+tune: {trials: 3, parallel: 3, rescore: 1}
 evaluate: {seeds: 2}
 train: {epochs: 8}
 space: {whereabouts.weight: [0.01, 0.1]}

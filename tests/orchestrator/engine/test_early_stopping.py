@@ -15,8 +15,8 @@ def result(epoch: int, value: float, done: bool = False) -> dict[str, Any]:
     return {"done": done, "rows": [{**row, "val": [{"metric": "mae", "region": "all", "value": value, "count": 1}]}]}
 
 
-def trial(name: str, cell: str, phase: str = "tune") -> Any:
-    return SimpleNamespace(trial_id=name, config={"cell": cell, "job": {"epochs": 27, "phase": phase}})
+def trial(name: str, cell: str, searches: bool = True) -> Any:
+    return SimpleNamespace(trial_id=name, config={"cell": cell, "searches": searches, "job": {"epochs": 27}})
 
 
 def scheduler(find: Any = lambda trial_id, phase: None) -> PerCellScheduler:
@@ -26,9 +26,9 @@ def scheduler(find: Any = lambda trial_id, phase: None) -> PerCellScheduler:
     return PerCellScheduler(Planner(made, expand(made), find), make, RULE)
 
 
-def decide(found: PerCellScheduler, name: str, cell: str, values: list[float], phase: str = "tune") -> int | None:
+def decide(found: PerCellScheduler, name: str, cell: str, values: list[float], searches: bool = True) -> int | None:
     """The epoch after which a trial with these scores is stopped, or None."""
-    t = trial(name, cell, phase)
+    t = trial(name, cell, searches)
     found.on_trial_add(None, t)
     for epoch, value in enumerate(values):
         if found.on_trial_result(None, t, result(epoch, value)) == "STOP":
@@ -50,11 +50,11 @@ def test_cells_do_not_stop_each_others_trials() -> None:
     assert decide(found, "b0", "b", [1000.0] * 20) is None
 
 
-def test_evaluate_trials_are_never_stopped() -> None:
+def test_trials_that_rescore_or_evaluate_are_never_stopped() -> None:
     found = scheduler()
     for n in range(12):
         decide(found, f"t{n}", "cell", [1.0] * 20)
-    assert decide(found, "e", "cell", [1000.0] * 20, "evaluate") is None
+    assert decide(found, "e", "cell", [1000.0] * 20, searches=False) is None
 
 
 def test_rungs_are_rebuilt_from_the_ledger() -> None:

@@ -89,7 +89,7 @@ def test_a_module_of_the_current_folder_is_not_taken_for_an_installed_one(guest:
     ran = plant(guest)
     for name in ("orchestrator", "email", "json"):  # python itself imports these with -m, before any of our code
         (guest / f"{name}.py").unlink()
-    assert "3 tuning trials" in tailsweep("plan", "quickstart", "--trials", "3", "--storage", guest / "out")
+    assert "3 settings" in tailsweep("plan", "quickstart", "--trials", "3", "--storage", guest / "out")
     assert not ran.exists()
 
 

@@ -22,7 +22,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storage of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     said = tailsweep("sweep", write(folder), "--storage", folder / "results")
-    assert "10/10 trials done, 0 running, 0 failed" in said
+    assert "14/14 trials done, 0 running, 0 failed" in said
     return folder / "results"
 
 
@@ -48,16 +48,16 @@ def test_a_study_ends_in_tables_a_page_and_a_ledger(whole: Path) -> None:
 
 def test_every_trial_of_the_plan_is_in_the_ledger_once(whole: Path, tmp_path: Path) -> None:
     plan = json.loads(tailsweep("plan", write(tmp_path), "--storage", whole, "--json"))
-    assert plan["trials"] == 10
+    assert plan["trials"] == 14
     ledger = Ledger(str(whole))
-    assert (ledger.read("tune").num_rows, ledger.read("evaluate").num_rows) == (6, 4)
+    assert (ledger.read("tune").num_rows, ledger.read("evaluate").num_rows) == (10, 4)
     assert set(ledger.read("evaluate")["device"].to_pylist()) == {f"cpu ({os.uname().machine})"}
 
 
 def test_running_a_complete_study_again_trains_nothing_and_writes_the_same(whole: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (whole / "ledger").rglob("*.parquet")}
     table = (whole / "tiny" / "table.csv").read_bytes()
-    assert "10 of 10 trials are in the ledger already" in tailsweep("sweep", write(tmp_path), "--storage", whole)
+    assert "14 of 14 trials are in the ledger already" in tailsweep("sweep", write(tmp_path), "--storage", whole)
     assert {path: path.stat().st_mtime_ns for path in (whole / "ledger").rglob("*.parquet")} == before
     assert (whole / "tiny" / "table.csv").read_bytes() == table
 
@@ -79,12 +79,26 @@ def test_a_killed_study_continues_to_the_same_tables(whole: Path, tmp_path: Path
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = {p.name: p.stat().st_mtime_ns for p in (storage / "ledger").glob("[te]*/*.parquet")}
-    assert len(kept) < 10, "it was killed in time"
+    assert len(kept) < 14, "it was killed in time"
     tailsweep(*args)
     assert results(storage) == results(whole)
     assert (storage / "tiny" / "table.csv").read_bytes() == (whole / "tiny" / "table.csv").read_bytes()
     after = {p.name: p.stat().st_mtime_ns for p in (storage / "ledger").glob("[te]*/*.parquet")}
     assert kept.items() <= after.items(), "what was in the ledger was not trained again"
+
+
+@pytest.mark.slow
+def test_replicates_are_tuned_apart_and_are_what_the_table_counts(tmp_path: Path) -> None:
+    tune = "tune: {trials: 2, rescore: 2, rescore_seeds: 1, replicates: 2}"
+    path = write(tmp_path, re.sub("tune: .*", tune, STUDY).replace("seeds: 2", "seeds: 1"))
+    assert "20/20 trials done" in tailsweep("sweep", path, "--storage", tmp_path / "results")
+    said = tailsweep("status", path, "--storage", tmp_path / "results")
+    assert "nhanes-sbp/l1 + lds: 5/5, best" in said and "nhanes-sbp/l1 + lds (replicate 1): 5/5, best" in said
+    rows = (tmp_path / "results" / "tiny" / "table.csv").read_text().splitlines()
+    assert [line.split(",")[:3] for line in rows[1:]] == [
+        ["nhanes-sbp", "l1 + lds", "2"],
+        ["nhanes-sbp", "l1 + fds + ranksim", "2"],
+    ]
 
 
 @pytest.mark.slow
@@ -220,7 +234,7 @@ def test_early_stopping_runs_and_leaves_stopped_trials_out_of_selection(tmp_path
     )
     tailsweep("sweep", path, "--storage", tmp_path / "results")
     rows = Ledger(str(tmp_path / "results")).read("tune").to_pylist()
-    assert len(rows) == 16
+    assert len(rows) == 16 + 2 * 1, "the two that rescore are not stopped"
     stopped = [row for row in rows if row["status"] == "stopped"]
     assert stopped
     assert all(row["epochs_run"] < 9 and len(row["curve"]) == row["epochs_run"] for row in stopped)
@@ -237,7 +251,7 @@ def test_a_tracking_server_that_is_away_does_not_stop_a_sweep_and_is_caught_up_l
     assert "MLflow is behind" in said
     assert "`tailsweep track tiny` completes it" in said
     assert results(tmp_path / "results") == results(whole)
-    assert "10 trials sent" in tailsweep("track", path, "--storage", tmp_path / "results")
+    assert "14 trials sent" in tailsweep("track", path, "--storage", tmp_path / "results")
     assert "0 trials sent" in tailsweep("track", path, "--storage", tmp_path / "results")
 
 
@@ -273,7 +287,7 @@ def test_a_running_cluster_is_used_and_left_running(running_ray: str, whole: Pat
     args = ("sweep", write(tmp_path), "--storage", tmp_path / "results", "--address", running_ray)
     tailsweep(*args, RAY_AUTH_MODE="disabled")
     assert results(tmp_path / "results") == results(whole)
-    assert "10 of 10 trials" in tailsweep(*args, RAY_AUTH_MODE="disabled")
+    assert "14 of 14 trials" in tailsweep(*args, RAY_AUTH_MODE="disabled")
 
 
 @pytest.mark.slow

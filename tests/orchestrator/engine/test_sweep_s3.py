@@ -58,7 +58,7 @@ def test_a_study_in_s3_that_is_killed_continues_to_the_table_of_a_local_one(s3: 
         process.send_signal(signal.SIGKILL)
         process.wait()
         kept = store.keys("ledger/")
-        assert 2 <= len(kept) < 10, "it was killed in time"
+        assert 2 <= len(kept) < 14, "it was killed in time"
         faults.choose = at_random(0.05, "slow down", "reset before", "reset after", "bad gateway after", "expired")
         said = tailsweep(tmp_path, "sweep", "--storage", storage)
         assert faults.met
@@ -75,7 +75,7 @@ def test_a_study_in_s3_that_is_killed_continues_to_the_table_of_a_local_one(s3: 
             assert len(Ledger(storage).predictions(record["trial_id"]))
         said = tailsweep(tmp_path, "track", "--storage", storage)
         assert said == f"0 trials sent to sqlite:///{tmp_path}/results/mlflow.db\n", "the sweep's follower sent them"
-        assert "10/10 trials in the ledger, 0 failed" in tailsweep(tmp_path, "status", "--storage", storage)
+        assert "14/14 trials in the ledger, 0 failed" in tailsweep(tmp_path, "status", "--storage", storage)
         before_report = store.get("tiny/table.csv")
         store.delete("tiny/table.csv")
         tailsweep(tmp_path, "report", "--storage", storage)

@@ -37,6 +37,22 @@ def test_it_is_whole_and_holds_every_planned_trial(folder: Path, capsys: pytest.
     assert (len(ledger.read("tune")), len(ledger.read("evaluate"))) == (4, 4)
 
 
+def test_the_stored_definition_is_understood_as_the_protocol_that_it_began_under(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "before", "--stored", "--storage", "storage"]) == 0
+    assert "8/8 trials in the ledger, 0 failed" in capsys.readouterr().out
+
+
+def test_a_file_that_does_not_say_the_protocol_is_another_study_and_is_told_the_way(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / "study.yaml"
+    file.write_text(file.read_text("utf-8").replace("protocol: 1", ""), "utf-8")
+    assert main(["sweep", "study.yaml", "--storage", "storage"]) == 2
+    assert "differs in protocol: 1 there, 2 here. Set these keys as they are there" in capsys.readouterr().err
+
+
 def test_its_report_has_the_same_numbers_to_the_byte(folder: Path) -> None:
     (folder / "storage" / "before" / "table.csv").unlink()
     assert main(["report", "study.yaml", "--storage", "storage"]) == 0

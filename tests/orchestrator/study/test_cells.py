@@ -5,8 +5,11 @@ import pytest
 
 from builders import cell, study
 from orchestrator.errors import BadInput
-from orchestrator.study.cells import difference, expand
+from orchestrator.study.axes import BASE, Axis
+from orchestrator.study.cells import Cell, difference, expand, sketch
 from workloads import WORKLOADS
+from workloads.hparams import Float
+from workloads.loop import Training
 from workloads.methods import METHODS
 
 
@@ -183,3 +186,45 @@ def test_a_primary_column_that_no_table_has_is_refused_before_training(primary: 
 
 def test_a_primary_column_of_the_table_is_taken() -> None:
     assert expand(study(report={"primary": "gm/medium"}))
+
+
+def base_axes(made: Cell) -> dict[str, Axis]:
+    return {axis.name: axis for axis in made.axes if axis.name in BASE}
+
+
+@pytest.mark.parametrize("name", sorted(WORKLOADS))
+def test_every_recipe_searches_learning_rate_and_weight_decay_alike_around_the_workloads_own(name: str) -> None:
+    objectives = ["cross_entropy"] if WORKLOADS[name].task == "classification" else ["l1", "mse"]
+    cells = sketch(study(workloads=[name], recipes={"objectives": objectives, "combine": ["sqinv"]}, train={}))
+    for made in cells:
+        axes = base_axes(made)
+        assert axes.keys() == BASE.keys()
+        rate = made.fixed.get("train.lr", Training().lr)
+        assert axes["train.lr"].first == rate
+        assert axes["train.lr"].range == Float(rate / 10**0.5, min(1.0, rate * 10**0.5), log=True, tune=False)
+        decay = made.fixed.get("train.weight_decay", Training().weight_decay)
+        low, high = (decay / 10, decay * 10) if decay else (1e-6, 1e-2)
+        found = axes["train.weight_decay"]
+        assert (found.first, found.range.low, found.range.high, found.range.log) == (decay, low, high, True)
+
+
+def test_a_published_rate_of_one_recipe_is_its_first_trial_and_leaves_the_range_alone() -> None:
+    plain, ranksim = sketch(study(workloads=["agedb-dir"], recipes={"also": ["l1", "l1 + sqinv + ranksim"]}))
+    assert base_axes(ranksim)["train.lr"].first == 2.5e-4
+    assert (
+        base_axes(ranksim)["train.lr"].range
+        == base_axes(plain)["train.lr"].range
+        == Float(1e-3 / 10**0.5, 1e-3 * 10**0.5, log=True, tune=False)
+    )
+
+
+@pytest.mark.parametrize("where", [{"train": {"lr": 0.01}}, {"space": {"train.lr": 0.01}}])
+def test_a_rate_that_the_study_writes_is_not_searched(where: dict[str, object]) -> None:
+    made = cell("l1", **where)
+    assert base_axes(made).keys() == {"train.weight_decay"} and made.fixed["train.lr"] == 0.01
+
+
+def test_a_range_of_the_study_wins_over_that_of_the_base() -> None:
+    made = cell("l1", space={"train.lr": {"low": 1e-4, "high": 2e-4}})
+    found = base_axes(made)["train.lr"]
+    assert (found.range.low, found.range.high, found.first) == (1e-4, 2e-4, 2e-4)

@@ -72,7 +72,7 @@ def test_idle_drivers_take_the_work_of_a_dead_one_and_of_slow_ones_and_the_study
         if all(driver.planner.done for driver in alive):
             break
     assert all(driver.planner.done for driver in drivers[1:])
-    assert len(ledger) == drivers[1].planner.total == 28
+    assert len(ledger) == drivers[1].planner.total == 4 * (5 + 3 * 2 + 2)
     trained = [trial for driver in drivers for trial in driver.trained]
     assert set(trained) == {trial for trial, _ in ledger}
     assert len(trained) - len(set(trained)) <= len(dead.running), "only what the dead one had begun is trained twice"

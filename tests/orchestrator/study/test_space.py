@@ -1,13 +1,19 @@
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
+from scipy.stats import chisquare, kstest
 
 from builders import cell
 from orchestrator.study import cells
-from orchestrator.study.space import Observation, ask, distribution, suggest
+from orchestrator.study.axes import BASE
+from orchestrator.study.cells import declared
+from orchestrator.study.space import START, Observation, ask, distribution, starts, suggest
 from workloads import WORKLOADS
-from workloads.hparams import Choice
-from workloads.recipe import PARTS
+from workloads.hparams import Choice, Int
 
 RULE = "val/mae/all"
 METHODS = ["lds", "fds", "ranksim", "distloss"]
@@ -23,7 +29,7 @@ def test_the_first_trial_is_the_workloads_setting_or_else_the_declared_default()
     assert "ranksim.weight" in settings
     for name, value in made.items():
         part, _, hparam = name.partition(".")
-        assert value == settings.get(name, PARTS[part].Hparams.declared()[hparam].default)
+        assert value == settings.get(name, declared(part)[hparam].default)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -34,8 +40,8 @@ def test_what_optuna_samples_from_is_what_the_method_declares(sampler: str, meth
     assert axes
     for number in range(1, 6):
         for name, found in ask(made, sampler, RULE, number, []).distributions.items():
-            declared = PARTS[method].Hparams.declared()[name.split(".")[1]].range
-            assert axes[name].range == declared
+            if name not in BASE:
+                assert axes[name].range == declared(method)[name.split(".")[1]].range
             assert found == distribution(axes[name])
 
 
@@ -123,3 +129,88 @@ def test_what_a_study_says_wins_over_the_paper(paper: dict[str, object]) -> None
     trained = made.trial("tune", 0, suggest(made, "tpe", RULE, 0, [])).settings
     assert trained["train.batch_size"] == 32 and "bmse.learn" not in trained
     assert trained.get("bmse.variant", "bmc") == "bmc" and trained["bmse.noise"] == 1.0
+
+
+RECIPES = ["l1", "l1 + lds", "l1 + fds", "l1 + lds + fds", "l1 + lds + fds + ranksim + distloss"]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_part_tries_the_same_settings_in_every_recipe(sampler: str) -> None:
+    made = [cell(recipe) for recipe in RECIPES]
+    for number in sorted(START):
+        seen: dict[str, object] = {}
+        for each in made:
+            settings = suggest(each, sampler, RULE, number, [])
+            assert settings.keys() >= BASE.keys()
+            for name, value in settings.items():
+                assert seen.setdefault(name, value) == value, f"{name} in {each.name}, trial {number}"
+
+
+def test_copies_replicates_workloads_and_numbers_draw_other_settings() -> None:
+    one = cell("l1 + lds")
+    others = [replace(one, copy=1), replace(one, replicate=1), replace(one, workload="nhanes-bmi")]
+    drawn = [suggest(each, "random", RULE, 1, []) for each in (one, *others)]
+    drawn += [suggest(one, "random", RULE, number, []) for number in range(2, 6)]
+    assert len({settings["train.lr"] for settings in drawn}) == len(drawn)
+
+
+def test_paired_draws_have_the_distribution_that_is_declared() -> None:
+    """Each axis alone: uniform on its scale; and two axes of one trial: without correlation."""
+    made = cell("l1 + lds + fds")
+    axes = {axis.name: axis for axis in made.axes}
+    drawn = [suggest(made, "random", RULE, number, []) for number in range(1, 1001)]
+    ranks: dict[str, dict[int, float]] = {}
+    for name, axis in axes.items():
+        values = {number: s[name] for number, s in enumerate(drawn) if name in s}
+        limits = axis.range
+        if isinstance(limits, Choice | Int):
+            options = limits.options if isinstance(limits, Choice) else range(limits.low, limits.high + 1, limits.step)
+            counts = [sum(value == option for value in values.values()) for option in options]
+            assert chisquare(counts).pvalue > 1e-4, name
+        else:
+            scale = np.log if limits.log else np.asarray
+            low, high = (float(scale(end)) for end in (limits.low, limits.high))
+            ranks[name] = {number: (float(scale(v)) - low) / (high - low) for number, v in values.items()}
+            assert kstest(list(ranks[name].values()), "uniform").pvalue > 1e-4, name
+    for a, b in combinations(ranks, 2):
+        both = sorted(ranks[a].keys() & ranks[b].keys())
+        r = np.corrcoef([ranks[a][n] for n in both], [ranks[b][n] for n in both])[0, 1]
+        assert abs(r) < 4 / np.sqrt(len(both)), f"{a} and {b}"
+
+
+def test_tpe_acts_after_its_start_and_in_no_trial_of_it() -> None:
+    """A trial of the start ignores the results; the first one after it draws near the better of two far settings."""
+    made = cell("l1", space={"train.weight_decay": 0.0, "train.lr": {"low": 1e-6, "high": 1.0, "log": True}})
+    assert [starts(trials, "tpe", 2) for trials in (1, 4, 5, 16, 100)] == [1, 4, 4, 8, 10]
+    assert [starts(trials, "tpe", 1) for trials in (4, 16)] == [4, 10] and starts(100, "random", 2) == 100
+
+    def near(good: float, number: int) -> list[object]:
+        known = [Observation({"train.lr": lr}, TrialState.COMPLETE, float(lr != good)) for lr in (1e-5, 1e-1)]
+        copies = [replace(made, copy=copy) for copy in range(40)]
+        return [suggest(each, "tpe", RULE, number, known)["train.lr"] for each in copies]
+
+    assert near(1e-5, 3) == near(1e-1, 3)
+    low, high = (np.median(np.log10(np.array(near(good, 4), dtype=float))) for good in (1e-5, 1e-1))
+    assert low < -3.5 < -2.5 < high
+
+
+def test_tpe_is_told_a_first_setting_outside_the_range_as_the_nearest_one_inside() -> None:
+    made = cell("l1")
+    first = suggest(made, "tpe", RULE, 0, [])
+    assert first["train.weight_decay"] == 0.0
+    assert suggest(made, "tpe", RULE, 4, [told(0, first)]).keys() == BASE.keys()
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_first_protocol_suggests_what_commit_80772a4_did_under_the_same_ids(sampler: str) -> None:
+    """Printed by that commit: its ledgers are resumed."""
+    made = cell("l1 + lds", protocol=1)
+    assert [axis.name for axis in made.axes] == ["lds.kernel", "lds.width", "lds.sigma"]
+    printed = [
+        ({"lds.kernel": "triang", "lds.width": 9}, "078656727cfe0fc11c61"),
+        ({"lds.kernel": "triang", "lds.width": 11}, "3e09a013a205ba0c80b9"),
+        ({"lds.kernel": "laplace", "lds.width": 5, "lds.sigma": 2.4003403882673457}, "76dccda19cf9388f5205"),
+    ]
+    for number, (settings, trial_id) in enumerate(printed, 1):
+        assert suggest(made, sampler, RULE, number, []) == settings
+        assert made.trial("tune", number, settings).id == trial_id

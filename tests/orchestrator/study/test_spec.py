@@ -8,7 +8,8 @@ import pytest
 
 from builders import study
 from orchestrator.errors import BadInput
-from orchestrator.study.spec import Study, Tune, shipped
+from orchestrator.study.keys import Tune
+from orchestrator.study.spec import Study, shipped
 
 
 def write(folder: Path, text: str) -> Path:
@@ -97,16 +98,27 @@ def test_a_variable_of_the_node_is_no_part_of_a_study(tmp_path: Path) -> None:
 
 
 def test_budgets_and_places_are_not_part_of_the_definition() -> None:
-    changed = study(evaluate={"seeds": 9}, storage="there", tune={"trials": 50, "parallel": 2}, resources={"cpus": 2})
+    tune = {"trials": 50, "parallel": 2, "rescore": 5, "rescore_seeds": 4, "replicates": 3}
+    changed = study(evaluate={"seeds": 9}, storage="there", tune=tune, resources={"cpus": 2})
     assert study().definition() == changed.definition()
-    assert study().definition() != study(train={"epochs": 3}).definition()
+    for other in ({"train": {"epochs": 3}}, {"replicate": 1}, {"protocol": 1}):
+        assert study().definition() != study(**other).definition()
+
+
+def test_the_first_protocol_rescores_nothing_and_refuses_to() -> None:
+    assert study(protocol=1).tune.rescore == 1
+    assert Study.of(json.loads(study(protocol=1).model_dump_json())) == study(protocol=1)
+    with pytest.raises(BadInput, match=r"tune\.rescore must be 1 under protocol: 1.*got 3"):
+        study(protocol=1, tune={"rescore": 3})
 
 
 def test_the_samplers_and_schedulers_of_the_file_are_those_that_exist() -> None:
     from orchestrator.engine.early_stopping import SCHEDULERS
     from orchestrator.study.space import SAMPLERS
 
-    assert set(get_args(Tune.model_fields["sampler"].annotation)) == SAMPLERS.keys()
+    assert set(get_args(Study.model_fields["protocol"].annotation)) == SAMPLERS.keys()
+    for samplers in SAMPLERS.values():
+        assert set(get_args(Tune.model_fields["sampler"].annotation)) == samplers.keys()
     assert set(get_args(Tune.model_fields["scheduler"].annotation)) == SCHEDULERS.keys()
 
 

@@ -44,10 +44,10 @@ def runs(made: Study) -> list[mlflow.entities.Run]:
 
 def test_a_study_becomes_runs_of_cells_and_trials_and_nothing_is_sent_twice(made: Study, planner: Planner) -> None:
     ledger = Ledger(made.storage)
-    assert Projection(made, ledger).update(planner.plans) == 10
+    assert Projection(made, ledger).update(planner.plans) == 22
     assert Projection(made, ledger).update(planner.plans) == 0
     found = runs(made)
-    assert Counter(run.data.tags[KIND] for run in found) == {"trial": 10, "cell": 2}
+    assert Counter(run.data.tags[KIND] for run in found) == {"trial": 22, "cell": 2}
     parents = {run.info.run_id: run for run in found if run.data.tags[KIND] == "cell"}
     for run in found:
         if run.data.tags[KIND] == "trial":
@@ -66,6 +66,12 @@ def test_a_trial_carries_its_settings_scores_and_curve(made: Study, planner: Pla
     history = mlflow.MlflowClient(tracking_uri(made)).get_metric_history(run.info.run_id, "epoch/val/mae/all")
     assert [(m.step, m.value) for m in history] == [(0, 4.0), (1, 4.0)]
     assert history[0].timestamp == int(trial.finished.timestamp() * 1000)
+
+
+def test_runs_that_rescore_name_the_trial_whose_settings_they_train_again(made: Study, planner: Planner) -> None:
+    Projection(made, Ledger(made.storage)).update(planner.plans)
+    tags = [run.data.tags.get("rescores") for run in runs(made) if run.data.tags[KIND] == "trial"]
+    assert Counter(tags) == {None: 10, "0": 4, "1": 4, "2": 4}
 
 
 def test_a_cell_carries_aggregates_and_a_failed_trial_its_error(made: Study, planner: Planner) -> None:
@@ -104,7 +110,7 @@ def test_a_deleted_experiment_is_restored_and_completed(made: Study, planner: Pl
     again = Projection(made, Ledger(made.storage))
     again.update(planner.plans)
     assert again.experiment == first.experiment
-    assert Counter(run.data.tags[KIND] for run in runs(made)) == {"trial": 10, "cell": 2}
+    assert Counter(run.data.tags[KIND] for run in runs(made)) == {"trial": 22, "cell": 2}
 
 
 @pytest.mark.parametrize(
