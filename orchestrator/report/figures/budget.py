@@ -7,7 +7,7 @@ from typing import Final
 from matplotlib.ticker import MaxNLocator
 
 from orchestrator.report.escape import figure_text
-from orchestrator.report.figures.drawing import BLUE, GREEN, INK, PURPLE, VERMILION, Drawing, panels
+from orchestrator.report.figures.drawing import BLUE, GREEN, INK, PURPLE, VERMILION, Drawing, lines, panels
 from orchestrator.report.search.budget import BudgetCurve
 
 STYLES: Final = tuple(product(("-", "--", ":", "-."), (BLUE, VERMILION, GREEN, PURPLE, INK)))
@@ -35,7 +35,7 @@ def budget_curves(curves: Mapping[str, BudgetCurve], rule: str) -> Drawing:
     right.set_xlabel(f"best {rule} of the search")
     right.set_ylabel("test of the selected setting, mean of seeds")
     for axes in (left, right):
-        axes.grid(alpha=0.3)
+        lines(axes)
     right.legend(
         *left.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=7, frameon=False
     )

@@ -61,6 +61,9 @@ class Drawing:
             if self.figure.get_layout_engine() is not None:  # places are found once, not for every format
                 self.figure.draw_without_rendering()
                 self.figure.set_layout_engine("none")
+            for legend in (axes.get_legend() for axes in self.figure.axes):
+                if legend is not None:
+                    legend.set_frame_on(False)  # its ground is white, and the page's may be dark
             self.figure.savefig(sink, format=format, dpi=PIXELS_PER_INCH, metadata=UNDATED[format])
         return sink.getvalue()
 

@@ -10,6 +10,8 @@ from orchestrator.report.search.axes import HeatMap
 COLUMNS = 2
 COLOURS = "viridis_r"
 """Dark is bad; as bright in grey as in colour, for colour-blind readers and print."""
+LIGHT, DARK = "#ffffff", "#111111"
+"""Words on these colours, which are the same on every ground."""
 
 
 def heat_maps(found: Sequence[HeatMap], rule: str) -> Drawing:
@@ -24,7 +26,8 @@ def heat_maps(found: Sequence[HeatMap], rule: str) -> Drawing:
             value = one.behind[kernel, b]
             words = f"{value:.2f} ({count})" if count else "–"
             dark = bool(count) and value > highest / 2
-            axes.text(b, kernel, words, ha="center", va="center", fontsize=7, color="#ffffff" if dark else INK)
+            colour = INK if not count else LIGHT if dark else DARK
+            axes.text(b, kernel, words, ha="center", va="center", fontsize=7, color=colour)
         axes.set_yticks(range(len(one.kernels)), one.kernels, fontsize=7)
         named = [f"{low:.2g}–{high:.2g}" for low, high in zip(one.edges, one.edges[1:], strict=False)]
         axes.set_xticks(range(len(named)), named, fontsize=7)

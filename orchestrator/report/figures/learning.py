@@ -7,7 +7,7 @@ from itertools import cycle
 import numpy as np
 
 from orchestrator.report.escape import figure_text
-from orchestrator.report.figures.drawing import BLUE, GREEN, INK, PURPLE, VERMILION, Drawing, panels
+from orchestrator.report.figures.drawing import BLUE, GREEN, INK, PURPLE, VERMILION, Drawing, lines, panels
 from orchestrator.report.search.learning import LearningCurves
 
 LINES = ("-", "--", ":")
@@ -32,7 +32,7 @@ def learning_curves(curves: Mapping[str, LearningCurves], rule: str) -> Drawing:
         right.set_yscale("log")
     for axes in (left, right):
         axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
+        lines(axes)
     left.legend(fontsize=7, frameon=False)
     text = f"Validation score and training loss of {', '.join(curves)} by epoch, over seeds."
     return Drawing("learning", "Learning curves", text, figure)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from orchestrator.report.escape import figure_text
-from orchestrator.report.figures.drawing import BLUE, VERMILION, Drawing, grid
+from orchestrator.report.figures.drawing import BLUE, VERMILION, Drawing, grid, lines
 from orchestrator.report.search.axes import Response
 
 BINS = 4
@@ -33,7 +33,7 @@ def responses(found: Sequence[Response], rule: str) -> Drawing:
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(figure_text(one.name), fontsize=8)
         axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.3)
+        lines(axes)
     if every:
         figure.supylabel(f"{rule} behind the cell's best", fontsize=8)
     names = ", ".join(one.name for one in found)

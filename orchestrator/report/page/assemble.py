@@ -22,6 +22,7 @@ from orchestrator.report.page.parts.label_error import label_error
 from orchestrator.report.page.parts.provenance import provenance, rows_again
 from orchestrator.report.page.parts.settings import settings
 from orchestrator.report.page.parts.table import table
+from orchestrator.report.page.parts.tails import tails
 from orchestrator.report.page.parts.trade_off import trade_off
 from orchestrator.report.page.parts.verdict import verdict
 from orchestrator.report.sections import Results
@@ -30,6 +31,7 @@ OF_A_WORKLOAD: Final[tuple[OfWorkload, ...]] = (
     verdict,
     label_error,
     table,
+    tails,
     changes,
     contributions,
     trade_off,

@@ -45,6 +45,8 @@ def test_a_whole_study_is_not_called_partial_and_names_no_place_of_this_machine(
     text = page(made_up(shared))
     assert 'class="partial"' not in text and "(partial)" not in text
     assert "No trial failed." in text
+    assert "MAE Few, high tail" not in text, "all few-shot labels of this table are high"
+    assert "weighted by the relevance of its label, which grows from 0 at the training median" in text
     assert str(shared) not in text
     assert re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', text) == []
     assert text.index("Verdict") < text.index("Error by label") < text.index("Scores") < text.index("Trade-off")

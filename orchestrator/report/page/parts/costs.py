@@ -12,7 +12,7 @@ def costs(results: Results, section: Section) -> Part:
     """Trials, epochs and seconds on the device, by recipe; that budgets differ is said."""
     heads = [Column("Recipe", words=True), *map(Column, HEADS)]
     lines = [Line([plan.row, *_cells(plan)]) for plan in section.plans]
-    used = [sum(record.epochs_run for record in plan.records("tune")) for plan in section.plans]
+    used = [p.cell.recipe.trainings * sum(record.epochs_run for record in p.records("tune")) for p in section.plans]
     notes = [
         "Trials of tuning, with those that early stopping ended; seeds of the selected setting. Device s: seconds in "
         "which trials held a device. Controls take no training."
@@ -25,13 +25,14 @@ def costs(results: Results, section: Section) -> Part:
 def _cells(plan: CellPlan) -> list[Cell]:
     tune, evaluate = plan.records("tune"), plan.records("evaluate")
     every = [*tune, *evaluate]
-    epochs, seconds = sum(record.epochs_run for record in every), sum(record.wall_s for record in every)
+    times, seconds = plan.cell.recipe.trainings, sum(record.wall_s for record in every)
+    epochs = times * sum(record.epochs_run for record in every)
     counts = (
         len(tune),
         sum(record.status == "stopped" for record in tune),
-        sum(record.epochs_run for record in tune),
+        times * sum(record.epochs_run for record in tune),
         sum(record.status == "completed" for record in evaluate),
-        sum(record.epochs_run for record in evaluate),
+        times * sum(record.epochs_run for record in evaluate),
         len(plan.failures()),
     )
     each = seconds / epochs if epochs else 0.0
