@@ -173,7 +173,7 @@ def confirm(state: Outcome) -> None:
         )
 
 
-def report(study: Study) -> dict[str, str]:
+def write_report(study: Study) -> dict[str, str]:
     """Write the tables and the page again from the ledger; returns them by file name."""
     state = outcome(study)
     return write_outputs(study, state.planner, state.ledger, state.sections)
