@@ -18,14 +18,15 @@ def responses(found: Sequence[Response], rule: str) -> Drawing:
     figure, every = grid(2.6, 2.2, len(found), COLUMNS)
     for axes, one in zip(every, found, strict=True):
         axes.plot(one.values, one.behind, ".", color=BLUE, alpha=0.6, markersize=5)
-        scale = np.log if one.log else np.asarray
+        log = one.log and bool((one.values > 0).all())
+        scale = np.log if log else np.asarray
         place = scale(one.values)
         edges = np.linspace(place.min(), place.max(), BINS + 1)
         at = np.minimum(np.searchsorted(edges, place, side="right") - 1, BINS - 1)
         filled = [b for b in range(BINS) if (at == b).any()]
-        middles = [float(np.exp(place[at == b].mean()) if one.log else place[at == b].mean()) for b in filled]
+        middles = [float(np.exp(place[at == b].mean()) if log else place[at == b].mean()) for b in filled]
         axes.plot(middles, [float(one.behind[at == b].mean()) for b in filled], color=VERMILION, linewidth=1.2)
-        if one.log:
+        if log:
             axes.set_xscale("log")
             few = one.values.max() / one.values.min() < 50  # then powers of ten alone would be one tick, or none
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
