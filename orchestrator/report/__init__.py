@@ -1,4 +1,4 @@
-"""Tables, statistics, figures and the page of a study, from the ledger alone.
+"""What came out: statistics, tables, figures and the page.
 
 Who imports this room makes it an attribute of `orchestrator`, whose function `report` has the same name. So the room can
 be called as that function: `from orchestrator import report; report(study)`, whatever was imported first.

@@ -1,6 +1,8 @@
 """What a sweep does around its trials: the last look into the ledger, and errors of any size."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,13 @@ def test_an_error_of_megabytes_is_cut_in_every_output(tmp_path: Path) -> None:
 def test_an_error_without_words_is_told_as_unknown(tmp_path: Path, error: str) -> None:
     state = finished(tmp_path, error)
     assert [plan.missing() for plan in state.planner.plans] == ["2 failed: unknown"] * 2
+
+
+@pytest.mark.parametrize("first", ["", "import orchestrator.report.tables; "])
+def test_the_functions_of_python_are_there_whatever_was_imported_first(tmp_path: Path, first: str) -> None:
+    state = finished(tmp_path)
+    script = f"{first}from orchestrator import Ledger, Study, report, sweep; "
+    script += f"study = Study.of({state.study.model_dump(mode='json')!r}); "
+    script += "print(sweep.__name__, len(Ledger(study.storage).read('evaluate')), report(study)['table.md'][:6])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=True)
+    assert done.stdout.split() == ["sweep", "4", "#", "tiny"]
