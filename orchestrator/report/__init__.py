@@ -1,7 +1,7 @@
 """What came out: statistics, tables, figures and the page.
 
-Who imports this room makes it an attribute of `orchestrator`, whose function `report` has the same name. So the room can
-be called as that function: `from orchestrator import report; report(study)`, whatever was imported first.
+Who imports this room makes it an attribute of `orchestrator`, whose function `report` has the same name. So the room
+can be called as that function: `from orchestrator import report; report(study)`, whatever was imported first.
 """
 
 import sys

@@ -19,6 +19,7 @@ LATE_S: Final = 5.0
 ENDINGS: Final = {
     -9: "",
     0: "",
+    2: "tailsweep: the storage must be reachable and writable: ",
     3: "tailsweep: the cluster failed: ",
     4: "tailsweep: the storage failed: ",
     130: "tailsweep: interrupted",
@@ -218,7 +219,7 @@ FAULTS: Final[dict[str, tuple[Callable[[Meeting], None], ...]]] = {
         another_tracker,
     ),
     "mlflow": (server("MLflow", 0), kill("driver", "tracker")),
-    "s3": (server("S3", 0, 4), kill("driver"), kill_workers, kill("driver", "worker")),
+    "s3": (server("S3", 0, 2, 4), kill("driver"), kill_workers, kill("driver", "worker")),
     "clock": (jump,),
 }
 """By kind of scene; a full disk and flipped bits have scripts of their own (chaos.run)."""

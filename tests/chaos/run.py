@@ -11,6 +11,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -40,6 +41,8 @@ class Chaos:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.chance, self.tally = folder, random.Random(seed), Tally()
+        # A shell that starts this in the background has it ignore SIGINT, and sweeps would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self._scenes = 0
         self._now: Scene
         undisturbed = self._scene("undisturbed")

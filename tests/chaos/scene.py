@@ -62,6 +62,12 @@ def children() -> dict[int, list[int]]:
     return found
 
 
+def _works(command: bytes) -> bool:
+    """Whether it is a worker of Ray: its agents have names alike, and the node ends without them."""
+    name = command.partition(b"\0")[0]
+    return name.startswith(b"ray::") and not name.endswith(b"Agent")
+
+
 def told(pid: int, what: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/{what}").read_bytes()
@@ -97,7 +103,7 @@ class Command:
             name = told(pid, "comm").strip()
             if name == b"raylet":
                 found["raylet"].append(pid)
-                found["worker"] += [w for w in below.get(pid, ()) if told(w, "cmdline").startswith(b"ray::")]
+                found["worker"] += [w for w in below.get(pid, ()) if _works(told(w, "cmdline"))]
             elif name.startswith(b"gcs_server"):
                 found["gcs"].append(pid)
             elif b"orchestrator.cli\0track" in told(pid, "cmdline"):
