@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,9 +27,9 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(autouse=True)
-def _no_declared_data_left() -> Iterator[None]:
-    """A data set that a test declares is known to the whole process: the next test must not meet it."""
+@contextlib.contextmanager
+def declarations_restored() -> Iterator[None]:
+    """A data set that a test declares is known to the whole process: the next one must not meet it."""
     from orchestrator.study import cells
     from workloads import WORKLOADS
 
@@ -38,6 +39,19 @@ def _no_declared_data_left() -> Iterator[None]:
         WORKLOADS.pop(name, None)
     cells._DECLARED.clear()
     cells._DECLARED.update(declared)
+
+
+@pytest.fixture(autouse=True)
+def _no_declared_data_left() -> Iterator[None]:
+    with declarations_restored():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_declared_data_left_by_a_module() -> Iterator[None]:
+    """Its own fixtures may declare some for all of its tests."""
+    with declarations_restored():
+        yield
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def test_help_answers_without_the_heavy_libraries() -> None:
 def test_a_plan_says_cells_trials_and_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "quickstart", "--storage", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "17 cells, 255 trials" in said
+    assert "18 cells, 252 trials" in said
     assert (
         "6 settings (1 default + 3 random + 2 by TPE), the best 2 again with 2 seeds each, 5 seeds of the selected one"
         in said

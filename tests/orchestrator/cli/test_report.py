@@ -20,7 +20,11 @@ def file(tmp_path: Path) -> Path:
     state = filled(tmp_path, recipes=recipes)
     tree = {
         **{"study": "tiny", "workloads": [declared(tmp_path)], "recipes": recipes, "train": {"epochs": 2}},
-        **{"tune": {"trials": 2, "sampler": "random"}, "evaluate": {"seeds": 3}, "storage": state.study.storage},
+        **{
+            "tune": {"trials": 2, "sampler": "random", "rescore": 1},
+            "evaluate": {"seeds": 3},
+            "storage": state.study.storage,
+        },
     }
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(tree))

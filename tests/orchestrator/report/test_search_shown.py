@@ -30,7 +30,11 @@ def test_figures_draw_the_numbers(tmp_path: Path) -> None:
     assert right.lines[0].get_ydata() == [curve.test]
     found = responses(section.plans, RULE)
     axes = draw_responses(found, RULE).figure.axes
-    assert [one.get_xlabel() for one in axes] == [one.name for one in found] == ["lds.width", "lds.sigma"]
+    assert (
+        [one.get_xlabel() for one in axes]
+        == [one.name for one in found]
+        == ["train.lr", "train.weight_decay", "lds.width", "lds.sigma"]
+    )
     assert np.allclose(axes[0].lines[0].get_ydata(), found[0].behind)
     maps = heat_maps(section.plans, RULE)
     drawn = draw_maps(maps, RULE).figure.axes
@@ -42,7 +46,8 @@ def test_figures_draw_the_numbers(tmp_path: Path) -> None:
 
 
 def test_the_part_says_how_flat_the_optimum_is_and_from_when_on_importance_is_told(tmp_path: Path) -> None:
-    state = filled(tmp_path, tune={"trials": 3, "sampler": "random"})
+    fixed = {"lr": 1e-3, "weight_decay": 0.0}
+    state = filled(tmp_path, tune={"trials": 3, "sampler": "random"}, train={"epochs": 2, **fixed})
     (section,) = state.sections
     part = hyperparameters(state.results, section)
     assert part is not None

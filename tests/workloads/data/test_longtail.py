@@ -12,11 +12,12 @@ from epochs import RECIPES, one_thread, train_one_epoch
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.comparisons import Comparison, compare
 from orchestrator.report.contributions import contributions
-from orchestrator.report.formats import latex, markdown
+from orchestrator.report.formats import markdown
+from orchestrator.report.latex import latex
 from orchestrator.report.outputs import text
 from orchestrator.report.scores import scores
 from orchestrator.report.sections import Section
-from orchestrator.report.tables import tables
+from orchestrator.report.tables import Table, tables
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import CellPlan
 from orchestrator.study.spec import Study
@@ -171,7 +172,7 @@ def test_a_table_shows_percent() -> None:
     assert lines[0].startswith("| Recipe | Seeds | Accuracy % All | Accuracy % Many |")
     assert "| cross_entropy | 1 | 75.00 | – | – | – | 25.00 | – | – | – |" in lines
     assert "| arb | 1 | 87.50 | – | – | – | 12.50 | – | – | – |" in lines
-    assert r"{Accuracy \%}" in latex(table)
+    assert r"{Accuracy \%}" in latex([table], {})
 
 
 def test_differences_of_a_classification_count_misses(tmp_path: Path) -> None:
@@ -193,15 +194,14 @@ def test_a_report_says_what_its_differences_are_to() -> None:
     (table,) = tables(made)
     data = WORKLOADS["digits-lt"].load(None)
 
+    def section_of(shown: Table) -> Section:
+        return Section(shown, contributions(shown, {}), [], made, data, [], WORKLOADS["digits-lt"], {}, "")
+
     def heading(*bases: str) -> str:
         column = ("error", "all")
         found = {(f"{b} + sqinv", column): Comparison(f"{b} + sqinv", b, column, -1.0, 2.0, 1, 9, None) for b in bases}
         shown = replace(table, comparisons=found, primary=column)
-        return next(
-            line
-            for line in text(Section(shown, contributions(shown, {}), [], made, data)).splitlines()
-            if "Change" in line
-        )
+        return next(line for line in text(section_of(shown)).splitlines() if "Change" in line)
 
     assert heading("arb") == "### Change of the test Error, in percentage points, against `arb`"
     assert heading("arb", "cross_entropy").endswith("against the objective alone")
