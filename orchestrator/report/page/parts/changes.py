@@ -11,6 +11,7 @@ from orchestrator.report.page.grid import Cell, Column, Line, grid
 from orchestrator.report.page.part import Part
 from orchestrator.report.sections import Results, Section
 from orchestrator.report.tables import Table
+from workloads.metrics import LOGARITHMIC
 
 
 def changes(results: Results, section: Section) -> Part | None:
@@ -26,7 +27,8 @@ def _of_metric(table: Table, metric: str) -> Markup:
     columns = [column for column in table.columns if column[0] == metric]
     heads = [Column("Recipe", words=True), *(Column(region.capitalize()) for _, region in columns)]
     lines = [Line([recipe, *(_changed(table, recipe, column) for column in columns)]) for recipe in table.compared]
-    return grid(f"{change_heading(metric)}: difference [95 % interval]", heads, lines)
+    kind = "ratio" if metric in LOGARITHMIC else "difference"
+    return grid(f"{change_heading(metric)}: {kind} [95 % interval]", heads, lines)
 
 
 def _changed(table: Table, recipe: str, column: tuple[str, str]) -> Cell:
