@@ -162,7 +162,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "new-method.md"
 def test_a_study_runs_on_a_cluster_that_has_only_its_dependencies(
     tmp_path: Path, dashboard: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (plugin,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
+    plugin, *_ = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), flags=re.DOTALL)
     (tmp_path / "spread.py").write_text(plugin, "utf-8")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", ""))))
     file = write(tmp_path, STUDY.replace("l1 + lds", "l1 + spread") + "plugins: [spread]\n")

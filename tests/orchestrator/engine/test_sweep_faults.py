@@ -70,12 +70,12 @@ def scene(folder: Path, *changes: tuple[str, str]) -> Scene:
     return made
 
 
-def end(command: Command, code: int, seconds: float = HUNG_S) -> str:
+def end(command: Command, code: int, seconds: float = HUNG_S, or_code: int | None = None) -> str:
     ended = command.ended(seconds)
     if not ended:
         command.process.kill()
     assert ended, f"still there after {seconds} s: {command.said}"
-    assert command.process.returncode == code, f"exit code {command.process.returncode}\n{command.said}"
+    assert command.process.returncode in {code, or_code}, f"exit code {command.process.returncode}\n{command.said}"
     assert "Traceback" not in command.said
     return command.said
 
@@ -158,9 +158,12 @@ def test_an_interrupt_ends_a_sweep_in_time_also_when_its_ray_is_stopped_or_dead(
         for _ in range(then):
             command.process.send_signal(signal.SIGINT)
             time.sleep(0.3)
-        said = end(command, 130, 20)
+        dead = number == signal.SIGKILL  # on a busy machine its death may be noticed before the interrupt
+        said = end(command, 130, 20, or_code=3 if dead else None)
         assert time.monotonic() - began < (20 if then == 1 else 8)
-        assert said.count("tailsweep: interrupted; the same command continues") == 1
+        assert said.count("tailsweep: interrupted; the same command continues") == 1 or (
+            dead and said.count("tailsweep: the cluster failed: ") == 1
+        )
         for pid in family:
             send(pid, signal.SIGKILL)  # stopped workers cannot see that their node has gone
 
