@@ -24,7 +24,7 @@ def test_a_plan_says_cells_trials_and_ranges(tmp_path: Path, capsys: pytest.Capt
     assert main(["plan", "quickstart", "--storage", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "18 cells, 252 trials" in said
-    steps = "5 settings (1 default + 3 random + 1 by TPE), the best 2 again with 2 seeds each, 5 seeds of the selected one"
+    steps = "5 settings (1 default + 3 random + 1 by TPE), the best 2 again with 2 seeds each, 5 seeds of the selected"
     assert steps in said
     assert "nhanes-sbp/l1 + lds + fds + ranksim + distloss: lds.kernel" in said
     assert "only if lds.kernel = gaussian or laplace" in said
