@@ -7,13 +7,16 @@ run that was cut off before its last tag is deleted and made again, so that noth
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase, Record
 from orchestrator.report.stats import spread
+from orchestrator.storage.create_once import name_once
 from orchestrator.storage.store import local_folder
 from orchestrator.study.planner import CellPlan
 from orchestrator.study.spec import Study
@@ -31,6 +34,8 @@ BATCH: Final = 1000
 """Metrics in one call: the server's own limit."""
 KIND, NAME, DONE, PARENT = "tailsweep.kind", "tailsweep.name", "tailsweep.done", "mlflow.parentRunId"
 STATUS: Final = {"completed": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+DATABASE: Final = "mlflow.db"
+ARTIFACTS: Final = "mlartifacts"
 OUTPUTS: Final = ("table.md", "table.csv", "table.tex", "report.html")
 
 
@@ -41,7 +46,7 @@ def tracking_uri(study: Study) -> str:
 
 def database(storage: str) -> str:
     """The address of the SQLite file of a storage."""
-    return sqlite_uri(f"{local_folder(storage)}/mlflow.db")
+    return sqlite_uri(f"{local_folder(storage)}/{DATABASE}")
 
 
 def sqlite_uri(path: str) -> str:
@@ -54,6 +59,25 @@ def sqlite_uri(path: str) -> str:
     return next((uri for uri in forms if make_url(uri).database == path), f"sqlite:///file:{quoted}?uri=true")
 
 
+def make_database(path: Path) -> None:
+    """Make MLflow's SQLite file where there is none, in one step.
+
+    A process that is killed while MLflow makes the tables would leave a file that no later one can complete. So they
+    are made in a file beside it, which gets the name when it is whole; of two at once, the first one's stays.
+    """
+    if path.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # only a new database needs it
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        # Not through a client: its connections stay open, and SQLite forbids a file to be open under two names.
+        store = SqlAlchemyStore(sqlite_uri(str(made)), (path.parent / ARTIFACTS).as_uri())  # type: ignore[no-untyped-call]
+        store.engine.dispose()
+        name_once(made, path)
+
+
 class Projection:
     """One study in one tracking server."""
 
@@ -63,12 +87,12 @@ class Projection:
     def __init__(self, study: Study, ledger: Ledger) -> None:
         uri = tracking_uri(study)
         if study.tracking.uri is None:
-            local_folder(study.storage).mkdir(parents=True, exist_ok=True)
+            make_database(local_folder(study.storage) / DATABASE)
         self._study, self._ledger = study, ledger
         self.client = mlflow.MlflowClient(uri)
         experiment = self.client.get_experiment_by_name(study.study)
         if experiment is None:
-            folder = local_folder(study.storage) / "mlartifacts"
+            folder = local_folder(study.storage) / ARTIFACTS
             self.experiment = self.client.create_experiment(
                 study.study, artifact_location=folder.as_uri() if uri.startswith("sqlite:") else None
             )

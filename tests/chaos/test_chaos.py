@@ -36,6 +36,6 @@ def test_a_scene_that_is_closed_leaves_no_command_behind(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_sweeps_that_are_killed_and_stopped_at_random_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     """The short form of `make chaos`: other seeds and more faults are its own."""
-    tally = Chaos(tmp_path, seed=4).run(4, ["folder"], minutes=20)
+    tally = Chaos(tmp_path, seed=4).run(4, ["folder", "tracked"], minutes=20)
     assert tally.faults.total() >= 4
     assert not tally.wrong, "\n".join([str(tally), *tally.words])

@@ -9,10 +9,11 @@ import pytest
 from builders import record, study
 from orchestrator.cli.main import main
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.storage.create_once import name_once
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
-from orchestrator.tracking.mlflow import DONE, KIND, NAME, Projection, tracking_uri
+from orchestrator.tracking.mlflow import DONE, KIND, NAME, Projection, make_database, tracking_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -132,3 +133,35 @@ def test_a_server_that_does_not_take_a_study_is_one_line_and_exit_code_3(
     assert told[0].startswith(f"tailsweep: tracking failed: MLflow at {uri} must take the study: ")
     assert reason in told[0]
     assert "`tailsweep track` completes it" in told[0]
+
+
+def test_a_tracker_that_is_killed_while_it_makes_its_database_leaves_none(
+    tmp_path: Path, planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(made: Path, target: Path) -> bool:
+        assert made.stat().st_size and not target.exists()
+        raise KeyboardInterrupt
+
+    cut_off = study(storage=str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("orchestrator.tracking.mlflow.name_once", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Projection(cut_off, Ledger(cut_off.storage))
+    assert list(tmp_path.iterdir()) == []
+    assert Projection(cut_off, Ledger(cut_off.storage)).update(planner.plans) == 22
+    assert not list(tmp_path.glob(".mlflow*"))
+
+
+def test_of_two_trackers_that_make_a_database_at_once_the_first_ones_stays(
+    tmp_path: Path, planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = study(storage=str(tmp_path))
+
+    def overtaken(made: Path, target: Path) -> bool:
+        monkeypatch.undo()
+        assert Projection(both, Ledger(both.storage)).update(planner.plans) == 22
+        return name_once(made, target)
+
+    monkeypatch.setattr("orchestrator.tracking.mlflow.name_once", overtaken)
+    make_database(tmp_path / "mlflow.db")
+    assert Projection(both, Ledger(both.storage)).update(planner.plans) == 0
