@@ -52,7 +52,7 @@ class Outcome:
     @property
     def results(self) -> Results:
         """The study with its sections."""
-        return Results(self.study, self.planner, self.ledger, self.sections)
+        return Results(self.study, self.ledger, self.sections)
 
     @property
     def failed(self) -> int:
@@ -193,7 +193,7 @@ def merged(outcomes: Sequence[Outcome], asked: Asked = WHOLE) -> Results:
             "report": first.study.report.model_copy(update={"names": names}),
         }
     )
-    return Results(study, first.planner, one([state.ledger for state in outcomes]), assembled(sources, asked))
+    return Results(study, one([state.ledger for state in outcomes]), assembled(sources, asked))
 
 
 def claim_name(study: Study, store: Store, replace: bool = False) -> None:

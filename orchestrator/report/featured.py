@@ -6,6 +6,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.budgets import by_recipe
 from orchestrator.report.row_scores import row_scores
 from orchestrator.report.scores import completed, predicted
 from orchestrator.report.sections import Section
@@ -50,12 +51,13 @@ def roles(section: Section) -> dict[str, Role]:
 def featured(section: Section, ledger: Ledger) -> list[Featured]:
     """The featured rows with their predictions, those of missing predictions left out; none without a recipe's."""
     found = []
-    plans = {plan.row: plan for plan in section.plans}
+    plans = {row: group for (_, row), group in by_recipe(section.plans).items()}
     controls = {control.row: control for control in section.controls}
     y = section.data.test.y.numpy().astype(np.float64)
     for recipe, role in roles(section).items():
         if recipe in plans:
-            kept = [pair for record in completed(plans[recipe]) if (pair := predicted(ledger, record)) is not None]
+            records = [record for plan in plans[recipe] for record in completed(plan)]
+            kept = [pair for record in records if (pair := predicted(ledger, record)) is not None]
             preds = [pred for labels, pred in kept if len(labels) == len(y)]
         else:
             preds = list(controls[recipe].predictions.values()) if recipe in controls else []

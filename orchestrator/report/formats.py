@@ -11,9 +11,17 @@ from orchestrator.report.escape import csv_text, markdown_text
 from orchestrator.report.tables import TITLES, Row, Table
 from workloads.labels import REGIONS
 
+NAMED: Final = 4
+"""Recipes named in one sentence; more are counted."""
 NOTHING: Final = "–"
 SIGNS: Final = {"better": "▼", "worse": "▲", "equivalent": "≈", "undecided": ""}
 """Behind a difference of an error: certain and lower, certain and higher, certainly small. Read without colour."""
+
+
+def named(names: Sequence[str]) -> str:
+    """The first `NAMED` names, and how many more there are: `l1, l1 + lds and 3 more`."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def title(column: Column) -> str:

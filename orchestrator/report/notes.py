@@ -1,11 +1,11 @@
 """What stands under a table: how it came about, how to read it, and what to be careful with."""
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Final
 
 from orchestrator.ledger.records import Record
 from orchestrator.report.budgets import budget, luck
-from orchestrator.report.formats import NOTHING, SIGNS, title
+from orchestrator.report.formats import NOTHING, SIGNS, named, title
 from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.scores import completed
 from orchestrator.report.sources import Rows
@@ -17,9 +17,6 @@ from workloads.held_out import told
 from workloads.labels import REGIONS
 from workloads.recipe import Recipe
 from workloads.workload import Data, Workload, groups_of
-
-NAMED: Final = 4
-"""Recipes named in one sentence; more are counted."""
 
 
 def notes(rows: Rows, table: Table, data: Data, workload: Workload) -> list[str]:
@@ -73,43 +70,31 @@ def _units(study: Study) -> str:
 
 def partial(rows: Rows) -> str:
     """Which recipes have fewer seeds than planned, for a study that goes on, failed or was cut off; else nothing."""
-    short = []
-    for plan, source in zip(rows.plans, rows.sources, strict=True):
-        planned, done = source.planner.budget["evaluate"], len(completed(plan))
-        if done < planned:
-            short.append(f"`{plan.row}` {done} of {planned}")
-    if not short:
-        return ""
-    more = f" and {len(short) - NAMED} more" if len(short) > NAMED else ""
-    return f"Partial: {len(short)} of {len(rows.plans)} recipes lack seeds: {', '.join(short[:NAMED])}{more}."
+    planned: Counter[str] = Counter()
+    done: Counter[str] = Counter()
+    for plan, source in rows:
+        planned[plan.row] += source.planner.budget["evaluate"]
+        done[plan.row] += len(completed(plan))
+    short = [f"`{row}` {done[row]} of {count}" for row, count in planned.items() if done[row] < count]
+    return f"Partial: {len(short)} of {len(planned)} recipes lack seeds: {named(short)}." if short else ""
 
 
 def _cautions(rows: Rows, table: Table) -> list[str]:
     """What a reader may not take for granted: each is told, and none of them keeps the rest from being shown."""
     found = []
-    ours = {row.recipe: row for row in table.recipes}
-    single = [row.recipe for row in ours.values() if row.seeds == 1]
+    ours = table.recipes
+    single = [row.recipe for row in ours if row.seeds == 1]
     if single:
-        found.append(f"One seed says nothing of the error: no interval, p or mark for {_few(single)}.")
-    seeds = sorted({row.seeds for row in ours.values() if row.seeds})
+        found.append(f"One seed says nothing of the error: no interval, p or mark for {named(single)}.")
+    seeds = sorted({row.seeds for row in ours if row.seeds})
     if len(seeds) > 1:
         found.append(f"Recipes have {seeds[0]} to {seeds[-1]} seeds; a comparison takes those that both have.")
     tuned = sorted({len(tried) for plan in rows.plans if (tried := plan.searched)})
     if len(tuned) > 1:
         found.append(f"Unequal budgets: recipes were tuned with {tuned[0]} to {tuned[-1]} trials.")
-    metric, region = table.primary
-    if (
-        ours
-        and any(row.scores for row in ours.values())
-        and not any(table.primary in row.scores for row in ours.values())
-    ):
-        found.append(f"The primary column {title((metric, region))} has no scores: this study decides nothing.")
+    if any(row.scores for row in ours) and not any(table.primary in row.scores for row in ours):
+        found.append(f"The primary column {title(table.primary)} has no scores: this study decides nothing.")
     return found
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _of_controls(table: Table) -> list[str]:

@@ -98,7 +98,7 @@ def write_outputs(
 ) -> dict[str, str]:
     """Write the outputs into `<storage>/<study>/`, figures below that, and return the texts by file name."""
     found = sections(study, planner, ledger) if found is None else found
-    files = outputs(Results(study, planner, ledger, found))
+    files = outputs(Results(study, ledger, found))
     for name, content in files.items():
         ledger.store.put(f"{study.study}/{name}", content.encode() if isinstance(content, str) else content)
     return {name: content for name, content in files.items() if isinstance(content, str)}

@@ -37,7 +37,7 @@ class Section:
     table: Table
     contributions: Contributions
     notes: list[str]
-    plans: list[CellPlan]
+    rows: Rows
     data: Data
     controls: Sequence[Control]
     workload: Workload
@@ -48,6 +48,11 @@ class Section:
     """What is missing of a study that has not ended; empty where it has."""
     costs: str = ""
     """What training took; not in table.md, which is the same however often a study was interrupted."""
+
+    @property
+    def plans(self) -> list[CellPlan]:
+        """The cells of the table's recipes, in their order."""
+        return self.rows.plans
 
     @property
     def verdict(self) -> list[str]:
@@ -73,10 +78,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Results:
-    """A study, its plan, its ledger, and what the report says of every workload."""
+    """A study, its ledger, and what the report says of every workload; several studies have one name and ledger."""
 
     study: Study
-    planner: Planner
     ledger: Ledger
     sections: Sequence[Section]
 
@@ -133,7 +137,7 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
     said = notes(rows, table, data, workload)
     runs = {row.recipe: _errors(known, row.recipe, primary) for row in table.recipes}
     return Section(
-        table, contributions(table, known), said, plans, data, simple, workload, runs, partial(rows), costs(plans)
+        table, contributions(table, known), said, rows, data, simple, workload, runs, partial(rows), costs(plans)
     )
 
 

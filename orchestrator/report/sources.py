@@ -1,6 +1,6 @@
 """The studies that a report is made of: one table per workload, whichever of them trained its rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.errors import BadInput
@@ -26,16 +26,21 @@ class Rows:
     plans: list[CellPlan]
     sources: list[Source]
 
+    def __iter__(self) -> Iterator[tuple[CellPlan, Source]]:
+        """Every cell with its study."""
+        return zip(self.plans, self.sources, strict=True)
+
     def of(self, source: Source) -> list[CellPlan]:
         """The cells of one study."""
-        return [plan for plan, own in zip(self.plans, self.sources, strict=True) if own is source]
+        return [plan for plan, own in self if own is source]
 
 
 def lined_up(sources: Sequence[Source], asked: Asked) -> dict[str, Rows]:
     """The rows of every workload's table.
 
     A recipe that several studies have is told apart by their names, unless it is the very same trials: then it is one
-    row. Raises BadInput where studies of one workload were trained on different data, or one name stands for two.
+    row. Raises BadInput where studies of one workload have other data or repeat tuning differently, or one name stands
+    for two.
     """
     names = [source.study.study for source in sources]
     if len(set(names)) < len(names):
@@ -46,6 +51,11 @@ def lined_up(sources: Sequence[Source], asked: Asked) -> dict[str, Rows]:
     for source in sources:
         for plan in source.planner.plans:
             rows = found.setdefault(plan.cell.workload, [])
+            if rows and _repeats(first := rows[0][0]) != _repeats(source):
+                raise BadInput(
+                    f"rows of one table must repeat tuning alike: {plan.cell.workload} has {_repeats(first)} in study "
+                    f"{first.study.study}, {_repeats(source)} in study {source.study.study}; report them apart"
+                )
             if rows and rows[0][1].cell.data != plan.cell.data:
                 raise BadInput(
                     f"rows of one table must be of the same data: {plan.cell.workload} is {rows[0][1].cell.data} in "
@@ -64,6 +74,12 @@ def lined_up(sources: Sequence[Source], asked: Asked) -> dict[str, Rows]:
     return made
 
 
+def _repeats(source: Source) -> str:
+    """How a study repeats tuning, in words: replicates are paired by number, as seeds are where there are none."""
+    replicates, seeds = source.study.tune.replicates, source.study.evaluate.seeds
+    return "no replicates" if replicates == 1 else f"{replicates} replicates of {seeds} seeds"
+
+
 def _same(plan: CellPlan, other: CellPlan) -> bool:
     """Whether two cells of one recipe were evaluated by the very same trials."""
     if plan.cell.recipe != other.cell.recipe:
@@ -79,9 +95,9 @@ def _told_apart(plan: CellPlan, source: Source, rows: Sequence[tuple[Source, Cel
 
 def bases_of(rows: Rows) -> dict[str, str]:
     """For every row the name of that of its objective alone: in its own study, or else in the first that has it."""
-    alone = [(source, plan.row, str(plan.cell.recipe)) for plan, source in zip(rows.plans, rows.sources, strict=True)]
+    alone = [(source, plan.row, str(plan.cell.recipe)) for plan, source in rows]
     found: dict[str, str] = {}
-    for plan, source in zip(rows.plans, rows.sources, strict=True):
+    for plan, source in rows:
         objective = plan.cell.recipe.objective
         theirs = [(own is source, row) for own, row, recipe in alone if recipe == objective]
         anywhere = theirs[0][1] if theirs else objective

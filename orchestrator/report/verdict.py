@@ -5,23 +5,13 @@ from dataclasses import replace
 from typing import Final
 
 from orchestrator.report.controls import PREFIX
-from orchestrator.report.formats import cell, change, title
+from orchestrator.report.formats import cell, change, named, title
 from orchestrator.report.recalibrated import ON_VALIDATION, reached, recalibrated, told_apart
 from orchestrator.report.scores import NATURAL
 from orchestrator.report.tables import Row, Table
 from workloads.metrics import HIGHER_IS_BETTER
 
-NAMED: Final = 4
-"""Recipes named in one sentence; more are counted."""
-
-
 VERDICTS: Final = ("better", "worse", "equivalent", "undecided")
-
-
-def _names(recipes: Sequence[str]) -> str:
-    shown = [f"`{recipe}`" for recipe in recipes[:NAMED]]
-    more = len(recipes) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def verdict(table: Table, reweighting: Sequence[str] = ()) -> list[str]:
@@ -37,8 +27,8 @@ def verdict(table: Table, reweighting: Sequence[str] = ()) -> list[str]:
     if not table.best.get(column):
         why = "one seed, one test row in this region, or a metric that is no mean over rows"
         return [f"{head}. Nothing is marked: {why} says nothing of the error."]
-    alike = [r.recipe for r in table.recipes if table.is_best(r.recipe, column) and r is not leader]
-    said = [f"{head}; as good as the best, too: {_names(alike)}." if alike else f"{head}."]
+    alike = [f"`{r.recipe}`" for r in table.recipes if table.is_best(r.recipe, column) and r is not leader]
+    said = [f"{head}; as good as the best, too: {named(alike)}." if alike else f"{head}."]
     if control is not None and control.recipe != f"{PREFIX}{table.base}, {ON_VALIDATION}":
         said.append(_of_control(table, leader, control))
     return [*said, *recalibrated(table), *reweighting, *_against_base(table), *_cost(table, leader)]

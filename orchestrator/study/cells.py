@@ -59,8 +59,12 @@ class Cell:
     @property
     def name(self) -> str:
         """`nhanes-sbp/l1 + lds`, of later replicates `nhanes-sbp/l1 + lds (replicate 1)`: unique in a study."""
-        again = f" (replicate {self.replicate})" if self.replicate else ""
-        return f"{self.workload}/{self.recipe}{again}"
+        return f"{self.workload}/{self.recipe}{self.again}"
+
+    @property
+    def again(self) -> str:
+        """What is said behind the name of a later replicate: ` (replicate 1)`."""
+        return f" (replicate {self.replicate})" if self.replicate else ""
 
     @property
     def salt(self) -> tuple[int, ...]:

@@ -67,14 +67,18 @@ class CellPlan:
     """Epochs that were given out, the unit of a fair budget."""
     study: str = ""
     """Whose it is, in a table that has the recipe of several studies."""
+    replicated: bool = False
+    """Whether the study repeats its tuning: then replicates stand in the report where seeds do else."""
 
     @property
     def row(self) -> str:
-        """The name of its row in tables."""
+        """The name of its row in tables, which replicates share."""
         return f"{self.cell.recipe} ({self.study})" if self.study else str(self.cell.recipe)
 
-    replicated: bool = False
-    """Whether the study repeats its tuning: then replicates stand in the report where seeds do else."""
+    @property
+    def label(self) -> str:
+        """Its name where every replicate has a line of its own."""
+        return f"{self.row}{self.cell.again}"
 
     def unit(self, number: int) -> int:
         """What the evaluation run with a number counts as in the report: its replicate, or itself."""

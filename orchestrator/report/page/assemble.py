@@ -98,16 +98,17 @@ def page(results: Results) -> Page:
 
 def partial(results: Results) -> str:
     """What of the study is missing, in words; empty where it is complete."""
-    planner = results.planner
-    planned = len(planner.plans) * sum(planner.budget.values())
-    failed = sum(len(plan.failures()) for plan in planner.plans)
-    done = sum(len(plan.records("tune")) + len(plan.records("evaluate")) for plan in planner.plans) - failed
+    cells = [pair for section in results.sections for pair in section.rows]
+    planned = sum(source.planner.planned(plan) for plan, source in cells)
+    failed = sum(len(plan.failures()) for plan, _ in cells)
+    done = sum(len(plan.records("tune")) + len(plan.records("evaluate")) for plan, _ in cells) - failed
     if done == planned:
         return ""
-    without = sum(not any(r.status == "completed" for r in plan.records("evaluate")) for plan in planner.plans)
+    rows = [row for section in results.sections for row in section.table.recipes]
+    without = sum(not row.seeds for row in rows)
     lines = [f"{done:,} of {planned:,} trials are done{f', {failed:,} failed' if failed else ''}."]
     if without:
-        lines.append(f"{without} of {len(planner.plans)} rows have no results.")
+        lines.append(f"{without} of {len(rows)} rows have no results.")
     return " ".join(lines)
 
 

@@ -1,9 +1,12 @@
 """Curves by label and calibration: small examples, counted by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from orchestrator.report.featured import Featured, calibration, half_window, label_error
+from orchestrator.report.featured import Featured, calibration, featured, half_window, label_error
+from reported import filled
 from workloads.labels import LabelGrid
 
 
@@ -36,3 +39,12 @@ def test_the_calibration_curve_shows_how_far_predictions_follow_labels(slope: fl
 def test_a_constant_prediction_is_one_point_at_the_mean_label() -> None:
     pred, label = calibration(shown([1.0, 2.0, 6.0], [4.0, 4.0, 4.0]))
     assert (pred.tolist(), label.tolist()) == ([4.0], [3.0])
+
+
+def test_every_replicate_is_in_the_predictions_of_its_row(tmp_path: Path) -> None:
+    tune = {"trials": 1, "sampler": "random", "replicates": 3}
+    state = filled(tmp_path, recipes={"also": ["l1"]}, tune=tune, evaluate={"seeds": 2})
+    (section,) = state.sections
+    (base,) = [one for one in featured(section, state.ledger) if one.recipe == "l1"]
+    assert len(base.preds) == 6
+    assert [plan.label for plan in section.plans] == ["l1", "l1 (replicate 1)", "l1 (replicate 2)"]

@@ -3,6 +3,7 @@
 import random
 import shutil
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from orchestrator.ledger.copying import copy
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.asked import Asked, thresholds
 from orchestrator.report.outputs import FORMATS
+from orchestrator.report.page.assemble import page
 from orchestrator.report.sections import Results
 from orchestrator.study.cells import Trial
 from orchestrator.study.spec import Study
@@ -55,6 +57,32 @@ def test_a_recipe_of_two_studies_is_told_apart_by_their_names_unless_it_is_the_s
     assert [row.recipe for row in section.table.recipes] == ["l1 (one)", "l1 + lds", "l1 (three)", "l1 + fds"]
     bases = {recipe: made.base for (recipe, _), made in section.table.comparisons.items()}
     assert (bases["l1 + lds"], bases["l1 + fds"]) == ("l1 (one)", "l1 (three)")
+
+
+def test_the_page_of_several_studies_has_the_definition_of_each_and_makes_a_row_again_from_its_own(
+    tmp_path: Path,
+) -> None:
+    both = [
+        filled(tmp_path, study=name, recipes={"also": recipes})
+        for name, recipes in (("one", ["l1"]), ("two", ["l1 + fds"]))
+    ]
+    text = page(merged(both)).html
+    for name, recipe in (("one", "l1"), ("two", "l1 + fds")):
+        assert f'download="{name}.yaml"' in text
+        (command,) = (line for line in unescape(text).splitlines() if f'{{"also": ["{recipe}"]}}' in line)
+        assert command.startswith(f"<dd><code>tailsweep sweep {name}.yaml --set ")
+    assert "(partial)" not in text
+
+
+def test_studies_that_repeat_tuning_differently_are_no_rows_of_one_table(tmp_path: Path) -> None:
+    once = filled(tmp_path, study="one")
+    again = {"trials": 2, "sampler": "random", "rescore": 1, "replicates": 2}
+    twice = filled(tmp_path, study="two", recipes={"also": ["l1", "l1 + fds"]}, tune=again, evaluate={"seeds": 1})
+    law = (
+        "rows of one table must repeat tuning alike: potassium has no replicates in study one, 2 replicates of 1 seeds"
+    )
+    with pytest.raises(BadInput, match=law):
+        merged([once, twice])
 
 
 def test_rows_of_other_data_are_no_rows_of_one_table(tmp_path: Path) -> None:

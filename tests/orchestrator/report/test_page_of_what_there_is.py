@@ -10,7 +10,6 @@ from orchestrator.api import outcome
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.outputs import write_outputs
 from orchestrator.report.page.assemble import page as draw
-from orchestrator.report.sections import Results
 from orchestrator.storage.store import open_store
 from orchestrator.study.spec import Study
 from swept import made_up, sweep
@@ -21,7 +20,7 @@ HOSTILE = "Diverged: <img src=x onerror=alert(1)> \x1b[2J"
 def page(study: Study) -> str:
     """The page of a study from its storage."""
     state = outcome(study)
-    return draw(Results(study, state.planner, state.ledger, state.sections)).html
+    return draw(state.results).html
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +62,12 @@ def test_a_partial_study_has_a_marked_page_with_what_failed_and_why(apart: Path)
     assert "24 of 30 trials are done, 3 failed. 1 of 5 rows have no results." in text
     assert text.count("&lt;img src=x") >= 3 and "<img" not in text and "\x1b" not in text
     assert "Tuning was not given alike: from 0 to 6 epochs were used." in text
+
+
+def test_a_cell_that_searches_nothing_is_whole_with_the_one_setting_that_it_has(apart: Path) -> None:
+    study = made_up(apart, train={"epochs": 2, "lr": 1e-3, "weight_decay": 0.0}, recipes={"also": ["l1", "l1 + sqinv"]})
+    sweep(study)
+    assert "(partial)" not in page(study)
 
 
 @pytest.mark.parametrize(

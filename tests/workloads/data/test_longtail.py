@@ -17,6 +17,7 @@ from orchestrator.report.latex import latex
 from orchestrator.report.outputs import text
 from orchestrator.report.scores import scores
 from orchestrator.report.sections import Section
+from orchestrator.report.sources import Rows
 from orchestrator.report.tables import Table, tables
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import CellPlan
@@ -195,7 +196,7 @@ def test_a_report_says_what_its_differences_are_to() -> None:
     data = WORKLOADS["digits-lt"].load(None)
 
     def section_of(shown: Table) -> Section:
-        return Section(shown, contributions(shown, {}), [], made, data, [], WORKLOADS["digits-lt"], {}, "")
+        return Section(shown, contributions(shown, {}), [], Rows(made, []), data, [], WORKLOADS["digits-lt"], {}, "")
 
     def heading(*bases: str) -> str:
         column = ("error", "all")

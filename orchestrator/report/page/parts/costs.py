@@ -11,7 +11,7 @@ HEADS = (*("Trials", "Stopped", "Their epochs", "Seeds", "Their epochs", "Failed
 def costs(results: Results, section: Section) -> Part:
     """Trials, epochs and seconds on the device, by recipe; that budgets differ is said."""
     heads = [Column("Recipe", words=True), *map(Column, HEADS)]
-    lines = [Line([plan.row, *_cells(plan)]) for plan in section.plans]
+    lines = [Line([plan.label, *_cells(plan)]) for plan in section.plans]
     used = [p.cell.recipe.trainings * sum(record.epochs_run for record in p.records("tune")) for p in section.plans]
     notes = [
         "Trials of tuning, with those that early stopping ended; seeds of the selected setting. Device s: seconds in "

@@ -15,7 +15,7 @@ def failures(results: Results, section: Section) -> Part:
     lines = [
         Line(
             [
-                plan.row,
+                plan.label,
                 f"{'tuning' if record.test is None else 'evaluation'} {record.number}",
                 reason(record),
             ]

@@ -31,7 +31,7 @@ def hyperparameters(results: Results, section: Section) -> Part | None:
     budgets = _each(section.plans, lambda plan: budget_curve(plan, rule))
     if not budgets:
         return None
-    rows = [(plan.row, _flat(flatness(plan, rule)), _important(importance(plan, rule))) for plan in section.plans]
+    rows = [(plan.label, _flat(flatness(plan, rule)), _important(importance(plan, rule))) for plan in section.plans]
     drawn: list[Drawing] = []
     if max(len(curve.best) for curve in budgets.values()) > 1:
         drawn.append(budget_curves(budgets, rule))
@@ -47,7 +47,7 @@ def hyperparameters(results: Results, section: Section) -> Part | None:
 
 
 def _each(plans: Sequence[CellPlan], make: Callable[[CellPlan], Found | None]) -> dict[str, Found]:
-    return {plan.row: found for plan in plans if (found := make(plan)) is not None}
+    return {plan.label: found for plan in plans if (found := make(plan)) is not None}
 
 
 def _chosen(section: Section) -> list[CellPlan]:

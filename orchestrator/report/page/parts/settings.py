@@ -14,7 +14,7 @@ def settings(results: Results, section: Section) -> Part:
     """Every cell's selected setting with its score, and every searched range once."""
     rule = results.study.tune.select_by
     heads = [Column("Recipe", words=True), Column("Setting", words=True), Column(rule)]
-    lines = [Line([plan.row, settings_of(plan), _score(plan, rule)]) for plan in section.plans]
+    lines = [Line([plan.label, settings_of(plan), _score(plan, rule)]) for plan in section.plans]
     parts = [grid("Selected settings", heads, lines)]
     searched = {row[0]: row for plan in reversed(section.plans) for row in ranges(plan.cell)}
     names = dict.fromkeys(row[0] for plan in section.plans for row in ranges(plan.cell))
