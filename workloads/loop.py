@@ -388,9 +388,8 @@ class Fit:
         self.best_methods = state.get("best_methods", {})
         if "adjusting" in state:  # older ones have no adjustment
             self.adjusting.load_state_dict(state["adjusting"])
-        self.order.set_state(
-            state["order"].cpu()
-        )  # a stream's state lives on the CPU, wherever a checkpoint is read to
+        # The state of a stream lives on the CPU, wherever a checkpoint is read to.
+        self.order.set_state(state["order"].cpu())
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)

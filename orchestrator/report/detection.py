@@ -21,6 +21,7 @@ from orchestrator.study.cells import data_root, load_data
 from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
+from workloads.held_out import rows_by_region
 from workloads.labels import REGIONS
 from workloads.methods import METHODS
 from workloads.metrics import LOGARITHMIC
@@ -30,8 +31,6 @@ from workloads.workload import Data, groups_of
 RE_WEIGHTED: Final = "re-weighted"
 """Recipes whose rows count by label density: they move many predictions, and differ much from row to row."""
 SEVERAL: Final = "several methods"
-
-
 MORE_SEEDS: Final = (10, 20, 50, 100)
 """With how many seeds more test rows are thought of where those of the study are too few for any number of rows."""
 
@@ -127,9 +126,11 @@ def _detection(study: Study, planner: Planner, ledger: Ledger, name: str, share:
     if not found:
         found, source = _pilot(name, metric, kinds)
     among = len(pairs)
-    counts = _counts(name, data)
+    counts = {"all": len(data.test.y), **rows_by_region(workload, data)}
     units = study.evaluate.seeds if study.tune.replicates == 1 else study.tune.replicates
-    needs = [_need(name, made, counts[made.region], share, among, units) for made in found if counts[made.region] > 1]
+    needs = [
+        _need(name, made, counts[made.region], share, among, units) for made in found if counts.get(made.region, 0) > 1
+    ]
     unknown = tuple(kind for kind in kinds if kind not in {made.kind for made in found})
     return Detection(name, metric, source, tuple(found), tuple(needs), unknown)
 
@@ -139,12 +140,6 @@ def _pairs(plans: Sequence[CellPlan]) -> list[tuple[str, str]]:
     recipes = list(dict.fromkeys(str(plan.cell.recipe) for plan in plans))
     bases = {recipe: str(Recipe(Recipe.parse(recipe).objective)) for recipe in recipes}
     return [(recipe, base) for recipe, base in bases.items() if base in recipes and base != recipe]
-
-
-def _counts(name: str, data: Data) -> dict[str, int]:
-    """Test rows by region."""
-    where = WORKLOADS[name].regions(data, data.test)
-    return {"all": len(where), **{region: int((where == n).sum()) for n, region in enumerate(REGIONS)}}
 
 
 def _measured(

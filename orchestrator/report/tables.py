@@ -14,6 +14,7 @@ from orchestrator.report.scores import NATURAL, Predicted, completed, means
 from orchestrator.report.stats import Spread, holm, spread
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
+from workloads.held_out import rows_by_region
 from workloads.labels import REGIONS, Floats
 from workloads.metrics import HIGHER_IS_BETTER, PER_ROW, shot_metrics
 from workloads.recipe import Recipe
@@ -83,7 +84,6 @@ class Table:
     further: Mapping[Column, int] = field(default_factory=dict)
     """Columns that the table does not show, in which rows have scores as well (`tails`), with their test rows."""
     further_comparisons: Mapping[tuple[str, Column], Comparison] = field(default_factory=dict)
-
     against_leader: Mapping[str, Comparison] = field(default_factory=dict)
     """Controls and recalibrated recipes against the best recipe in the primary column, corrected for their number."""
 
@@ -240,8 +240,7 @@ def anew(table: Table, kept: Iterable[Predicted], data: Data, workload: Workload
         for row in table.rows
         for of_row in [preds.get(row.recipe, [])]
     )
-    where = workload.regions(data, data.test)
-    counts = {"all": len(where)} | {region: int((where == at).sum()) for at, region in enumerate(REGIONS)}
+    counts = {"all": len(data.test.y), **rows_by_region(workload, data)}
     return replace(table, columns=columns_of(workload.metrics, counts), rows=rows, counts=counts)
 
 

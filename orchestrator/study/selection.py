@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from orchestrator.ledger.records import Record
-from orchestrator.study.space import direction
+from orchestrator.study.space import sign_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def ranked(records: Iterable[Record], rule: str) -> list[Record]:
 
     Stopped trials were judged at fewer epochs and cannot be selected.
     """
-    sign = _sign(rule)
+    sign = sign_of(rule)
     scored = [(sign * value, r.number, r) for r in records if (value := _score(r, rule)) is not None]
     return [record for _, _, record in sorted(scored, key=lambda item: item[:2])]
 
@@ -37,15 +37,11 @@ def select(candidates: Iterable[tuple[Record, Sequence[Record]]], rule: str) -> 
 
     One whose training failed with some seed comes behind all that trained with more of theirs.
     """
-    sign, found = _sign(rule), []
+    sign, found = sign_of(rule), []
     for record, rescored in candidates:
         scores = [value for r in (record, *rescored) if (value := _score(r, rule)) is not None]
         found.append(Candidate(record, tuple(rescored), fsum(scores) / len(scores), 1 + len(rescored) - len(scores)))
     return min(found, key=lambda c: (c.lacks, sign * c.score, c.record.number), default=None)
-
-
-def _sign(rule: str) -> float:
-    return 1.0 if direction(rule) == "minimize" else -1.0
 
 
 def _score(record: Record, rule: str) -> float | None:

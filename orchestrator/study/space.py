@@ -41,6 +41,11 @@ def direction(rule: str) -> Literal["minimize", "maximize"]:
     return "maximize" if rule.split("/")[1] in HIGHER_IS_BETTER else "minimize"
 
 
+def sign_of(rule: str) -> float:
+    """1 where less is better, else -1: times this, every score is an error."""
+    return 1.0 if direction(rule) == "minimize" else -1.0
+
+
 class Paired(optuna.samplers.RandomSampler):
     """Draws each hyperparameter by a seed of its own, so that its value does not depend on what else a cell searches.
 

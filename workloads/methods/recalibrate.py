@@ -1,13 +1,30 @@
 """Recalibration as a method: predictions mapped by a line or a curve that is fitted after training."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
-from workloads.recalibration import affine, isotonic
+from workloads.labels import Floats
+from workloads.recalibration import Curve, affine, isotonic
 from workloads.seam import Adjust, Adjustment, HeldOut
 
 
-class Affine(Adjustment):
+class Recalibration(Adjustment):
+    """Maps predictions by a curve from them to labels, which is fitted to held-out rows."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    dense: ClassVar[bool] = False
+    needs_rows: ClassVar[str] = "sorts all held-out labels after every epoch"
+    curve: ClassVar[Callable[[Floats, Floats, Floats], Curve]]
+    """Of predictions, labels and weights `[N]` each."""
+
+    def adjust(self, held_out: HeldOut) -> Adjust:
+        """The curve."""
+        mapped = type(self).curve(held_out.output.pred, held_out.y, held_out.weights)
+        return lambda output: replace(output, pred=mapped(output.pred))
+
+
+class Affine(Recalibration):
     """Recalibrate predictions by a line that is fitted to validation rows.
 
     adjust: pred ↦ a + b · pred with the least Σ |y − a − b · pred| over the validation rows
@@ -18,17 +35,10 @@ class Affine(Adjustment):
     """
 
     source: ClassVar[str] = "linear calibration by least absolute deviations (Koenker and Bassett, Econometrica 1978)"
-    tasks: ClassVar[tuple[str, ...]] = ("regression",)
-    dense: ClassVar[bool] = False
-    needs_rows: ClassVar[str] = "sorts all held-out labels after every epoch"
-
-    def adjust(self, held_out: HeldOut) -> Adjust:
-        """The line."""
-        line = affine(held_out.output.pred, held_out.y, held_out.weights)
-        return lambda output: replace(output, pred=line(output.pred))
+    curve = staticmethod(affine)
 
 
-class Isotonic(Adjustment):
+class Isotonic(Recalibration):
     """Recalibrate predictions by a non-decreasing curve that is fitted to validation rows.
 
     adjust: pred ↦ c(pred) with the least Σ (y − c(pred))² over the validation rows, c non-decreasing
@@ -38,14 +48,7 @@ class Isotonic(Adjustment):
     """
 
     source: ClassVar[str] = "isotonic regression (Barlow et al., 1972; Zadrozny and Elkan, KDD 2002)"
-    tasks: ClassVar[tuple[str, ...]] = ("regression",)
-    dense: ClassVar[bool] = False
-    needs_rows: ClassVar[str] = "sorts all held-out labels after every epoch"
-
-    def adjust(self, held_out: HeldOut) -> Adjust:
-        """The curve."""
-        curve = isotonic(held_out.output.pred, held_out.y, held_out.weights)
-        return lambda output: replace(output, pred=curve(output.pred))
+    curve = staticmethod(isotonic)
 
 
 class AffineOutOfFold(Affine):

@@ -17,8 +17,9 @@ import numpy as np
 from scipy.special import gammaln
 
 from orchestrator.report.scores import completed
-from orchestrator.report.search.tried import best_of, sign_of, tried
+from orchestrator.report.search.tried import best_of, tried
 from orchestrator.study.planner import CellPlan
+from orchestrator.study.space import sign_of
 from workloads.labels import Floats
 
 
@@ -31,7 +32,6 @@ class BudgetCurve:
 
     best: Floats
     test: float | None
-    epochs: float
 
 
 def shares(n: int, b: int) -> Floats:
@@ -62,5 +62,4 @@ def budget_curve(plan: CellPlan, rule: str) -> BudgetCurve | None:
     return BudgetCurve(
         expected_best([one.score for one in found], sign_of(rule)),
         float(np.mean(tests)) if tests else None,
-        float(np.mean([one.record.epochs_run for one in found])),
     )

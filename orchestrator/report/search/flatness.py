@@ -9,8 +9,9 @@ from scipy.stats import t as student
 
 from orchestrator.report.comparisons import ALPHA
 from orchestrator.report.scores import completed
-from orchestrator.report.search.tried import best_of, sign_of, tried
+from orchestrator.report.search.tried import best_of, tried
 from orchestrator.study.planner import CellPlan
+from orchestrator.study.space import sign_of
 from workloads.hparams import Choice, Value
 
 NEEDED: Final = 2
@@ -20,14 +21,13 @@ NEEDED: Final = 2
 class Flatness:
     """`within` of `of` settings score no worse than `noise` behind the best; `spans` says where they lie, by axis.
 
-    A span is the least and the largest value, or for words all that occur. `searched` has what was allowed.
+    A span is the least and the largest value, or for words all that occur.
     """
 
     noise: float
     within: int
     of: int
     spans: Mapping[str, tuple[Value, ...]]
-    searched: Mapping[str, str]
 
 
 def noise_of(plan: CellPlan, rule: str) -> float | None:
@@ -53,4 +53,4 @@ def flatness(plan: CellPlan, rule: str) -> Flatness | None:
         values = sorted({one.settings[axis.name] for one in near if axis.name in one.settings})
         if values:  # an axis may act in none of them
             spans[axis.name] = tuple(values) if isinstance(axis.range, Choice) else (values[0], values[-1])
-    return Flatness(noise, len(near), len(found), spans, {axis.name: str(axis.range) for axis in plan.cell.axes})
+    return Flatness(noise, len(near), len(found), spans)

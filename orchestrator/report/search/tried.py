@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from orchestrator.ledger.records import Record
 from orchestrator.study.planner import CellPlan
-from orchestrator.study.space import direction
+from orchestrator.study.space import sign_of
 from workloads.hparams import Value
-
-SPLIT: Final = "val"
 
 
 @dataclass(frozen=True)
@@ -23,22 +20,12 @@ class Tried:
 
 
 def tried(plan: CellPlan, rule: str) -> list[Tried]:
-    """Completed trials of a cell's search that have the score `val/metric/region`, by number.
-
-    Trials that train a setting again with other seeds are behind the search, and are left out.
-    """
+    """Completed trials of a cell's search that have the score `val/metric/region`, by number."""
     return [
         Tried(record.number, plan.suggested[record.number], value, record)
         for record in plan.searched
-        if record.number < len(plan.suggested)
-        and record.status == "completed"
-        and (value := record.score(rule)) is not None
+        if record.status == "completed" and (value := record.score(rule)) is not None
     ]
-
-
-def sign_of(rule: str) -> float:
-    """1 where less is better, else -1: times this, every score is an error."""
-    return 1.0 if direction(rule) == "minimize" else -1.0
 
 
 def best_of(trials: Sequence[Tried], rule: str) -> Tried | None:

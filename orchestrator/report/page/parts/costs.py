@@ -1,11 +1,12 @@
 """What every recipe was given, and what it took."""
 
+from orchestrator.report.budgets import spent
 from orchestrator.report.page.grid import Cell, Column, Line, grid
 from orchestrator.report.page.part import Part
 from orchestrator.report.sections import Results, Section
 from orchestrator.study.planner import CellPlan
 
-HEADS = (*("Trials", "Stopped", "Their epochs", "Seeds", "Their epochs", "Failed", "Device s", "s per epoch"),)
+HEADS = ("Trials", "Stopped", "Their epochs", "Seeds", "Their epochs", "Failed", "Device s", "s per epoch")
 
 
 def costs(results: Results, section: Section) -> Part:
@@ -24,9 +25,7 @@ def costs(results: Results, section: Section) -> Part:
 
 def _cells(plan: CellPlan) -> list[Cell]:
     tune, evaluate = plan.records("tune"), plan.records("evaluate")
-    every = [*tune, *evaluate]
-    times, seconds = plan.cell.recipe.trainings, sum(record.wall_s for record in every)
-    epochs = times * sum(record.epochs_run for record in every)
+    times, used = plan.cell.recipe.trainings, spent([plan])
     counts = (
         len(tune),
         sum(record.status == "stopped" for record in tune),
@@ -35,9 +34,9 @@ def _cells(plan: CellPlan) -> list[Cell]:
         times * sum(record.epochs_run for record in evaluate),
         len(plan.failures()),
     )
-    each = seconds / epochs if epochs else 0.0
+    each = used.device_s / used.epochs if used.epochs else 0.0
     return [
         *(Cell(f"{count:,}", order=count) for count in counts),
-        Cell(f"{seconds:,.1f}", order=seconds),
+        Cell(f"{used.device_s:,.1f}", order=used.device_s),
         Cell(f"{each:.3g}", order=each),
     ]
