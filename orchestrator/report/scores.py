@@ -1,6 +1,8 @@
 """Scores of every test row of a workload, from kept predictions, as comparisons need them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from orchestrator.ledger.records import Record
 from orchestrator.ledger.telling import tell
 from orchestrator.report.comparisons import Scores, Sums, View
 from orchestrator.report.controls import Control
-from orchestrator.report.intervals import units_of
+from orchestrator.report.intervals import Units, units_of
 from orchestrator.report.row_scores import row_scores
 from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
@@ -61,63 +63,98 @@ def units_by_number(plans: Sequence[CellPlan]) -> dict[int, int]:
     return {record.number: plan.unit(record.number) for plan in plans for record in completed(plan)}
 
 
-def scores(
-    plans: Sequence[CellPlan],
-    ledger: Ledger,
-    data: Data,
-    controls: Sequence[Control] = (),
-    workload: Workload | None = None,
-) -> Scores:
-    """Scores of all evaluated trials of one workload's cells, by region, metric, recipe and seed number.
+Measure: TypeAlias = Callable[[Floats, Floats], Floats]
+"""Of predictions and labels of the test rows `[N]`: what is averaged over rows, `[N]`."""
 
-    Where tuning is repeated, seeds are averaged within their replicate, and replicates take the place of seeds.
 
-    A control without seeds of its own has the same scores under every seed number: its error is that of test rows.
-    A trial whose predictions are missing is told, and left out. `workload` has the metrics and regions to show.
-    """
-    workload = workload or WORKLOADS[plans[0].cell.workload]
-    metrics = [m for m in workload.metrics if m in PER_ROW and undefined(m, data.test.y.numpy()) is None]
-    where, groups = workload.regions(data, data.test), groups_of(data)
-    views = {}
-    for region, rows, weights in _views(workload, data):
+@dataclass(frozen=True)
+class Region:
+    """Test rows with the units that they count as, their weights where they have some, and what is measured there."""
+
+    units: Units
+    owner: Ints
+    rows: Ints
+    weights: Floats | None
+    metrics: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, workload: Workload, data: Data, rows: Ints, metrics: Iterable[str], weights: Floats | None = None
+    ) -> "Region":
+        """These rows of the test set: groups are units where it has some, and shot regions strata."""
+        where, groups = workload.regions(data, data.test)[rows], groups_of(data)
         each = None if weights is None else weights[rows]
-        views[region] = (*units_of(where[rows], None if groups is None else groups[rows], each), rows, each)
-    found: PerSeed = {}
-    for recipe, number, y, pred in every_prediction(plans, ledger, data, controls):
-        for metric in metrics:
-            of_row = row_scores(metric, pred, y, workload.grid.unit)
-            for region, (of_rows, owner, rows, each) in views.items():
-                values = of_row[rows] if each is None else of_row[rows] * each
-                if of_rows.group is not None:
-                    values = np.bincount(owner, weights=values).astype(np.float64)
-                found.setdefault((region, metric, recipe), {})[number] = values
-    sums = of_units(found, units_by_number(plans))
-    return {
-        region: View(of_rows, {m: sums.get((region, m), {}) for m in metrics})
-        for region, (of_rows, *_) in views.items()
-    }
+        return cls(*units_of(where, None if groups is None else groups[rows], each), rows, each, tuple(metrics))
 
 
-PerSeed = dict[tuple[str, str, str], dict[int, Floats]]
-"""Sums of the units of rows by region, metric and recipe, and by seed number."""
+@dataclass(frozen=True)
+class Wanted:
+    """What predictions are scored by: measures by metric, and regions by name."""
+
+    measures: Mapping[str, Measure]
+    regions: Mapping[str, Region]
 
 
-def of_units(found: PerSeed, units: Mapping[int, int]) -> dict[tuple[str, str], dict[str, Sums]]:
-    """By region and metric, what every recipe has by what its seeds count as: seeds of one replicate are averaged."""
-    sums: dict[tuple[str, str], dict[str, Sums]] = {}
-    for (region, metric, recipe), seeds in found.items():
-        of: dict[int, list[Floats]] = {}
-        for number, values in seeds.items():
-            of.setdefault(units[number], []).append(values)
-        averaged = {unit: np.asarray(sum(each) / len(each), dtype=np.float64) for unit, each in of.items()}
-        sums.setdefault((region, metric), {})[recipe] = averaged
-    return sums
+def row_means(workload: Workload, data: Data) -> dict[str, Measure]:
+    """The metrics of a workload that are means over rows, and are defined on its test labels."""
+    metrics = [m for m in workload.metrics if m in PER_ROW and undefined(m, data.test.y.numpy()) is None]
+
+    def measure(metric: str) -> Measure:
+        return lambda pred, y: row_scores(metric, pred, y, workload.grid.unit)
+
+    return {metric: measure(metric) for metric in metrics}
+
+
+def of_table(workload: Workload, data: Data) -> Wanted:
+    """What tables show of a workload, with the metrics and regions that it has."""
+    measures = row_means(workload, data)
+    views = _views(workload, data)
+    return Wanted(measures, {name: Region.of(workload, data, rows, measures, each) for name, rows, each in views})
+
+
+def scored(predictions: Iterable[Predicted], wanted: Sequence[Wanted], units: Mapping[int, int]) -> list[Scores]:
+    """Scores by region, metric, recipe and unit, each prediction read once for all that is wanted.
+
+    `units` has what a seed number counts as: where tuning is repeated, seeds are averaged within their replicate, and
+    replicates take the place of seeds.
+    """
+    found: list[dict[tuple[str, str, str], dict[int, list[Floats]]]] = [{} for _ in wanted]
+    for recipe, number, y, pred in predictions:
+        for each, sums in zip(wanted, found, strict=True):
+            of_rows = {metric: measure(pred, y) for metric, measure in each.measures.items()}
+            for name, region in each.regions.items():
+                for metric in region.metrics:
+                    values = of_rows[metric][region.rows]
+                    values = values if region.weights is None else values * region.weights
+                    if region.units.group is not None:
+                        values = np.bincount(region.owner, weights=values).astype(np.float64)
+                    sums.setdefault((name, metric, recipe), {}).setdefault(units[number], []).append(values)
+    made: list[Scores] = []
+    for each, sums in zip(wanted, found, strict=True):
+        shown: dict[str, dict[str, dict[str, Sums]]]
+        shown = {name: {metric: {} for metric in region.metrics} for name, region in each.regions.items()}
+        for (name, metric, recipe), seeds in sums.items():
+            shown[name][metric][recipe] = {
+                unit: np.asarray(sum(values) / len(values), dtype=np.float64) for unit, values in seeds.items()
+            }
+        made.append({name: View(region.units, shown[name]) for name, region in each.regions.items()})
+    return made
+
+
+def scores(plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequence[Control] = ()) -> Scores:
+    """Scores of all evaluated trials of one workload's cells, by region, metric, recipe and seed number."""
+    wanted = [of_table(WORKLOADS[plans[0].cell.workload], data)]
+    return scored(every_prediction(plans, ledger, data, controls), wanted, units_by_number(plans))[0]
 
 
 def every_prediction(
     plans: Sequence[CellPlan], ledger: Ledger, data: Data, controls: Sequence[Control] = ()
 ) -> Iterator[Predicted]:
-    """Test predictions of all rows of a table: those of recipes by seed, and a control's under every seed number."""
+    """Test predictions of all rows of a table: those of recipes by seed, and a control's under every seed number.
+
+    A control without seeds of its own has the same ones under every number: its error is that of test rows. A trial
+    whose predictions are missing is told, and left out.
+    """
     numbers = sorted({record.number for plan in plans for record in completed(plan)})
     yield from kept(plans, ledger)
     yield from _controlled(controls, data, numbers)

@@ -15,10 +15,19 @@ from orchestrator.report.comparisons import Column, Scores
 from orchestrator.report.contributions import Contributions, contributions
 from orchestrator.report.controls import Control, controls
 from orchestrator.report.notes import explained, notes, partial
-from orchestrator.report.scores import completed, kept, means, predicted, scores, units_by_number
+from orchestrator.report.scores import (
+    completed,
+    every_prediction,
+    kept,
+    means,
+    of_table,
+    predicted,
+    scored,
+    units_by_number,
+)
 from orchestrator.report.sources import Rows, Source, bases_of, lined_up
 from orchestrator.report.tables import Table, anew, judged, only, primary_column, table_of, with_controls
-from orchestrator.report.tails import further_scores
+from orchestrator.report.tails import of_tails
 from orchestrator.report.verdict import verdict
 from orchestrator.study.cells import data_root, load_data
 from orchestrator.study.planner import CellPlan, Planner
@@ -117,20 +126,20 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
     workload = asked.of(WORKLOADS[name])
     own, plans = rows.sources[0].study, rows.plans
     data = load_data(WORKLOADS[name], data_root(own), own.storage)
-    bases = bases_of(rows)
+    bases, units = bases_of(rows), units_by_number(plans)
     plain = table_of(name, plans, bases)
     if asked.anew(WORKLOADS[name]):
-        plain = anew(plain, kept(plans, ledger), data, workload, units_by_number(plans))
+        plain = anew(plain, kept(plans, ledger), data, workload, units)
     plain = replace(plain, columns=tuple(column for column in plain.columns if column[0] in workload.metrics))
     shown = any(row.scores for row in plain.rows)
     base = bases.get(plans[0].row, str(plans[0].cell.recipe.objective))
     simple = controls(WORKLOADS[name], data, base, _validated(plans, ledger, base), ledger.store) if shown else []
-    known = scores(plans, ledger, data, simple, workload)
+    every = every_prediction(plans, ledger, data, simple)
+    known, further = scored(every, [of_table(workload, data), of_tails(workload, data)], units)
     wanted = study.report.primary if _shows(workload, study.report.primary) else None
     primary = primary_column(workload, study.tune.select_by, wanted, known)
-    whole = with_controls(plain, simple, data, workload, units_by_number(plans))
+    whole = with_controls(plain, simple, data, workload, units)
     whole = replace(whole, primary=primary)
-    further = further_scores(plans, ledger, data, simple, workload)
     table = judged(whole, known, primary, study.report.margin, further, _against(whole, asked))
     if asked.recipes:
         table = only(table, [plan.row for plan in plans], asked.recipes)

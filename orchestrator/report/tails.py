@@ -4,27 +4,17 @@ Methods move predictions of rare labels up or down together, and may help one ta
 and `few/high` are the few-shot rows whose bins lie below the one of the training median, and above it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import numpy as np
 
-from orchestrator.ledger.ledger import Ledger
-from orchestrator.report.comparisons import Scores, View
-from orchestrator.report.controls import Control
-from orchestrator.report.intervals import units_of
-from orchestrator.report.row_scores import row_scores
-from orchestrator.report.scores import PerSeed, every_prediction, of_units, units_by_number
+from orchestrator.report.scores import Region, Wanted, row_means
 from orchestrator.report.stats import Spread
 from orchestrator.report.tables import Table
-from orchestrator.study.planner import CellPlan
-from workloads import WORKLOADS
-from workloads.labels import REGIONS, Floats, Ints
-from workloads.metrics import PER_ROW, undefined
+from workloads.labels import REGIONS, Ints
 from workloads.relevance import relevance, sera
-from workloads.workload import Data, Workload, groups_of
+from workloads.workload import Data, Workload
 
 LOW: Final = "few/low"
 HIGH: Final = "few/high"
@@ -39,55 +29,17 @@ def tails(workload: Workload, data: Data) -> dict[str, Ints]:
     return found if all(len(rows) for rows in found.values()) else {}
 
 
-def further_scores(
-    plans: Sequence[CellPlan],
-    ledger: Ledger,
-    data: Data,
-    controls: Sequence[Control] = (),
-    workload: Workload | None = None,
-) -> Scores:
-    """SERA over all test rows, and the metrics of the table in each tail; none of maps and classes.
+def of_tails(workload: Workload, data: Data) -> Wanted:
+    """SERA over all test rows, and the metrics of the table in each tail; nothing of maps and classes.
 
-    SERA (`workloads.relevance.sera`) is a sum over rows, so each counts N times in what is averaged. `workload` has the
-    metrics and regions to show.
+    SERA (`workloads.relevance.sera`) is a sum over rows, so each counts N times in what is averaged.
     """
-    workload = workload or WORKLOADS[plans[0].cell.workload]
     if workload.dense or workload.task != "regression":
-        return {}
-    every = np.arange(len(data.test.y))
-    means: dict[str, _Measure] = {
-        m: partial(_row_mean, m, workload.grid.unit)
-        for m in workload.metrics
-        if m in PER_ROW and undefined(m, data.test.y.numpy()) is None
-    }
-    wanted: dict[str, tuple[Ints, Mapping[str, _Measure]]] = {
-        r: (rows, means) for r, rows in tails(workload, data).items()
-    }
-    phi = relevance(data.train.y.numpy())
-    wanted["all"] = (every, {"sera": lambda pred, y: len(y) * sera(pred, y, phi)})
-    where, groups = workload.regions(data, data.test), groups_of(data)
-    units = {r: units_of(where[rows], None if groups is None else groups[rows]) for r, (rows, _) in wanted.items()}
-    found: PerSeed = {}
-    for recipe, number, y, pred in every_prediction(plans, ledger, data, controls):
-        for region, (rows, measures) in wanted.items():
-            for metric, measure in measures.items():
-                values = measure(pred[rows], y[rows])
-                if units[region][0].group is not None:
-                    values = np.bincount(units[region][1], weights=values).astype(np.float64)
-                found.setdefault((region, metric, recipe), {})[number] = values
-    sums = of_units(found, units_by_number(plans))
-    return {
-        region: View(units[region][0], {metric: sums.get((region, metric), {}) for metric in measures})
-        for region, (_, measures) in wanted.items()
-    }
-
-
-_Measure = Callable[[Floats, Floats], Floats]
-"""Of predictions and labels `[N]`: what is averaged, `[N]`."""
-
-
-def _row_mean(metric: str, unit: float, pred: Floats, y: Floats) -> Floats:
-    return row_scores(metric, pred, y, unit)
+        return Wanted({}, {})
+    phi, means = relevance(data.train.y.numpy()), row_means(workload, data)
+    regions = {name: Region.of(workload, data, rows, means) for name, rows in tails(workload, data).items()}
+    regions["all"] = Region.of(workload, data, np.arange(len(data.test.y)), ["sera"])
+    return Wanted({**means, "sera": lambda pred, y: len(y) * sera(pred, y, phi)}, regions)
 
 
 @dataclass(frozen=True)

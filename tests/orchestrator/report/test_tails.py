@@ -9,9 +9,9 @@ from builders import record, score, study
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.controls import Control
 from orchestrator.report.formats import markdown
-from orchestrator.report.scores import scores
+from orchestrator.report.scores import every_prediction, of_table, scored, units_by_number
 from orchestrator.report.tables import judged, tables, with_controls
-from orchestrator.report.tails import further_scores, tail_errors, tails
+from orchestrator.report.tails import of_tails, tail_errors, tails
 from orchestrator.report.tidy import tidy
 from orchestrator.study.cells import expand, load_data
 from orchestrator.study.planner import CellPlan
@@ -45,7 +45,8 @@ def test_further_scores_are_in_tidy_data_with_their_changes_and_in_no_table(tmp_
             ledger.commit_predictions(trial.id, y, y + shift + noise)
         made.append(plan)
     simple = [Control("training median", {None: np.full(len(y), 116.0)}, "training labels")]
-    known, further = scores(made, ledger, data, simple), further_scores(made, ledger, data, simple)
+    every = every_prediction(made, ledger, data, simple)
+    known, further = scored(every, [of_table(WORKLOAD, data), of_tails(WORKLOAD, data)], units_by_number(made))
     (plain,) = tables(made)
     table = judged(with_controls(plain, simple, data), known, ("mae", "few"), 0.02, further)
     bare = judged(with_controls(plain, simple, data), known, ("mae", "few"), 0.02)
@@ -66,7 +67,6 @@ def test_further_scores_are_in_tidy_data_with_their_changes_and_in_no_table(tmp_
     assert float(lines["l1 + lds", "sera", "all"]["change"]) < 0
 
 
-def test_classes_have_no_further_scores(tmp_path: Path) -> None:
-    cells = expand(study(workloads=["digits-lt"], recipes={"also": ["arb"]}))
+def test_classes_have_no_further_scores() -> None:
     data = load_data(WORKLOADS["digits-lt"], None, "results")
-    assert further_scores([CellPlan(cell) for cell in cells], Ledger(str(tmp_path)), data) == {}
+    assert of_tails(WORKLOADS["digits-lt"], data).regions == {}
