@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from workloads.labels import regions
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.metrics import shot_metrics
 from workloads.recipe import Recipe
 from workloads.seam import NoEffectWarning
+from workloads.training import settle
 from workloads.workload import Workload
 
 RECIPES = ("cross_entropy + ot", "arb", "arb + ot", "cross_entropy + lds + fds + ranksim")

@@ -32,7 +32,7 @@ INSIDE = [
     {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
     {"workloads.adjusting", "workloads.held_out", "workloads.plugins", "workloads.published", "workloads.views"},
-    {"workloads.model"},
+    {"workloads.model", "workloads.training"},
     {"workloads.loop"},
     {"workloads"},
     {"workloads.catalog"},

@@ -6,9 +6,10 @@ import torch
 
 from workloads.hparams import Value
 from workloads.labels import regions
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.metrics import shot_metrics
 from workloads.recipe import Recipe
+from workloads.training import settle
 from workloads.workload import Data, Workload
 
 EVERYTHING = "+ lds + fds + ranksim + distloss"

@@ -20,12 +20,12 @@ from workloads.data.custom.schema import kind_of
 from workloads.extras import MissingExtra, need
 from workloads.hparams import Choice, Field, Frame, UnknownName, Value
 from workloads.labels import REGIONS
-from workloads.loop import Training, settle, versions
 from workloads.metrics import METRICS, undefined
 from workloads.plugins import load_plugins
 from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
 from workloads.seeds import seed_of
+from workloads.training import Training, settle, versions
 from workloads.workload import Data, DataError, Workload
 
 _DECLARED: dict[str, tuple[Mapping[str, Any], Path | None]] = {}

@@ -9,11 +9,12 @@ import torch
 
 from toys import DENSE, HIDDEN, dense_data
 from workloads.hparams import Value
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.methods import METHODS
 from workloads.metrics import shot_metrics
 from workloads.objectives import OBJECTIVES
 from workloads.recipe import PARTS, Recipe
+from workloads.training import settle
 from workloads.workload import Data, Workload
 
 CPU = torch.device("cpu")

@@ -12,13 +12,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from toys import TOYS
 from workloads.hparams import Choice, Field, Value
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.methods import METHODS
 from workloads.model import Model
 from workloads.objectives import OBJECTIVES
 from workloads.plans import PLANS
 from workloads.recipe import PARTS, Recipe
 from workloads.seam import Adjustment, Batch, Method, NoEffectWarning, TrainLabels
+from workloads.training import settle
 
 CPU = torch.device("cpu")
 EPOCHS = 4

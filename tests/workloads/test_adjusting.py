@@ -10,11 +10,12 @@ from torch import nn
 from toys import TOYS
 from workloads.adjusting import Folds, Rows
 from workloads.labels import Floats
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.methods import METHODS
 from workloads.recalibration import affine, folds_of, held_out_weights, isotonic
 from workloads.recipe import Recipe
 from workloads.seam import Adjustment
+from workloads.training import settle
 from workloads.workload import Data, Split, Table
 
 CPU = torch.device("cpu")

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from toys import DENSE, TOYS
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.model import Model
 from workloads.recipe import Recipe
+from workloads.training import settle
 from workloads.workload import Data, Table, Units, Workload
 
 CPU = torch.device("cpu")

@@ -14,11 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toys import TOYS
 from workloads.hparams import Value
 from workloads.labels import LabelGrid
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.methods import METHODS
 from workloads.objectives import OBJECTIVES
 from workloads.recipe import Recipe
 from workloads.seam import NoEffectWarning
+from workloads.training import settle
 
 BINS = 100_001
 BYTES = 400 * 2**20

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from toys import TOYS
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.plans import PLANS
 from workloads.recipe import Recipe
+from workloads.training import settle
 
 
 @pytest.mark.parametrize("plan", PLANS)

@@ -12,12 +12,13 @@ import torch
 
 from toys import TOYS
 from workloads import plugins
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.methods import METHODS
 from workloads.methods.lds import LDS
 from workloads.plugins import PluginError, load_plugins
 from workloads.recipe import PARTS, Recipe
 from workloads.seam import Method
+from workloads.training import settle
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "new-method.md"
 

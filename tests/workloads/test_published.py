@@ -2,10 +2,10 @@ import pytest
 
 from workloads import WORKLOADS
 from workloads.hparams import Value
-from workloads.loop import settle
 from workloads.metrics import METRICS
 from workloads.published import Published, first_settings, published
 from workloads.recipe import Recipe
+from workloads.training import settle
 
 
 @pytest.mark.parametrize("row", published(), ids=lambda row: f"{row.workload}:{row.recipe}:{row.source[:4]}")

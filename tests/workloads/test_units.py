@@ -10,12 +10,13 @@ import torch
 from toys import TOYS
 from workloads.hparams import Value
 from workloads.labels import LabelGrid
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.methods import METHODS
 from workloads.metrics import shot_metrics
 from workloads.objectives import OBJECTIVES
 from workloads.recipe import Recipe
 from workloads.seam import NoEffectWarning
+from workloads.training import settle
 from workloads.workload import Data, Table, Units, Workload
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from orchestrator.study.axes import BASE, Axis
 from orchestrator.study.cells import Cell, difference, expand, sketch
 from workloads import WORKLOADS
 from workloads.hparams import Float
-from workloads.loop import Training
 from workloads.methods import METHODS
+from workloads.training import Training
 
 
 def test_cells_are_every_workload_with_every_recipe_in_table_order() -> None:

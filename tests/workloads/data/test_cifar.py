@@ -14,8 +14,9 @@ from workloads import WORKLOADS
 from workloads.data.cifar import CIFAR10, PIXELS, load
 from workloads.data.longtail import long_tail_counts
 from workloads.data.pickles import read_pickle
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.recipe import Recipe
+from workloads.training import settle
 from workloads.workload import DataError
 
 NAMES = ("cifar10-lt", "cifar100-lt")

@@ -18,8 +18,9 @@ from workloads.data.faces import AGEDB, GRID, IMDB_WIKI, FaceSet, face_workload,
 from workloads.data.images import resized
 from workloads.encoders.images import ResNet, crop_and_flip, resnet50
 from workloads.labels import REGIONS, regions
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.recipe import Recipe
+from workloads.training import settle
 from workloads.workload import DataError
 
 SETS = [AGEDB, IMDB_WIKI]

@@ -27,9 +27,10 @@ from workloads.data import digits
 from workloads.data.longtail import class_grid, long_tail, long_tail_counts
 from workloads.encoders.small import crop_and_flip, resnet32
 from workloads.labels import REGIONS, regions
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.metrics import shot_metrics
 from workloads.recipe import Recipe
+from workloads.training import settle
 from workloads.workload import DataError
 
 DEMOS = ("digits-lt", "mnist5k-lt")

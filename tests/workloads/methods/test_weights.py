@@ -8,11 +8,12 @@ import torch
 
 from toys import TOYS
 from workloads.labels import LabelGrid
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.methods import METHODS
 from workloads.methods.classbalanced import effective_weights
 from workloads.recipe import PARTS, Recipe
 from workloads.seam import Batch, Method, Step, TrainLabels
+from workloads.training import settle
 
 GRID = LabelGrid(0, 40, 40)
 LABELS = torch.from_numpy(np.random.default_rng(0).exponential(5.0, 80).clip(0, 39.5)).float()

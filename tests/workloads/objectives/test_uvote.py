@@ -9,10 +9,11 @@ from torch.testing import assert_close
 
 from toys import TOYS
 from workloads.labels import LabelGrid
-from workloads.loop import Fit, settle
+from workloads.loop import Fit
 from workloads.objectives.uvote import UVOTE, expert_weights
 from workloads.recipe import Recipe
 from workloads.seam import Batch, Step, TrainLabels
+from workloads.training import settle
 
 GRID = LabelGrid(0, 12, 12)
 TRAIN = torch.tensor([1.0] * 30 + [2.5] * 9 + [7.0] * 2 + [11.0])

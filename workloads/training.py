@@ -1,0 +1,78 @@
+"""The hyperparameters of training, `train.*`, and what settings identify a run."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final
+
+import torch
+from torch import nn
+
+from workloads.hparams import Choice, Declared, Float, Int, Value
+from workloads.labels import REGIONS
+from workloads.metrics import METRICS
+from workloads.recipe import PARTS, Recipe, settings_of
+
+OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter], "Training"], torch.optim.Optimizer]]] = {
+    "adam": lambda params, p: torch.optim.Adam(params, lr=p.lr, weight_decay=p.weight_decay),
+    "adamw": lambda params, p: torch.optim.AdamW(params, lr=p.lr, weight_decay=p.weight_decay),
+    "sgd": lambda params, p: torch.optim.SGD(params, lr=p.lr, weight_decay=p.weight_decay, momentum=0.9, nesterov=True),
+}
+
+SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: 0.5 * (1.0 + math.cos(math.pi * done)),
+    "steps": lambda done: 0.1 ** ((done >= 60 / 90) + (done >= 80 / 90)),  # the age papers': drops at 60 and 80 of 90
+    "halfway": lambda done: 0.1 ** (done >= 0.5),  # NYUD2-DIR's: a drop at 5 of 10
+}
+"""Factor on the learning rate by the share of the stage's epochs that is done."""
+
+PRECISIONS: Final[dict[str, torch.dtype | None]] = {"full": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Training(Declared):
+    """The loop's own hyperparameters, `train.*`.
+
+    Studies search `lr` and `weight_decay` around the workload's settings, and any other that `space` lists.
+
+    `monitor` is the validation score by which the best epoch is kept (`keep = best`); `grad_clip` bounds the
+    gradient's norm, 0 leaves it.
+    """
+
+    epochs: Annotated[int, Int(1, 10_000, tune=False)] = 30
+    batch_size: Annotated[int, Int(2, 65_536, tune=False)] = 256
+    optimizer: Annotated[str, Choice(*OPTIMIZERS, tune=False)] = "adam"
+    lr: Annotated[float, Float(1e-6, 1.0, log=True, tune=False)] = 1e-3
+    weight_decay: Annotated[float, Float(0.0, 1.0, tune=False)] = 0.0
+    schedule: Annotated[str, Choice(*SCHEDULES, tune=False)] = "constant"
+    grad_clip: Annotated[float, Float(0.0, 1e6, tune=False)] = 0.0
+    precision: Annotated[str, Choice(*PRECISIONS, tune=False)] = "full"
+    keep: Annotated[str, Choice("best", "last", tune=False)] = "best"
+    monitor: Annotated[str, Choice(*(f"val/{m}/{r}" for m in METRICS for r in ("all", *REGIONS)), tune=False)] = (
+        "val/mae/all"
+    )
+
+    @property
+    def version(self) -> int:
+        """Part of the trial id as the version of a part is; 2: in half precision the head runs in float32."""
+        return 1 if self.precision == "full" else 2
+
+
+def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
+    """The active settings of `train.*` and of the recipe's parts that differ from their declared defaults.
+
+    Later layers win; a layer may name parts that the recipe does not have. Raises ValueError for a value outside its
+    range. The result is what identifies a trial, and all that `Fit` needs.
+    """
+    merged = {name: value for layer in layers for name, value in layer.items()}
+    declared: dict[str, type[Declared]] = {"train": Training, **{part: PARTS[part].Hparams for part in recipe.parts}}
+    return {
+        f"{part}.{name}": value
+        for part, hparams in declared.items()
+        for name, value in hparams.of(settings_of(part, merged), part).changed().items()
+    }
+
+
+def versions(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, int]:
+    """Versions that are not 1 under these settings, of the parts and of the loop (`train`): part of a trial's id."""
+    loop = Training.of(settings_of("train", settings), "train").version
+    return {**recipe.versions(settings), **({"train": loop} if loop != 1 else {})}
