@@ -15,12 +15,13 @@ from functools import cached_property
 from rich.console import Console
 
 from clusters.profile import Profile, profile
-from orchestrator.engine.heartbeat import Heartbeat
+from orchestrator.engine.heartbeat import Heartbeat, beats, forget
 from orchestrator.engine.leaving import interruptible
 from orchestrator.engine.progress import Display, preparing
+from orchestrator.engine.status import Status, status_of
 from orchestrator.errors import BadInput, StorageFailed, one_line
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.records import Phase
+from orchestrator.ledger.records import Phase, Record
 from orchestrator.ledger.segments import READERS
 from orchestrator.ledger.several import one
 from orchestrator.report.asked import WHOLE, Asked
@@ -83,6 +84,23 @@ def outcome(
     return Outcome(study, Planner(study, cells, ledger.find, retry_failed, mine), ledger)
 
 
+def statuses(study: Study, console: Console | None = None) -> Iterator[Status]:
+    """How a study stands in its storage, where nothing is made: now, and each time that another one is asked for."""
+    ledger = Ledger(open_store(study.storage, write=False))
+    with preparing(console or Console(stderr=True)):
+        cells = expand(study)
+    known: dict[tuple[str, Phase], Record] = {}
+
+    def find(trial_id: str, phase: Phase) -> Record | None:
+        record = known.get((trial_id, phase)) or ledger.find(trial_id, phase)
+        if record is not None and record.status != "failed":  # a failed one may be trained again
+            known[trial_id, phase] = record
+        return record
+
+    while True:
+        yield status_of(Planner(study, cells, find), ledger.store.uri, beats(ledger.store, study.study))
+
+
 @interruptible()
 def sweep(
     study: Study,
@@ -106,7 +124,10 @@ def sweep(
 
     with _tracker(study, state, console):
         with Display(state.planner, console) as display:
-            tune.sweep(study, state.planner, state.ledger, cluster, display)
+            forget(state.ledger.store, study.study)
+            heartbeat = Heartbeat(display, state.planner, state.ledger.store, 0, 1)
+            with heartbeat.until_end():
+                tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
         confirm(state)
         write_outputs(study, state.planner, state.ledger, state.sections)
     tidy(state.ledger, console)
