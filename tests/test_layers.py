@@ -35,6 +35,7 @@ ONLY_HERE = {
     "skimage": set(),
     "sklearn": {"orchestrator.report.controls"},
     "threadpoolctl": {"orchestrator.report.controls"},
+    "lightgbm": {"workloads.trees"},
     "transformers": {"workloads.encoders.images", "workloads.data.minilm"},
     "kornia": {"workloads.encoders.images"},
     "safetensors": {"workloads.encoders.images"},

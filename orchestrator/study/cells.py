@@ -25,7 +25,8 @@ from workloads.plugins import load_plugins
 from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
 from workloads.seeds import seed_of
-from workloads.training import Training, settle, versions
+from workloads.trainers import check
+from workloads.training import Training, acting, settle, versions
 from workloads.workload import Data, DataError, Workload
 
 _DECLARED: dict[str, tuple[Mapping[str, Any], Path | None]] = {}
@@ -189,6 +190,12 @@ def expand(study: Study) -> list[Cell]:
     fingerprints = {}
     for name in study.names:
         data = load_data(WORKLOADS[name], data_root(study), study.storage)
+        try:
+            for cell in cells:
+                if cell.workload == name:
+                    check(cell.recipe, data)
+        except ValueError as err:
+            raise BadInput(f"workload {name}: {err}") from None
         monitors = [rule for cell in cells if cell.workload == name for rule in _monitors(cell)]
         for key, rule in dict.fromkeys((("tune.select_by", study.tune.select_by), *monitors)):
             _check_defined(WORKLOADS[name], data, key, rule)
@@ -332,6 +339,7 @@ def declared(part: str) -> dict[str, Field]:
 
 def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     for part in recipe.parts:
+        need(*PARTS[part].needs)
         if workload.task not in PARTS[part].tasks:
             raise ValueError(
                 f"{part} is for {' and '.join(PARTS[part].tasks)}: got '{recipe}' on {workload.name}, "
@@ -354,7 +362,7 @@ def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     paper = first_settings(workload.name, recipe)
     axes: list[Axis] = []
     for part in (*recipe.parts, "train"):
-        for hparam in declared(part).values():
+        for hparam in (acting(recipe) if part == "train" else declared(part)).values():
             name = f"{part}.{hparam.name}"
             written = study.space.get(name)
             default = paper.get(name, fixed.get(name, hparam.default))
