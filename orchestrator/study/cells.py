@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,39 +72,51 @@ class Cell:
         """What sets the seeds of a replicate apart; nothing for the first one of a first copy."""
         return (self.copy, self.replicate) if self.copy or self.replicate else ()
 
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What all its trials have in common."""
+        version = WORKLOADS[self.workload].version
+        return {"workload": [self.workload, version], "data": self.data, "recipe": str(self.recipe)}
+
     def trial(self, phase: Phase, number: int, settings: Settings, seed: int | None = None) -> "Trial":
         """The number-th trial of a phase, with the seed-th seed of that phase, by default the number-th.
 
         The seed depends on workload, phase and replicate, not on the recipe: recipes are compared on the same initial
         weights and batch orders.
         """
-        of_phase = seed_of(self.workload, phase, number if seed is None else seed, *self.salt)
+        of_phase = self.seed(phase, number if seed is None else seed)
         return Trial(self, phase, number, settle(self.recipe, self.fixed, settings), of_phase)
+
+    def seed(self, phase: Phase, number: int) -> int:
+        """The number-th seed of a phase."""
+        return seed_of(self.workload, phase, number, *self.salt)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run. `settings` are the active ones that differ from declared defaults."""
+    """One training run. `settings` are the active ones that differ from declared defaults.
+
+    `search` is the key of the suggestion that a trial of the search is (`orchestrator.study.lineage`).
+    """
 
     cell: Cell
     phase: Phase
     number: int
     settings: Settings
     seed: int
+    search: str | None = field(default=None, compare=False)
 
     @property
     def epochs(self) -> int:
         """Epochs that the trial has."""
         return int(self.settings.get("train.epochs", Training().epochs))
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A hash of everything that its numbers depend on, and of nothing else: no path, device, host or study name."""
         identity = {
             "identity": IDENTITY,
-            "workload": [self.cell.workload, WORKLOADS[self.cell.workload].version],
-            "data": self.cell.data,
-            "recipe": str(self.cell.recipe),
+            **self.cell.identity,
             "versions": versions(self.cell.recipe, self.settings),
             "settings": dict(self.settings),
             "seed": self.seed,
