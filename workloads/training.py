@@ -10,7 +10,7 @@ from torch import nn
 from workloads.hparams import Choice, Declared, Float, Int, Value
 from workloads.labels import REGIONS
 from workloads.metrics import METRICS
-from workloads.recipe import PARTS, Recipe, settings_of
+from workloads.recipe import PARTS, Recipe, settings_of, untrained
 
 OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter], "Training"], torch.optim.Optimizer]]] = {
     "adam": lambda params, p: torch.optim.Adam(params, lr=p.lr, weight_decay=p.weight_decay),
@@ -64,6 +64,8 @@ def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
     range. The result is what identifies a trial, and all that `Fit` needs.
     """
     merged = {name: value for layer in layers for name, value in layer.items()}
+    if wrong := untrained(recipe, merged):
+        raise ValueError(wrong)
     declared: dict[str, type[Declared]] = {"train": Training, **{part: PARTS[part].Hparams for part in recipe.parts}}
     return {
         f"{part}.{name}": value

@@ -4,6 +4,7 @@ from typing import Final
 
 from workloads.methods.classbalanced import ClassBalanced
 from workloads.methods.cmixup import CMixup
+from workloads.methods.conr import ConR
 from workloads.methods.denseweight import DenseWeight
 from workloads.methods.distloss import DistLoss
 from workloads.methods.fds import FDS
@@ -15,6 +16,7 @@ from workloads.methods.ranksim import RankSim
 from workloads.methods.recalibrate import Affine, AffineOutOfFold, Isotonic
 from workloads.methods.relevant import RelevanceWeights
 from workloads.methods.reweight import Inverse, SqrtInverse
+from workloads.methods.rnc import RnC
 from workloads.methods.sampling import BalancedSampling
 from workloads.methods.smoter import SMOGN, SmoteR
 from workloads.seam import Method
@@ -31,6 +33,8 @@ METHODS: Final[dict[str, type[Method]]] = {
     "ranksim": RankSim,
     "ordinal_entropy": OrdinalEntropy,
     "gar": GAR,
+    "rnc": RnC,
+    "conr": ConR,
     "distloss": DistLoss,
     "ot": OT,
     "cmixup": CMixup,
