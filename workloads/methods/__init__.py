@@ -19,6 +19,7 @@ from workloads.methods.reweight import Inverse, SqrtInverse
 from workloads.methods.rnc import RnC
 from workloads.methods.sampling import BalancedSampling
 from workloads.methods.smoter import SMOGN, SmoteR
+from workloads.methods.taunorm import TauNorm
 from workloads.seam import Method
 
 METHODS: Final[dict[str, type[Method]]] = {
@@ -43,4 +44,5 @@ METHODS: Final[dict[str, type[Method]]] = {
     "affine": Affine,
     "isotonic": Isotonic,
     "affine_oof": AffineOutOfFold,
+    "tau_norm": TauNorm,
 }
