@@ -32,11 +32,11 @@ from orchestrator.report.sections import Results, Section, assembled, sections
 from orchestrator.report.sources import Source
 from orchestrator.storage.leases import TTL_S, Leases
 from orchestrator.storage.store import Store, local_folder, open_store, remote
-from orchestrator.study.cells import difference, expand
+from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.sharding import Shard, Share, Stealing
 from orchestrator.study.spec import OF_THE_NODE, PREFIX, Study
-from orchestrator.study.stored import definition, definition_key
+from orchestrator.study.stored import definition, definition_key, difference
 
 
 @dataclass(frozen=True)
