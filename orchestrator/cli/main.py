@@ -161,7 +161,7 @@ def _flag(name: str, text: str) -> Callable[[argparse.ArgumentParser], None]:
 
 
 ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]]] = {
-    "plan": (add_plan,),
+    "plan": (add_cluster, add_plan),
     "sweep": (add_cluster, _running, _sharing),
     "status": (add_cluster, add_status),
     "track": (_flag("--follow", "until standard input ends"),),

@@ -169,10 +169,14 @@ class Planner:
 
     def planned(self, plan: CellPlan) -> int:
         """Trials of a cell, as far as they are known: settings that repeat are trained once."""
+        return sum(self.steps(plan).values())
+
+    def steps(self, plan: CellPlan) -> dict[Step, int]:
+        """The same by step."""
         budget = self._budget(self._settings(plan.cell) - len(plan.repeats))
         if plan.rescoring is not None:
             budget["rescore"] = len(plan.rescoring)
-        return sum(budget.values())
+        return budget
 
     def _settings(self, cell: Cell) -> int:
         """Settings that a cell tries: where nothing is searched, the published ones and those without them."""
