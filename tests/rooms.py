@@ -34,6 +34,7 @@ INSIDE = [
     {"workloads.adjusting", "workloads.held_out", "workloads.plugins", "workloads.published", "workloads.views"},
     {"workloads.model", "workloads.training"},
     {"workloads.loop"},
+    {"workloads.predictor"},
     {"workloads"},
     {"workloads.catalog"},
 ]

@@ -243,6 +243,10 @@ class Fit:
         """The modules that a prediction needs."""
         return nn.ModuleList([self.model.encoder, self.model.head, self.model.objective])
 
+    def weights(self) -> Mapping[str, Tensor]:
+        """Tensors of encoder (`0.…`), head (`1.…`) and objective (`2.…`) that `predict` uses."""
+        return self._predictor().state_dict() if self.best is None else self.best
+
     def _encoded(self, view: Rows) -> Iterator[Tensor]:
         """Features of the scored labels, `[…, D]`, from as many rows at a time as a device can hold."""
         wanted = view.wanted()

@@ -94,6 +94,30 @@ class Column:
             raise DataError(*(f"{self.path}: row {row + 1}: {self._shown(row, found)}" for row in wrong[:SHOWN]))
         return [(self.name, found)]
 
+    def numbers(self) -> Floats:
+        """Inputs `[N]` of a column of numbers, NaN for gaps; raises DataError with rows that hold something else."""
+        codes, values = self._distinct()
+        if is_text(self.kind):
+            said = parsed(values)
+            found, wrong = np.append(said.numbers, np.nan)[codes], np.append(said.word, False)[codes]
+        else:
+            try:
+                read = numbers(values)
+            except ValueError as err:
+                raise DataError(f"{self.path}: column {brief(self.name)} {reason(err)}") from None
+            if read is None:
+                raise DataError(f"{self.path}: column {brief(self.name)} must hold numbers: got {self.kind}")
+            found, wrong = np.append(read, np.nan)[codes], np.zeros(len(codes), dtype=bool)
+        if len(rows := np.flatnonzero(wrong | np.isinf(found))):
+            law = f"{brief(self.name)} must be a number, or empty"
+            raise DataError(
+                *(
+                    f"{self.path}: row {row + 1}: {law}: got {brief(self.cells[row].as_py())}"
+                    for row in rows[:SHOWN].tolist()
+                )
+            )
+        return found
+
     def texts(self) -> list[str | None]:
         """Every cell as text, None for gaps."""
         codes, values = self._distinct()
