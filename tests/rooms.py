@@ -18,7 +18,7 @@ FLOORS = [
     {"orchestrator.ledger"},
     {"orchestrator.study"},
     {"orchestrator.engine", "orchestrator.report", "clusters.submission"},
-    {"orchestrator.tracking", "orchestrator.catalogue", "clusters.shared", "clusters.aws"},
+    {"orchestrator.tracking", "orchestrator.catalogue", "orchestrator.models", "clusters.shared", "clusters.aws"},
     {"orchestrator.api", "clusters"},
     {"orchestrator.cli", "orchestrator"},
 ]

@@ -18,6 +18,7 @@ import torch
 
 from orchestrator.engine.faults import NotReady, brief, said
 from orchestrator.errors import Preempted, StorageFailed
+from orchestrator.ledger import models
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import CurveRow, Phase, Record, ScoreRow, Settings, now
@@ -31,6 +32,7 @@ from workloads.diverged import finite
 from workloads.loop import Epoch, Fit
 from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
+from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
 from workloads.workload import Data, DataError
 
@@ -61,6 +63,7 @@ class Job:
     plugins: tuple[str, ...] = ()
     plugins_from: str | None = None
     own: Mapping[str, Any] | None = None
+    keep_model: bool = False
 
     @classmethod
     def of(cls, trial: Trial, attempt: int, study: Study, storage: str) -> "Job":
@@ -85,6 +88,7 @@ class Job:
             plugins=study.plugins,
             plugins_from=study.plugins_from,
             own=declared_data(study).get(trial.cell.workload),
+            keep_model=study.evaluate.keep_models != "none",
         )
 
     @property
@@ -130,7 +134,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
     started, clock = now(), time.monotonic()
     noted: dict[str, None] = {}
     device = _device(job)
-    data = _prepared(job)
+    data = prepared(job)
     rows: list[CurveRow] = []
     while True:
         rows.clear()
@@ -205,7 +209,17 @@ def _trained(
     return outcome
 
 
-def _prepared(job: Job) -> Data:
+def fitted(job: Job) -> tuple[Fit, Data]:
+    """The run of a job once more, whole, and its data; nothing is written. Raises like `run`."""
+    device = _device(job)
+    data = prepared(job)
+    fit = Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+    for _ in fit:
+        pass
+    return fit, data
+
+
+def prepared(job: Job) -> Data:
     """What a trial needs on its node: plugins and data, those that the driver has; raises what is no trial's fault."""
     try:
         load_plugins(job.plugins, job.plugins_from)
@@ -271,6 +285,8 @@ def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[tuple[ScoreRo
     name = ledger.commit_predictions(job.trial_id, y, pred, job.attempt)
     if workload.task == "regression" and not workload.dense:  # what the report recalibrates
         ledger.commit_validation(job.trial_id, name, fit.labels(data.val), fit.predict(data.val))
+    if job.keep_model:
+        models.write(ledger.store, job.trial_id, name, tensors_of(fit))
     ledger.commit_splits(job.workload, data)
     return _scores(scores), name
 

@@ -97,17 +97,17 @@ class Column:
     def numbers(self) -> Floats:
         """Inputs `[N]` of a column of numbers, NaN for gaps; raises DataError with rows that hold something else."""
         codes, values = self._distinct()
-        if is_text(self.kind):
-            said = parsed(values)
-            found, wrong = np.append(said.numbers, np.nan)[codes], np.append(said.word, False)[codes]
-        else:
-            try:
-                read = numbers(values)
-            except ValueError as err:
+        try:
+            read = numbers(values)
+        except ValueError as err:
+            if not isinstance(err, Stray):
                 raise DataError(f"{self.path}: column {brief(self.name)} {reason(err)}") from None
-            if read is None:
-                raise DataError(f"{self.path}: column {brief(self.name)} must hold numbers: got {self.kind}")
-            found, wrong = np.append(read, np.nan)[codes], np.zeros(len(codes), dtype=bool)
+            read = None
+        if read is None and not is_text(self.kind):
+            raise DataError(f"{self.path}: column {brief(self.name)} must hold numbers: got {self.kind}")
+        said = parsed(values) if read is None else None
+        found = np.append(read if said is None else said.numbers, np.nan)[codes]
+        wrong = np.zeros(len(codes), dtype=bool) if said is None else np.append(said.word, False)[codes]
         if len(rows := np.flatnonzero(wrong | np.isinf(found))):
             law = f"{brief(self.name)} must be a number, or empty"
             raise DataError(
