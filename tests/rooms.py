@@ -34,7 +34,8 @@ INSIDE = [
     {"workloads.adjusting", "workloads.held_out", "workloads.plugins", "workloads.published", "workloads.views"},
     {"workloads.model", "workloads.training"},
     {"workloads.loop"},
-    {"workloads.predictor"},
+    {"workloads.predictor", "workloads.trees"},
+    {"workloads.trainers"},
     {"workloads"},
     {"workloads.catalog"},
 ]

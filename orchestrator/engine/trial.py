@@ -34,6 +34,7 @@ from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
 from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
+from workloads.trainers import Run, start
 from workloads.workload import Data, DataError
 
 LOG_CHARS: Final = 4000
@@ -64,6 +65,7 @@ class Job:
     plugins_from: str | None = None
     own: Mapping[str, Any] | None = None
     keep_model: bool = False
+    search: str | None = None
 
     @classmethod
     def of(cls, trial: Trial, attempt: int, study: Study, storage: str) -> "Job":
@@ -89,6 +91,7 @@ class Job:
             plugins_from=study.plugins_from,
             own=declared_data(study).get(trial.cell.workload),
             keep_model=study.evaluate.keep_models != "none",
+            search=trial.search,
         )
 
     @property
@@ -107,6 +110,7 @@ class Job:
             settings=self.settings,
             seed=self.seed,
             number=self.number,
+            search=self.search,
             attempt=self.attempt,
             epochs=self.epochs,
             epochs_run=len(curve),
@@ -176,7 +180,7 @@ def _trained(
 ) -> Generator[CurveRow, None, dict[str, Any] | None]:
     """Train from the bytes of a checkpoint, or from the start; returns the outcome, None after Preempted."""
     clock = time.monotonic()
-    fit = Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
     spent = 0.0 if saved is None else _resume(fit, saved, job, device)
 
     def save() -> None:
@@ -209,11 +213,11 @@ def _trained(
     return outcome
 
 
-def fitted(job: Job) -> tuple[Fit, Data]:
+def fitted(job: Job) -> tuple[Run, Data]:
     """The run of a job once more, whole, and its data; nothing is written. Raises like `run`."""
     device = _device(job)
     data = prepared(job)
-    fit = Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
     for _ in fit:
         pass
     return fit, data
@@ -240,7 +244,7 @@ def prepared(job: Job) -> Data:
     return data
 
 
-def _resume(fit: Fit, saved: bytes, job: Job, device: torch.device) -> float:
+def _resume(fit: Run, saved: bytes, job: Job, device: torch.device) -> float:
     """Continue a fit from the bytes of a checkpoint; returns the seconds that were spent.
 
     Raises whatever a damaged one makes torch or the fit raise, and ValueError for that of another trial.
@@ -276,7 +280,7 @@ def _noting(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
         yield epoch
 
 
-def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[tuple[ScoreRow, ...], str]:
+def _test(job: Job, ledger: Ledger, fit: Run, data: Data) -> tuple[tuple[ScoreRow, ...], str]:
     """Score the kept epoch on test and keep the predictions, before the record says where; returns their name, too."""
     workload = WORKLOADS[job.workload]
     y, pred = fit.labels(data.test), fit.predict(data.test)
@@ -285,7 +289,7 @@ def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[tuple[ScoreRo
     name = ledger.commit_predictions(job.trial_id, y, pred, job.attempt)
     if workload.task == "regression" and not workload.dense:  # what the report recalibrates
         ledger.commit_validation(job.trial_id, name, fit.labels(data.val), fit.predict(data.val))
-    if job.keep_model:
+    if job.keep_model and isinstance(fit, Fit):
         models.write(ledger.store, job.trial_id, name, tensors_of(fit))
     ledger.commit_splits(job.workload, data)
     return _scores(scores), name

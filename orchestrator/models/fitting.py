@@ -15,6 +15,7 @@ from orchestrator.engine.faults import NotReady
 from orchestrator.engine.trial import Job, fitted, prepared
 from orchestrator.errors import BadInput, one_line
 from orchestrator.ledger import models
+from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
 from orchestrator.models.about import FORMAT, About, Labels
@@ -44,6 +45,7 @@ from workloads.data.custom.new_rows import PreparedRows, tree_of
 from workloads.data.custom.schema import CustomData
 from workloads.diverged import Diverged
 from workloads.hparams import UnknownName
+from workloads.loop import Fit
 from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
 from workloads.workload import Data, DataError, Workload
@@ -70,7 +72,11 @@ class Evaluated:
 def evaluated(study: Study, recipe: str, workload: str | None = None, seed: int | None = None) -> Evaluated:
     """The trial of a recipe with a seed, by default with the best validation score; raises BadInput without one."""
     ledger = Ledger(open_store(study.storage, write=False))
-    plans = [plan for plan in Planner(study, expand(study), ledger.find).plans if not plan.cell.replicate]
+    plans = [
+        plan
+        for plan in Planner(study, expand(study), ledger.find, known=Index(ledger)).plans
+        if not plan.cell.replicate
+    ]
     plan = _plan(plans, recipe, workload)
     if WORKLOADS[plan.cell.workload].dense:
         raise BadInput(f"a model of rows can be fitted: {plan.cell.workload} has a label for every pixel")
@@ -187,10 +193,12 @@ def _tensors(chosen: Evaluated) -> tuple[dict[str, Tensor], Data]:
     try:
         if kept is not None:
             return kept, prepared(job)
-        fit, data = fitted(job)
-        return tensors_of(fit), data
+        run, data = fitted(job)
     except (DataError, NotReady, Diverged) as err:
         raise BadInput(f"{chosen.plan.cell.name} cannot be trained again: {one_line(err)}") from None
+    if not isinstance(run, Fit):
+        raise BadInput(f"the folder of a model holds a network: {chosen.plan.cell.name} has none")
+    return tensors_of(run), data
 
 
 def _calibration(chosen: Evaluated, labels: Labels) -> Calibration | None:

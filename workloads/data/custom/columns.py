@@ -105,9 +105,11 @@ class Column:
             read = None
         if read is None and not is_text(self.kind):
             raise DataError(f"{self.path}: column {brief(self.name)} must hold numbers: got {self.kind}")
-        said = parsed(values) if read is None else None
-        found = np.append(read if said is None else said.numbers, np.nan)[codes]
-        wrong = np.zeros(len(codes), dtype=bool) if said is None else np.append(said.word, False)[codes]
+        word = np.zeros(len(values), dtype=bool)
+        if read is None:
+            said = parsed(values)
+            read, word = said.numbers, said.word
+        found, wrong = np.append(read, np.nan)[codes], np.append(word, False)[codes]
         if len(rows := np.flatnonzero(wrong | np.isinf(found))):
             law = f"{brief(self.name)} must be a number, or empty"
             raise DataError(
