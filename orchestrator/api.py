@@ -26,6 +26,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import PHASES
 from orchestrator.ledger.segments import READERS
 from orchestrator.ledger.several import one
+from orchestrator.models.fitting import keep_best
 from orchestrator.report.asked import WHOLE, Asked
 from orchestrator.report.outputs import write_outputs
 from orchestrator.report.sections import Results, Section, assembled, sections
@@ -127,6 +128,7 @@ def sweep(
             with heartbeat.until_end():
                 tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
         confirm(state)
+        keep_best(study, state.planner.plans, state.ledger)
         write_outputs(study, state.planner, state.ledger, state.sections)
     tidy(state.ledger, console)
     return state
@@ -167,6 +169,7 @@ def sweep_shard(
         with leases.renewed() if steal else contextlib.nullcontext():
             tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
         confirm(state)
+        keep_best(study, state.planner.mine, state.ledger)
         heartbeat.beat(ended=True)
     return state
 

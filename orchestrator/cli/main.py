@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from orchestrator.cli import model as cli_model
 from orchestrator.cli import report as cli_report
 from orchestrator.cli import submit as cli_submit
 from orchestrator.cli.background import HERE, attach, detach
@@ -115,6 +116,8 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "submit": cli_submit.submit,
     "logs": cli_submit.logs,
     "cancel": cli_submit.cancel,
+    "fit": cli_model.fit,
+    "predict": cli_model.predict,
     "data": data,
     "ledger": ledger,
 }
@@ -123,6 +126,8 @@ ACTIONS: Final = {
     "ledger": add_ledger_actions,
     "report": cli_report.add_report,
     "compare": cli_report.add_compare,
+    "fit": cli_model.add_fit,
+    "predict": cli_model.add_predict,
 }
 """Commands that take other arguments than one study."""
 
