@@ -19,7 +19,9 @@ from workloads.methods.reweight import Inverse, SqrtInverse
 from workloads.methods.rnc import RnC
 from workloads.methods.sampling import BalancedSampling
 from workloads.methods.smoter import SMOGN, SmoteR
+from workloads.methods.srl import SRL
 from workloads.methods.taunorm import TauNorm
+from workloads.methods.vir import VIR
 from workloads.seam import Method
 
 METHODS: Final[dict[str, type[Method]]] = {
@@ -31,11 +33,13 @@ METHODS: Final[dict[str, type[Method]]] = {
     "relevance": RelevanceWeights,
     "balanced": BalancedSampling,
     "fds": FDS,
+    "vir": VIR,
     "ranksim": RankSim,
     "ordinal_entropy": OrdinalEntropy,
     "gar": GAR,
     "rnc": RnC,
     "conr": ConR,
+    "srl": SRL,
     "distloss": DistLoss,
     "ot": OT,
     "cmixup": CMixup,

@@ -13,6 +13,7 @@ from workloads.objectives.likelihood import BetaNLL, GaussianNLL, LaplaceNLL
 from workloads.objectives.pointwise import L1, MSE, FocalL1, FocalMSE, Huber
 from workloads.objectives.quantile import Quantile
 from workloads.objectives.uvote import UVOTE
+from workloads.objectives.vir import PseudoCounts
 from workloads.seam import Objective
 
 OBJECTIVES: Final[dict[str, type[Objective]]] = {
@@ -27,6 +28,7 @@ OBJECTIVES: Final[dict[str, type[Objective]]] = {
     "gaussian_nll": GaussianNLL,
     "beta_nll": BetaNLL,
     "evidential": Evidential,
+    "pseudo_counts": PseudoCounts,
     "uvote": UVOTE,
     "hl_gauss": HLGauss,
     "balanced_hl_gauss": BalancedHLGauss,
