@@ -18,7 +18,7 @@ FLOORS = [
     {"orchestrator.ledger"},
     {"orchestrator.study"},
     {"orchestrator.engine", "orchestrator.report", "clusters.submission"},
-    {"orchestrator.tracking", "orchestrator.catalogue", "clusters.shared", "clusters.aws"},
+    {"orchestrator.tracking", "orchestrator.catalogue", "orchestrator.models", "clusters.shared", "clusters.aws"},
     {"orchestrator.api", "clusters"},
     {"orchestrator.cli", "orchestrator"},
 ]
@@ -35,7 +35,7 @@ INSIDE = [
     {"workloads.adjusting", "workloads.held_out", "workloads.plugins", "workloads.published", "workloads.views"},
     {"workloads.model", "workloads.training"},
     {"workloads.loop"},
-    {"workloads.trees"},
+    {"workloads.predictor", "workloads.trees"},
     {"workloads.trainers"},
     {"workloads"},
     {"workloads.catalog"},

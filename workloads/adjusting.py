@@ -149,12 +149,16 @@ class Adjusting:
         """Remember this epoch as the kept one."""
         self._kept = self._last
 
+    def held_out(self, kept: bool) -> HeldOut | None:
+        """What the adjustment of the kept or the last epoch is fitted to; None where nothing is adjusted."""
+        held = self._kept if kept else self._last
+        return None if self._method is None or held is None else HeldOut(held, self._y, self._weights)
+
     def of(self, output: Output, kept: bool, own: bool) -> Output:
         """What is said of rows, in the kept or the last epoch; `own`: of all the validation rows."""
-        held = self._kept if kept else self._last
-        if self._method is None or held is None:
+        given = self.held_out(kept)
+        if self._method is None or given is None:
             return output
-        given = HeldOut(held, self._y, self._weights)
         return self._crossed(given, self._method) if own and self._folds is None else self._method.adjust(given)(output)
 
     @staticmethod

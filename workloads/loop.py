@@ -261,6 +261,10 @@ class Fit:
             for name, held in tensors(self.model.methods):
                 held.copy_(self.best_methods[name])
 
+    def weights(self) -> Mapping[str, Tensor]:
+        """Tensors that `predict` uses, each under the number of its module in `Model.predictor` (`0.…`)."""
+        return self.model.predictor().state_dict() if self.best is None else self.best
+
     def _encoded(self, view: Rows) -> Iterator[Tensor]:
         """Features of the scored labels, `[…, D]`, from as many rows at a time as a device can hold."""
         wanted = view.wanted()

@@ -118,6 +118,11 @@ class Model(nn.Module):
         """The modules that a prediction needs."""
         return nn.ModuleList([self.encoder, self.head, self.objective, *self._maps.values()])
 
+    @property
+    def predicting(self) -> list[str]:
+        """The names of these modules; a method's is its own."""
+        return ["encoder", "head", "objective", *self._maps]
+
     def stages(self) -> Sequence[Stage]:
         """The stages of the plan."""
         return self.plan.stages()

@@ -110,10 +110,12 @@ class Recipe:
 
     def versions(self, settings: Mapping[str, Value] = MappingProxyType({})) -> dict[str, int]:
         """Version of every part that is not 1 under settings named `part.hparam`."""
-        found = {
-            part: PARTS[part].version_of(PARTS[part].Hparams.of(settings_of(part, settings), part))
-            for part in self.parts
-        }
+        found = {}
+        for part in self.parts:
+            kind = PARTS[part]
+            plain = kind.version_of.__func__ is Part.version_of.__func__  # type: ignore[attr-defined]  # no settings matter
+            hparams = None if plain else kind.Hparams.of(settings_of(part, settings), part)
+            found[part] = kind.version if hparams is None else kind.version_of(hparams)
         return {part: version for part, version in found.items() if version != 1}
 
     def build(self, settings: Mapping[str, Value]) -> tuple[Objective, dict[str, Method], Plan]:
