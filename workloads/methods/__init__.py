@@ -4,6 +4,7 @@ from typing import Final
 
 from workloads.methods.classbalanced import ClassBalanced
 from workloads.methods.cmixup import CMixup
+from workloads.methods.conformal import Conformal
 from workloads.methods.conr import ConR
 from workloads.methods.denseweight import DenseWeight
 from workloads.methods.distloss import DistLoss
@@ -48,5 +49,6 @@ METHODS: Final[dict[str, type[Method]]] = {
     "affine": Affine,
     "isotonic": Isotonic,
     "affine_oof": AffineOutOfFold,
+    "conformal": Conformal,
     "tau_norm": TauNorm,
 }

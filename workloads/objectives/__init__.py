@@ -7,6 +7,7 @@ from workloads.objectives.bmse import BalancedMSE
 from workloads.objectives.boosting import Boosting
 from workloads.objectives.classes import ARB, CrossEntropy
 from workloads.objectives.evidential import Evidential
+from workloads.objectives.grc import GRC
 from workloads.objectives.histogram import BalancedHLGauss, HLGauss
 from workloads.objectives.ldam import LDAM
 from workloads.objectives.likelihood import BetaNLL, GaussianNLL, LaplaceNLL
@@ -32,6 +33,7 @@ OBJECTIVES: Final[dict[str, type[Objective]]] = {
     "uvote": UVOTE,
     "hl_gauss": HLGauss,
     "balanced_hl_gauss": BalancedHLGauss,
+    "grc": GRC,
     "boosting": Boosting,
     "cross_entropy": CrossEntropy,
     "arb": ARB,
