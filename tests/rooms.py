@@ -23,7 +23,7 @@ FLOORS = [
     {"orchestrator.cli", "orchestrator"},
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
-FIRST = ("distances", "extras", "heads", "hparams", "labels", "losses", "messages", "relevance", "seeds")
+FIRST = ("distances", "extras", "heads", "hparams", "labels", "losses", "messages", "relevance", "seeds", "windows")
 INSIDE = [
     {f"workloads.{name}" for name in FIRST},
     {f"workloads.{name}" for name in ("density", "laws", "metrics", "recalibration", "seam")},

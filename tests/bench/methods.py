@@ -168,8 +168,13 @@ COSTLY = (
     "evidential",
     "uvote",
     "balanced_hl_gauss",
-    *(f"l1 + {n}" for n in ("denseweight", "gar", "ordinal_entropy", "cmixup")),
+    "grc",
+    "pseudo_counts",
+    "ldam",
+    *(f"l1 + {n}" for n in ("denseweight", "gar", "ordinal_entropy", "rnc", "conr", "srl", "cmixup")),
 )
+WIDE = ("l1 + vir",)
+"""Parts with maps of D × D, which cost what the same layers of a network do."""
 
 
 def parts(rows: int = 256, dim: int = 2048) -> Iterator[Measurement]:
