@@ -19,7 +19,7 @@ FLOORS = [
     {"orchestrator.study"},
     {"orchestrator.engine", "orchestrator.report", "clusters.submission"},
     {"orchestrator.tracking", "orchestrator.catalogue", "orchestrator.models", "clusters.shared", "clusters.aws"},
-    {"orchestrator.api", "clusters"},
+    {"orchestrator.api", "orchestrator.export", "clusters"},
     {"orchestrator.cli", "orchestrator"},
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""

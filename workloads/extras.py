@@ -18,6 +18,7 @@ EXTRAS: Final = {
     "mlxtend": "demo",
     "skimage": "demo",
     "boto3": "aws",
+    "wandb": "wandb",
 }
 """Module to extra, as pyproject.toml has them."""
 

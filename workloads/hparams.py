@@ -229,11 +229,12 @@ class Declared:
         acting = (law for law in cls.laws if all(may_act(name) for name in law.names))
         return next((said for law in acting if (said := law.broken(possible, frame))), "")
 
+    def active(self) -> dict[str, Value]:
+        """The values that act: those whose condition holds."""
+        values = {name: getattr(self, name) for name in self.declared()}
+        return {name: values[name] for name, field in self.declared().items() if field.only.holds(values)}
+
     def changed(self) -> dict[str, Value]:
         """The active values that differ from their defaults: what the identity of a trial is made of."""
-        values = {name: getattr(self, name) for name in self.declared()}
-        return {
-            name: values[name]
-            for name, field in self.declared().items()
-            if values[name] != field.default and field.only.holds(values)
-        }
+        fields = self.declared()
+        return {name: value for name, value in self.active().items() if value != fields[name].default}

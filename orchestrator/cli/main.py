@@ -18,6 +18,7 @@ from orchestrator.cli import submit as cli_submit
 from orchestrator.cli.background import HERE, attach, detach
 from orchestrator.cli.console import say
 from orchestrator.cli.data import DATA_COMMANDS, add_actions
+from orchestrator.cli.export import add_export, export
 from orchestrator.cli.guard import BAD_INPUT, COMPLETE, CUT_OFF, SOME_FAILED, STORAGE_FAILED, guarded
 from orchestrator.cli.ledger import LEDGER_COMMANDS, add_ledger_actions
 from orchestrator.cli.plan import add_plan, plan, say_notes
@@ -118,6 +119,7 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "cancel": cli_submit.cancel,
     "fit": cli_model.fit,
     "predict": cli_model.predict,
+    "export": export,
     "data": data,
     "ledger": ledger,
 }
@@ -128,6 +130,7 @@ ACTIONS: Final = {
     "compare": cli_report.add_compare,
     "fit": cli_model.add_fit,
     "predict": cli_model.add_predict,
+    "export": add_export,
 }
 """Commands that take other arguments than one study."""
 
