@@ -49,7 +49,7 @@ class PairBiLSTM(nn.Module):
         """Sentence vectors `[B, 2 H]` of word numbers `[B, T]`; padding changes nothing."""
         lengths = (ids != 0).sum(1).clamp(min=1)
         order = lengths.argsort(stable=True)
-        groups = order.split(len(ids) if ids.is_cuda else TOGETHER)
+        groups = torch.split(order, len(ids) if ids.is_cuda else TOGETHER)
         return torch.cat([self._read(ids[rows], lengths[rows]) for rows in groups])[order.argsort()]
 
     def _read(self, ids: Tensor, lengths: Tensor) -> Tensor:
