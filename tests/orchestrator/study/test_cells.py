@@ -7,9 +7,11 @@ from builders import cell, study
 from orchestrator.errors import BadInput
 from orchestrator.study.axes import BASE, Axis
 from orchestrator.study.cells import Cell, difference, expand, sketch
+from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.hparams import Float
 from workloads.methods import METHODS
+from workloads.published import first_settings, published
 from workloads.training import Training
 
 
@@ -245,3 +247,27 @@ def test_trees_where_they_cannot_grow_are_refused_before_any_work() -> None:
         expand(study(recipes={"also": ["boosting + fds"]}))
     with pytest.raises(BadInput, match="boosting grows trees on the columns of a table, and cannot act where every"):
         expand(study(workloads=["stereo-depth"], recipes={"also": ["boosting"]}))
+
+
+PAPERS = {
+    "agedb": ("agedb-dir",),
+    "imdb-wiki": ("imdb-wiki-dir",),
+    "stsb-lstm": ("sts-b-dir",),
+    "nyud2": ("nyud2-dir-imagenet",),
+    "longtail-full": ("cifar10-lt-200", "cifar10-lt", "cifar100-lt-200", "cifar100-lt-20"),
+}
+
+
+@pytest.mark.parametrize(("name", "workloads"), PAPERS.items())
+def test_a_study_of_the_papers_has_a_row_for_each_that_they_print_and_starts_from_their_settings(
+    name: str, workloads: tuple[str, ...]
+) -> None:
+    cells = sketch(Study.load(name, environ={}))
+    for workload in workloads:
+        ours = {cell.recipe: cell for cell in cells if cell.workload == workload}
+        rows = [row for row in published() if row.workload == workload]
+        assert {row.recipe for row in rows} <= set(ours)
+        for row in (row for row in rows if row.settings):
+            cell, settings = ours[row.recipe], first_settings(workload, row.recipe)
+            first = {**cell.fixed, **{axis.name: axis.first for axis in cell.axes}, **cell.published}
+            assert {key: first[key] for key in settings} == settings
