@@ -6,8 +6,9 @@ import pytest
 from builders import cell, study
 from orchestrator.errors import BadInput
 from orchestrator.study.axes import BASE, Axis
-from orchestrator.study.cells import Cell, difference, expand, sketch
+from orchestrator.study.cells import Cell, expand, sketch
 from orchestrator.study.spec import Study
+from orchestrator.study.stored import difference
 from workloads import WORKLOADS
 from workloads.hparams import Float
 from workloads.methods import METHODS
@@ -83,7 +84,7 @@ def test_a_tuned_value_that_equals_a_default_wins_over_the_workload() -> None:
         ({"space": {"lds.kernel": {"low": 1, "high": 2}}}, "list values instead"),
         ({"space": {"lds.wdth": 5}}, "no hyperparameter 'wdth'.*did you mean 'width'"),
         ({"space": {"fds.width": 5}}, "no recipe has fds"),
-        ({"space": {"lsd.width": 5}}, "no part 'lsd'.*did you mean 'lds'"),
+        ({"space": {"ldds.width": 5}}, "no part 'ldds'.*did you mean 'lds'"),
         ({"train": {"epochs": 0}}, "train.epochs must lie in .*got 0"),
         ({"train": {"epoch": 1}}, "no hyperparameter 'epoch'.*did you mean 'epochs'"),
         ({"train": {"agedb": {"epochs": 1}}}, "workloads of the study: got 'agedb'"),
