@@ -12,13 +12,14 @@ from orchestrator.ledger.records import Phase, Settings, canonical
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import remote
 from orchestrator.study.axes import BASE, Axis, axis_around, axis_in, ends, narrowed
+from orchestrator.study.hyperparameters import check_names, declared
 from orchestrator.study.keys import Interval
 from orchestrator.study.spec import PROTOCOL, Study
 from workloads import WORKLOADS
 from workloads.data.custom import rows as yours
 from workloads.data.custom.schema import kind_of
 from workloads.extras import MissingExtra, need
-from workloads.hparams import Choice, Field, Frame, UnknownName, Value
+from workloads.hparams import Choice, Frame, UnknownName, Value
 from workloads.labels import REGIONS
 from workloads.metrics import METRICS, undefined
 from workloads.plugins import load_plugins
@@ -215,7 +216,7 @@ def sketch(study: Study) -> list[Cell]:
         load_plugins(study.plugins, study.plugins_from)
         recipes = _recipes(study)
         _check_rule(study.tune.select_by)
-        _check_space(study, recipes)
+        check_names(study, recipes)
         for own in declared_data(study).values():
             declare(own, local_root(study.data, places(own)))
         for name in study.names:
@@ -304,39 +305,6 @@ def _recipes(study: Study) -> list[Recipe]:
     return list(dict.fromkeys(recipes))
 
 
-def _check_space(study: Study, recipes: list[Recipe]) -> None:
-    used = {part for recipe in recipes for part in recipe.parts} | {"train"}
-    for name in study.space:
-        part, _, hparam = name.partition(".")
-        if part != "train" and part not in PARTS:
-            raise UnknownName("part", part, {*PARTS, "train"}, f"space '{name}'")
-        if part not in used:
-            raise ValueError(f"space names parts of its recipes: got '{name}', and no recipe has {part}; remove it")
-        if hparam not in declared(part):
-            raise UnknownName("hyperparameter", hparam, declared(part), f"space '{name}'")
-    for name, value in study.train.items():
-        if isinstance(value, Mapping):
-            if name not in study.names:
-                raise ValueError(
-                    f"train sets hyperparameters, or has workloads of the study: got {name!r}; "
-                    f"workloads: {', '.join(study.names)}"
-                )
-            for hparam in value:
-                _known_training(hparam, f"train.{name}")
-        else:
-            _known_training(name, "train")
-
-
-def _known_training(name: str, where: str) -> None:
-    if name not in Training.declared():
-        raise UnknownName("hyperparameter", name, Training.declared(), where)
-
-
-def declared(part: str) -> dict[str, Field]:
-    """Hyperparameters of a part, or of the loop (`train`)."""
-    return Training.declared() if part == "train" else PARTS[part].Hparams.declared()
-
-
 def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     for part in recipe.parts:
         need(*PARTS[part].needs)
@@ -359,7 +327,11 @@ def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
         else:
             asked[f"train.{name}"] = value
     fixed |= asked
-    paper = first_settings(workload.name, recipe)
+    of_parts = {
+        name: value for name, value in study.first.items() if name.partition(".")[0] in (*recipe.parts, "train")
+    }
+    settle(recipe, of_parts)  # refuses first values outside their ranges
+    paper = {**first_settings(workload.name, recipe), **of_parts}
     axes: list[Axis] = []
     for part in (*recipe.parts, "train"):
         for hparam in (acting(recipe) if part == "train" else declared(part)).values():

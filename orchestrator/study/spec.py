@@ -14,6 +14,7 @@ from orchestrator import yaml12
 from orchestrator.errors import VALUE_CHARS, BadInput, one_line, shown
 from orchestrator.laws import broken, unknown
 from orchestrator.study.checks import (
+    check_first,
     check_space,
     check_train,
     each_name_once,
@@ -58,9 +59,10 @@ def _workload(item: object) -> object:
 class Study(Model):
     """A study: workloads × recipes, a tuning budget and evaluation seeds.
 
-    `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`; `train` sets `train.*` for all
-    workloads, or for one under its name. `plugins` are modules that bring methods of their own: code that runs. They
-    lie in the folder `plugins_from`, by itself that of the study file, or are installed.
+    `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`; `first` has those of the first
+    trial, before the published ones; `train` sets `train.*` for all workloads, or for one under its name. `plugins` are
+    modules that bring methods of their own: code that runs. They lie in the folder `plugins_from`, by itself that of
+    the study file, or are installed.
 
     `replicate` is another copy of the same study: all its seeds, of suggestions too, are other ones. `protocol: 1` goes
     on with a study that began when every tuning trial had a seed of its own and none was rescored.
@@ -80,6 +82,7 @@ class Study(Model):
         Mapping[str, Interval | Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]],
         BeforeValidator(check_space),
     ] = {}
+    first: Annotated[Mapping[str, Scalar], BeforeValidator(check_first)] = {}
     train: Annotated[Mapping[str, Scalar | Mapping[str, Scalar]], BeforeValidator(check_train)] = {}
     resources: Resources = Resources()
     tracking: Tracking = Tracking()

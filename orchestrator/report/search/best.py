@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import yaml
 
-from orchestrator.study.cells import declared
+from orchestrator.study.hyperparameters import declared
 from orchestrator.study.planner import CellPlan
 from workloads.hparams import Value
 

@@ -7,10 +7,12 @@ from builders import cell, study
 from orchestrator.errors import BadInput
 from orchestrator.study.axes import BASE, Axis
 from orchestrator.study.cells import Cell, expand, sketch
+from orchestrator.study.spec import Study
 from orchestrator.study.stored import difference
 from workloads import WORKLOADS
 from workloads.hparams import Float
 from workloads.methods import METHODS
+from workloads.published import first_settings, published
 from workloads.training import Training
 
 
@@ -82,7 +84,7 @@ def test_a_tuned_value_that_equals_a_default_wins_over_the_workload() -> None:
         ({"space": {"lds.kernel": {"low": 1, "high": 2}}}, "list values instead"),
         ({"space": {"lds.wdth": 5}}, "no hyperparameter 'wdth'.*did you mean 'width'"),
         ({"space": {"fds.width": 5}}, "no recipe has fds"),
-        ({"space": {"lsd.width": 5}}, "no part 'lsd'.*did you mean 'lds'"),
+        ({"space": {"ldds.width": 5}}, "no part 'ldds'.*did you mean 'lds'"),
         ({"train": {"epochs": 0}}, "train.epochs must lie in .*got 0"),
         ({"train": {"epoch": 1}}, "no hyperparameter 'epoch'.*did you mean 'epochs'"),
         ({"train": {"agedb": {"epochs": 1}}}, "workloads of the study: got 'agedb'"),
@@ -246,3 +248,27 @@ def test_trees_where_they_cannot_grow_are_refused_before_any_work() -> None:
         expand(study(recipes={"also": ["boosting + fds"]}))
     with pytest.raises(BadInput, match="boosting grows trees on the columns of a table, and cannot act where every"):
         expand(study(workloads=["stereo-depth"], recipes={"also": ["boosting"]}))
+
+
+PAPERS = {
+    "agedb": ("agedb-dir",),
+    "imdb-wiki": ("imdb-wiki-dir",),
+    "stsb-lstm": ("sts-b-dir",),
+    "nyud2": ("nyud2-dir-imagenet",),
+    "longtail-full": ("cifar10-lt-200", "cifar10-lt", "cifar100-lt-200", "cifar100-lt-20"),
+}
+
+
+@pytest.mark.parametrize(("name", "workloads"), PAPERS.items())
+def test_a_study_of_the_papers_has_a_row_for_each_that_they_print_and_starts_from_their_settings(
+    name: str, workloads: tuple[str, ...]
+) -> None:
+    cells = sketch(Study.load(name, environ={}))
+    for workload in workloads:
+        ours = {cell.recipe: cell for cell in cells if cell.workload == workload}
+        rows = [row for row in published() if row.workload == workload]
+        assert {row.recipe for row in rows} <= set(ours)
+        for row in (row for row in rows if row.settings):
+            cell, settings = ours[row.recipe], first_settings(workload, row.recipe)
+            first = {**cell.fixed, **{axis.name: axis.first for axis in cell.axes}, **cell.published}
+            assert {key: first[key] for key in settings} == settings

@@ -10,7 +10,7 @@ from scipy.stats import chisquare, kstest
 from builders import cell
 from orchestrator.study import cells
 from orchestrator.study.axes import BASE
-from orchestrator.study.cells import declared
+from orchestrator.study.hyperparameters import declared
 from orchestrator.study.space import START, Observation, ask, distribution, starts, suggest
 from workloads import WORKLOADS
 from workloads.hparams import Choice, Int
