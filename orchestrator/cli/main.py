@@ -4,8 +4,10 @@ Nothing heavy is imported before a command is known.
 """
 
 import argparse
+import contextlib
 import gc
 import io
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,12 +17,13 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from orchestrator.cli import model as cli_model
 from orchestrator.cli import report as cli_report
 from orchestrator.cli import submit as cli_submit
-from orchestrator.cli.console import say
+from orchestrator.cli.console import hushed, say
 from orchestrator.cli.data import DATA_COMMANDS, add_actions
 from orchestrator.cli.export import add_export, export
 from orchestrator.cli.guard import BAD_INPUT, COMPLETE, CUT_OFF, SOME_FAILED, STORAGE_FAILED, guarded
 from orchestrator.cli.ledger import LEDGER_COMMANDS, add_ledger_actions
 from orchestrator.cli.plan import add_plan, plan, say_notes
+from orchestrator.cli.start import add_init, add_schema, init, schema
 from orchestrator.cli.study import add_cluster, add_study, cluster_of, study_of
 from orchestrator.errors import BadInput, shown
 
@@ -84,6 +87,9 @@ def status(args: argparse.Namespace) -> int:
     from orchestrator.api import outcome
 
     state = outcome(study, write=False)
+    if args.json:
+        say(json.dumps(_status_tree(state), indent=1))
+        return _code(state)
     for p in state.planner.plans:
         records = [*p.records("tune"), *p.records("evaluate")]
         done = sum(record.status != "failed" for record in records)
@@ -93,6 +99,28 @@ def status(args: argparse.Namespace) -> int:
     total = sum(len(p.records("tune")) + len(p.records("evaluate")) for p in state.planner.plans)
     say(f"{total}/{state.planner.total} trials in the ledger, {state.failed} failed; storage {state.ledger.store.uri}")
     return _code(state)
+
+
+def _status_tree(state: "Outcome") -> dict[str, object]:
+    """The same for programs."""
+    cells = []
+    for p in state.planner.plans:
+        records = [*p.records("tune"), *p.records("evaluate")]
+        cell: dict[str, object] = {"workload": p.cell.workload, "recipe": str(p.cell.recipe)}
+        cell |= {"replicate": p.cell.replicate, "planned": state.planner.planned(p), "trials": len(records)}
+        cell |= {"failed": len(p.failures()), "best": p.chosen.score if p.chosen else None, "missing": p.missing()}
+        cells.append(cell)
+    study, planner = state.study, state.planner
+    there = sum(len(p.records("tune")) + len(p.records("evaluate")) for p in planner.plans)
+    total = {"planned": planner.total, "trials": there, "failed": state.failed}
+    return {
+        "study": study.study,
+        "storage": state.ledger.store.uri,
+        "score": study.tune.select_by,
+        **total,
+        "complete": state.whole and there == planner.total,
+        "cells": cells,
+    }
 
 
 def track(args: argparse.Namespace) -> int:
@@ -119,7 +147,20 @@ def ledger(args: argparse.Namespace) -> int:
     return COMPLETE if LEDGER_COMMANDS[args.action](args) else STORAGE_FAILED
 
 
+def completion(args: argparse.Namespace) -> int:
+    """Print what makes a shell complete commands and options."""
+    import shtab
+
+    say(shtab.complete(parser(), args.shell))
+    return COMPLETE
+
+
+def _add_shell(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+
+
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "init": init,
     "plan": plan,
     "sweep": sweep,
     "status": status,
@@ -134,6 +175,8 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "export": export,
     "data": data,
     "ledger": ledger,
+    "schema": schema,
+    "completion": completion,
 }
 ACTIONS: Final = {
     "data": add_actions,
@@ -143,6 +186,9 @@ ACTIONS: Final = {
     "fit": cli_model.add_fit,
     "predict": cli_model.add_predict,
     "export": add_export,
+    "init": add_init,
+    "schema": add_schema,
+    "completion": _add_shell,
 }
 """Commands that take other arguments than one study."""
 
@@ -179,12 +225,13 @@ def _flag(name: str, text: str) -> Callable[[argparse.ArgumentParser], None]:
     return add
 
 
+_QUIET: Final = _flag("--quiet", "print errors only; the exit code says the rest")
 ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]]] = {
     "plan": (add_plan,),
-    "sweep": (add_cluster, _running, _sharing),
-    "status": (add_cluster,),
-    "track": (_flag("--follow", "until standard input ends"),),
-    "submit": (add_cluster, _sharing, _flag("--follow", "wait for the end and print the tables")),
+    "sweep": (add_cluster, _running, _sharing, _QUIET),
+    "status": (add_cluster, _flag("--json", "machine-readable")),
+    "track": (_flag("--follow", "until standard input ends"), _QUIET),
+    "submit": (add_cluster, _sharing, _QUIET, _flag("--follow", "wait for the end and print the tables")),
     "logs": (add_cluster, _flag("--follow", "until it ends")),
     "cancel": (add_cluster,),
 }
@@ -227,7 +274,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         args = parser().parse_args(argv)
-        return COMMANDS[args.command](args)
+        with hushed() if getattr(args, "quiet", False) else contextlib.nullcontext():
+            return COMMANDS[args.command](args)
 
     return guarded(command)
 
