@@ -37,7 +37,8 @@ class Run(Protocol):
 def joined(parts: Sequence[Ints], outputs: Sequence[Output]) -> Output:
     """What is said of all rows, from what is said of those of each part."""
     order = np.argsort(np.concatenate(parts))
-    return Output(np.concatenate([o.out for o in outputs]), np.concatenate([o.pred for o in outputs])).of(order)
+    out, pred = (np.concatenate(parts) for parts in zip(*((o.out, o.pred) for o in outputs), strict=True))
+    return Output(out, pred, outputs[0].head).of(order)
 
 
 class Rows:
@@ -174,7 +175,7 @@ class Adjusting:
     def state_dict(self) -> dict[str, Any]:
         """What the last and the kept epoch said of held-out rows, and the further models: tensors only."""
         said = {"last": self._last, "kept": self._kept}
-        outputs = {k: o and [torch.from_numpy(values) for values in (o.out, o.pred)] for k, o in said.items()}
+        outputs = {k: o and [torch.from_numpy(values) for values in (o.out, o.pred, o.head)] for k, o in said.items()}
         return {**outputs, "folds": self._folds.state_dict() if self._folds else []}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

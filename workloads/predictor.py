@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from workloads.hparams import Value
 from workloads.labels import Floats, Ints, LabelGrid
 from workloads.loop import ENCODE_ROWS, ENCODE_VALUES, Fit
+from workloads.methods import METHODS
 from workloads.model import Model
 from workloads.recipe import Recipe
-from workloads.seam import HeldOut, Output, TrainLabels
+from workloads.seam import Adjustment, HeldOut, Method, Output, TrainLabels
 from workloads.training import Training
 from workloads.workload import Table, Units
 
-PARTS: Final = ("encoder", "head", "objective")
-"""What a prediction needs, in the order of `Fit.weights`."""
 HELD_OUT: Final = "held_out"
 OWN_STREAM: Final = "_extra_state"
 """The end of the names of random streams, which predictions do not draw from."""
@@ -37,11 +36,11 @@ class Setup:
 
 def tensors_of(fit: Fit) -> dict[str, Tensor]:
     """Tensors of a run that its predictions need, on the CPU: weights, and what its adjustment is fitted to."""
-    found = {}
+    found, names = {}, fit.model.predicting
     for name, value in fit.weights().items():
         part, _, rest = name.partition(".")
         if not name.endswith(OWN_STREAM):
-            found[f"{PARTS[int(part)]}.{rest}"] = value
+            found[f"{names[int(part)]}.{rest}"] = value
     given = fit.adjusting.held_out(kept=fit.best is not None)
     if given is not None:
         arrays = {"out": given.output.out, "pred": given.output.pred, "y": given.y, "weights": given.weights}
@@ -60,11 +59,11 @@ class Predictor(nn.Module):
         super().__init__()
         self.setup = setup
         whole = Recipe.parse(setup.recipe)
-        recipe = Recipe(whole.objective, () if whole.adjustment is None else (whole.adjustment,))
+        recipe = Recipe(whole.objective, tuple(name for name in whole.methods if _predicts(name)))
         self.model = Model(*encoder, recipe, setup.settings, setup.units.learnt(setup.grid))
         self.model.fit(_labels(setup, encoder[1]))
-        for name in PARTS:
-            _load(getattr(self.model, name), name, _below(name, tensors))
+        for name, module in zip(self.model.predicting, self.model.predictor(), strict=True):
+            _load(module, name, _below(name, tensors))
         self._adjust = None
         if self.model.adjustment is not None:
             given = {name: value.numpy() for name, value in _below(HELD_OUT, tensors).items()}
@@ -84,7 +83,7 @@ class Predictor(nn.Module):
         """Predictions `[N]` of inputs `[N, …]` in label units, float64; NaN and infinity as they come."""
         rows = min(ENCODE_ROWS, max(1, ENCODE_VALUES // max(1, x[:1].numel())))
         with torch.no_grad():
-            made = [self.model.outputs(self.model.encoder(part)) for part in torch.split(x, rows)]
+            made = [self.model.outputs(self.model.mapped(self.model.encoder(part))) for part in torch.split(x, rows)]
         out, pred = (torch.cat(parts).double().numpy() for parts in zip(*made, strict=True))
         said = Output(out, pred)
         return self.setup.grid.labels((said if self._adjust is None else self._adjust(said)).pred)
@@ -93,6 +92,12 @@ class Predictor(nn.Module):
 def example(shape: Sequence[int], kind: str) -> Table:
     """A row of zeros of a shape, for encoders that are made to fit their inputs."""
     return Table(torch.zeros((1, *shape), dtype=getattr(torch, kind)), torch.zeros(1))
+
+
+def _predicts(method: str) -> bool:
+    """Whether a method acts on predictions, not in training alone."""
+    kind = METHODS[method]
+    return issubclass(kind, Adjustment) or kind.map is not Method.map
 
 
 def _labels(setup: Setup, dim: int) -> TrainLabels:

@@ -11,7 +11,7 @@ from workloads.hparams import Choice, Declared, Field, Float, Int, Value
 from workloads.labels import REGIONS
 from workloads.metrics import METRICS
 from workloads.objectives import OBJECTIVES
-from workloads.recipe import PARTS, Recipe, settings_of
+from workloads.recipe import PARTS, Recipe, settings_of, untrained
 
 OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter], "Training"], torch.optim.Optimizer]]] = {
     "adam": lambda params, p: torch.optim.Adam(params, lr=p.lr, weight_decay=p.weight_decay),
@@ -75,6 +75,8 @@ def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
     range. The result is what identifies a trial, and all that `Fit` needs.
     """
     merged = {name: value for layer in layers for name, value in layer.items()}
+    if wrong := untrained(recipe, merged):
+        raise ValueError(wrong)
     return {
         f"{part}.{name}": value
         for part, hparams in _of(recipe, merged).items()

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import gc
 import io
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from orchestrator.cli import model as cli_model
 from orchestrator.cli import report as cli_report
 from orchestrator.cli import submit as cli_submit
+from orchestrator.cli.background import HERE, attach, detach
 from orchestrator.cli.console import hushed, say
 from orchestrator.cli.data import DATA_COMMANDS, add_actions
 from orchestrator.cli.export import add_export, export
@@ -24,14 +24,12 @@ from orchestrator.cli.guard import BAD_INPUT, COMPLETE, CUT_OFF, SOME_FAILED, ST
 from orchestrator.cli.ledger import LEDGER_COMMANDS, add_ledger_actions
 from orchestrator.cli.plan import add_plan, plan, say_notes
 from orchestrator.cli.start import add_init, add_schema, init, schema
+from orchestrator.cli.status import add_status, status
 from orchestrator.cli.study import add_cluster, add_study, cluster_of, study_of
 from orchestrator.errors import BadInput, shown
 
 if TYPE_CHECKING:
     from orchestrator.api import Outcome
-
-HERE: Final = "processes"
-"""The target whose drivers run on this machine: `sweep` is such a driver itself."""
 
 
 def _code(outcome: "Outcome") -> int:
@@ -46,6 +44,13 @@ def sweep(args: argparse.Namespace) -> int:
     cluster = cluster_of(args, "ray" if args.address else "local")
     shard = None if args.shard is None else parse(os.path.expandvars(args.shard))
     study = study_of(args, cluster)
+    if args.detach and not args.dry_run:
+        if cluster.target != HERE or shard is not None or args.failed_ok:
+            raise BadInput(
+                "--detach is for a whole sweep on this machine: leave out --shard and --failed-ok; tailsweep submit "
+                "sends a study to a cluster and comes back"
+            )
+        return detach(study, cluster, args)
     if cluster.target != HERE or args.dry_run or (shard is None and (args.shards or cluster.shards) > 1):
         if shard is not None or args.failed_ok:
             raise BadInput(
@@ -77,50 +82,6 @@ def sweep(args: argparse.Namespace) -> int:
     say_notes(study)
     show(state.results, console, written(state))
     return COMPLETE if args.failed_ok else _code(state)
-
-
-def status(args: argparse.Namespace) -> int:
-    """How far a study is, and what failed; with a cluster, what that says of it."""
-    if args.cluster:
-        return cli_submit.status(args)
-    study = study_of(args)
-    from orchestrator.api import outcome
-
-    state = outcome(study, write=False)
-    if args.json:
-        say(json.dumps(_status_tree(state), indent=1))
-        return _code(state)
-    for p in state.planner.plans:
-        records = [*p.records("tune"), *p.records("evaluate")]
-        done = sum(record.status != "failed" for record in records)
-        chosen = f", best {study.tune.select_by} {p.chosen.score:.4g}" if p.chosen else ""
-        reason = f", {p.missing()}" if p.missing() else ""
-        say(f"{p.cell.name}: {done}/{state.planner.planned(p)}{chosen}{reason}")
-    total = sum(len(p.records("tune")) + len(p.records("evaluate")) for p in state.planner.plans)
-    say(f"{total}/{state.planner.total} trials in the ledger, {state.failed} failed; storage {state.ledger.store.uri}")
-    return _code(state)
-
-
-def _status_tree(state: "Outcome") -> dict[str, object]:
-    """The same for programs."""
-    cells = []
-    for p in state.planner.plans:
-        records = [*p.records("tune"), *p.records("evaluate")]
-        cell: dict[str, object] = {"workload": p.cell.workload, "recipe": str(p.cell.recipe)}
-        cell |= {"replicate": p.cell.replicate, "planned": state.planner.planned(p), "trials": len(records)}
-        cell |= {"failed": len(p.failures()), "best": p.chosen.score if p.chosen else None, "missing": p.missing()}
-        cells.append(cell)
-    study, planner = state.study, state.planner
-    there = sum(len(p.records("tune")) + len(p.records("evaluate")) for p in planner.plans)
-    total = {"planned": planner.total, "trials": there, "failed": state.failed}
-    return {
-        "study": study.study,
-        "storage": state.ledger.store.uri,
-        "score": study.tune.select_by,
-        **total,
-        "complete": state.whole and there == planner.total,
-        "cells": cells,
-    }
 
 
 def track(args: argparse.Namespace) -> int:
@@ -163,6 +124,7 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "init": init,
     "plan": plan,
     "sweep": sweep,
+    "attach": attach,
     "status": status,
     "report": cli_report.report,
     "compare": cli_report.compare,
@@ -198,6 +160,7 @@ def _running(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--failed-ok", action="store_true", help="exit with 0 when trials failed: the report says which"
     )
+    command.add_argument("--detach", action="store_true", help="in the background, whatever becomes of the terminal")
     command.add_argument("--shard", metavar="I/N", help="train every N-th cell from the I-th on; I may be a $VARIABLE")
 
 
@@ -229,7 +192,7 @@ _QUIET: Final = _flag("--quiet", "print errors only; the exit code says the rest
 ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]]] = {
     "plan": (add_plan,),
     "sweep": (add_cluster, _running, _sharing, _QUIET),
-    "status": (add_cluster, _flag("--json", "machine-readable")),
+    "status": (add_cluster, add_status),
     "track": (_flag("--follow", "until standard input ends"), _QUIET),
     "submit": (add_cluster, _sharing, _QUIET, _flag("--follow", "wait for the end and print the tables")),
     "logs": (add_cluster, _flag("--follow", "until it ends")),

@@ -118,7 +118,7 @@ class Job:
             started=started,
             finished=now(),
             host=platform.node(),
-            versions={name: version(name) for name in PACKAGES},
+            versions=dict(_versions()),
             **outcome,
         )
 
@@ -226,7 +226,7 @@ def fitted(job: Job) -> tuple[Run, Data]:
 def prepared(job: Job) -> Data:
     """What a trial needs on its node: plugins and data, those that the driver has; raises what is no trial's fault."""
     try:
-        load_plugins(job.plugins, job.plugins_from)
+        _plugins(job.plugins, job.plugins_from)
         if job.own is not None:
             declare(job.own, data_here(job.data_root, places(job.own)))
         root = data_here(job.data_root, needed(WORKLOADS[job.workload]))
@@ -305,6 +305,18 @@ def _ledger(storage: str) -> Ledger:
 def _data(workload: str, root: Path | None) -> Data:
     """Loaded once per worker process: actors are reused from trial to trial."""
     return WORKLOADS[workload].load(root)
+
+
+@lru_cache(maxsize=2)
+def _plugins(modules: tuple[str, ...], folder: str | None) -> None:
+    """Loaded once per worker process: looking through all that is installed takes tens of milliseconds."""
+    load_plugins(modules, folder)
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    """What is installed does not change while a process runs; reading it takes milliseconds."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def _device(job: Job) -> torch.device:

@@ -108,15 +108,6 @@ def test_shells_are_told_every_command(capsys: pytest.CaptureFixture[str], shell
         subprocess.run(["bash", "-n"], input=said, text=True, check=True)
 
 
-def test_the_status_of_a_study_can_be_read_by_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["status", "quickstart", "--storage", str(tmp_path), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["study"] == "quickstart"
-    assert not found["complete"]
-    assert len(found["cells"]) == 18
-    assert sum(cell["planned"] for cell in found["cells"]) == found["planned"]
-
-
 def test_quiet_leaves_the_exit_code_and_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = study(storage=str(tmp_path), tracking={"enabled": True, "tracker": "tensorboard"})
     (tmp_path / "study.json").write_text(made.model_dump_json(), encoding="utf-8")
