@@ -6,7 +6,6 @@ from typing import Final
 EXTRAS: Final = {
     "transformers": "images",
     "kornia": "images",
-    "safetensors": "images",
     "huggingface_hub": "images",
     "wfdb": "signals",
     "pyedflib": "signals",
@@ -19,6 +18,9 @@ EXTRAS: Final = {
     "skimage": "demo",
     "boto3": "aws",
     "wandb": "wandb",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
 }
 """Module to extra, as pyproject.toml has them."""
 
