@@ -58,6 +58,8 @@ class Maps:
     predictions are kept of. `counts` `[M]` has all labelled pixels by bin, scored or not; only training needs them.
     """
 
+    read_ahead = True
+
     def __init__(
         self,
         rows: int,

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from clusters.profile import Profile
+from orchestrator.engine.capacity import concurrency
 from orchestrator.engine.cluster_monitor import Vital, alive, listening, starting, watched
 from orchestrator.engine.code_shipping import check_code, code, parcel
 from orchestrator.engine.early_stopping import SCHEDULERS, PerCellScheduler
 from orchestrator.engine.faults import brief, full_disk
+from orchestrator.engine.memory import Wear
 from orchestrator.engine.observer import Observer
 from orchestrator.engine.preemption import on_sigterm, preempted_by_exit
 from orchestrator.engine.private_ray import keep_token_private, session_folder, started_in
@@ -67,7 +69,12 @@ AGAIN_NODE: Final = "start it again (ray start --address=..., after ray stop)"
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
-    """A worker process: trains one job after the other, without starting anew."""
+    """A worker process: trains one job after the other, without starting anew until it is worn."""
+
+    @classmethod
+    def default_resource_request(cls, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        """What the trial is given; Tune hands a process on to trials that are given the same only."""
+        return tune.PlacementGroupFactory([config["resources"]])
 
     def setup(self, config: Mapping[str, Any]) -> None:
         """Begin a job; training happens in `step`."""
@@ -75,7 +82,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
         self._report_s: float = config["report_s"]
         job = Job(**config["job"])
         self._epochs = job.epochs
-        self._told: list[str] = []
+        self._workload, self._told = job.workload, list[str]()
+        self._wear = getattr(self, "_wear", None) or Wear(config["recycle_after"])  # of the process, not of a trial
         self._rows = run(job, self._told.append)
 
     def step(self) -> dict[str, Any]:
@@ -87,12 +95,13 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
             # The last epoch is reported with the commit that follows it: no scheduler stops a trial that has ended.
             if time.monotonic() >= deadline and row.epoch + 1 < self._epochs:
                 return self._result(rows, done=False)
+        self._wear.trial_ended(self._workload)
         return self._result(rows, done=True)
 
     def _result(self, rows: list[dict[str, Any]], done: bool) -> dict[str, Any]:
         told = [*self._told]
         self._told.clear()
-        return {"rows": rows, "told": told, "done": done}
+        return {"rows": rows, "told": told, "done": done, "worn": self._wear.worn}
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Take the next job; the old one is closed first, so that its memory is free."""
@@ -163,6 +172,8 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
             "job": asdict(job),
             "code": code(),
             "report_s": 0.0 if make else REPORT_S,
+            "resources": study.resources.share(trial.cell.workload).amounts(),
+            "recycle_after": study.resources.recycle_after,
         }
 
     with (
@@ -171,12 +182,12 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
         tempfile.TemporaryDirectory(prefix="tailsweep-") as scratch,
     ):
         tuner = tune.Tuner(
-            tune.with_resources(TrialActor, {"cpu": study.resources.cpus, "gpu": study.resources.gpus}),
+            TrialActor,
             tune_config=tune.TuneConfig(
                 search_alg=PlanSearcher(planner, issue),
                 scheduler=PerCellScheduler(planner, make, study.tune.select_by) if make else FIFOScheduler(),
                 num_samples=-1,
-                max_concurrent_trials=concurrency(study),
+                max_concurrent_trials=concurrency(study, ray.nodes()),
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -214,19 +225,6 @@ def _underlying(err: BaseException) -> BaseException:
 
 def _first_line(err: BaseException) -> str:
     return brief(str(err).strip().partition("\n")[0])
-
-
-def concurrency(study: Study) -> int:
-    """Trials that the cluster can run at once; raises BadInput when not even one fits."""
-    there, asked = ray.cluster_resources(), {"CPU": study.resources.cpus, "GPU": study.resources.gpus}
-    fits = min(int(there.get(name, 0) / amount + 1e-9) for name, amount in asked.items() if amount > 0)
-    if fits < 1 and study.resources.concurrent is None:
-        raise BadInput(
-            f"a trial must fit into the cluster: it asks for {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs, "
-            f"the cluster has {there.get('CPU', 0):g} and {there.get('GPU', 0):g}; lower resources, "
-            "or set resources.concurrent for a cluster that grows"
-        )
-    return study.resources.concurrent or fits
 
 
 @contextlib.contextmanager

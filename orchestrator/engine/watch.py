@@ -33,6 +33,8 @@ LOSSES_AT_START: Final = 4
 GRACE_S: Final = 20.0
 """Time for checkpoints after SIGTERM: AWS Batch and Kubernetes kill after 30 s."""
 LOG_CHARS: Final = 4000
+NOBODYS: Final = tune.PlacementGroupFactory([{"no trial": 1}])
+"""Resources that no trial is given: a process under them gets none."""
 
 
 class Unsaved:
@@ -118,6 +120,8 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker committed its record, or the scheduler stopped the trial before."""
+        if trial.last_result.get("worn"):
+            trial.placement_group_factory = NOBODYS  # Tune hands a process on by this, and ends what nobody asks for
         job = Job(**trial.config["job"])
         record = self._ledger.find(job.trial_id, job.phase)
         if record is None or record.attempt < job.attempt:

@@ -112,14 +112,6 @@ class Interval(Model):
     log: bool | None = None
 
 
-class Resources(Model):
-    """What one trial is given; GPUs may be shared (0.5). `concurrent` bounds the trials that run at once."""
-
-    cpus: Annotated[float, Field(gt=0, le=CPUS)] = 1
-    gpus: Annotated[float, Field(ge=0, le=CPUS)] = 0
-    concurrent: Count | None = None
-
-
 def _without_password(uri: str | None) -> str | None:
     """Raises ValueError, without the secret, for a URI that brings one; the way out is where MLflow looks itself."""
     scheme, there, rest = (uri or "").partition("://")

@@ -21,7 +21,8 @@ from orchestrator.study.checks import (
     no_folder_of_storage,
     without_rescoring,
 )
-from orchestrator.study.keys import SEEDS, Evaluate, Interval, Model, Recipes, Report, Resources, Scalar, Tracking, Tune
+from orchestrator.study.keys import SEEDS, Evaluate, Interval, Model, Recipes, Report, Scalar, Tracking, Tune
+from orchestrator.study.resources import Resources, Share
 
 if TYPE_CHECKING:
     from workloads.data.custom.schema import CustomData
@@ -99,6 +100,11 @@ class Study(Model):
     def _first_protocol(cls, tree: object) -> object:
         return without_rescoring(tree) if isinstance(tree, Mapping) else tree
 
+    @model_validator(mode="after")
+    def _resources_of_its_workloads(self) -> "Study":
+        self.resources.check(self.names)
+        return self
+
     @classmethod
     def load(
         cls,
@@ -163,6 +169,11 @@ class Study(Model):
     def names(self) -> tuple[str, ...]:
         """Names of the workloads, each once, in the order of the tables."""
         return tuple(dict.fromkeys(item if isinstance(item, str) else item.name for item in self.workloads))
+
+    @property
+    def largest(self) -> Share:
+        """The most that a trial of any of its workloads is given."""
+        return self.resources.largest(self.names)
 
     @property
     def custom(self) -> "tuple[CustomData, ...]":

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTenso
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from toys import TOYS
+from workloads.features import Encoded
 from workloads.hparams import Choice, Field, Value
 from workloads.loop import Fit
 from workloads.methods import METHODS
@@ -174,9 +175,8 @@ def test_every_method_trains_with_every_objective_every_pair_and_all_at_once(obj
             assert torch.isfinite(loss), recipe
             assert any(own.grad is not None for own in model.head.parameters()), recipe
 
-            def features(train_mode: bool = False, model: Model = model) -> tuple[torch.Tensor, torch.Tensor]:
-                return model.encoder(everything).detach(), data.train.y
-
+            everywhere = torch.arange(len(everything)), model.encoder(everything).detach()
+            features = Encoded(data.train.y, lambda train_mode, whole=everywhere: iter([whole]))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NoEffectWarning)  # one step may hold nothing to change
                 model.end_epoch(stage, stage, features)

@@ -1,7 +1,7 @@
 """Feature distribution smoothing."""
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Annotated, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,8 +13,11 @@ from workloads.methods.bins import bin_of
 from workloads.seam import Batch, Features, Method, TrainLabels
 from workloads.windows import reflected, smoothed, windowed
 
+Statistics: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""Count `[M]`, mean `[M, D]` and variance `[M, D]` of every bucket."""
 
-def bucket_statistics(features: Tensor, bucket: Tensor, buckets: int) -> tuple[Tensor, Tensor, Tensor]:
+
+def bucket_statistics(features: Tensor, bucket: Tensor, buckets: int) -> Statistics:
     """Count `[M]`, mean `[M, D]` and variance `[M, D]` of the features `[N, D]` in every bucket; empty ones hold 0.
 
     The variance is unbiased, and 0 in a bucket of one sample, as in the published code. It is taken around the mean
@@ -25,6 +28,22 @@ def bucket_statistics(features: Tensor, bucket: Tensor, buckets: int) -> tuple[T
     mean = zeros.index_add(0, bucket, features) / count.clamp(min=1).unsqueeze(1)
     squares = zeros.index_add(0, bucket, (features - mean[bucket]).square())
     return count, mean, squares / (count - 1).clamp(min=1).unsqueeze(1)
+
+
+def pooled(a: Statistics, b: Statistics) -> Statistics:
+    """Statistics of two sets of samples together.
+
+        δ = mean_b − mean_a,   mean = mean_a + δ n_b/n,   Σ(x − mean)² = Σ_a + Σ_b + δ² n_a n_b/n
+
+    Source: Chan, Golub & LeVeque, COMPSTAT 1982: stable where the mean is large.
+    """
+    (count_a, mean_a, var_a), (count_b, mean_b, var_b) = a, b
+    count = count_a + count_b
+    share = (count_b / count.clamp(min=1)).unsqueeze(1)
+    apart = mean_b - mean_a
+    squares = sum((n - 1).clamp(min=0).unsqueeze(1) * var for n, var in ((count_a, var_a), (count_b, var_b)))
+    squares = squares + apart.square() * share * count_a.unsqueeze(1)
+    return count, mean_a + apart * share, squares / (count - 1).clamp(min=1).unsqueeze(1)
 
 
 def variance_ratio(var: Tensor, smoothed_var: Tensor, clip: tuple[float, float]) -> Tensor:
@@ -134,6 +153,7 @@ class FDS(Method):
             raise ValueError(f"first_bin must not exceed last_bin: got {self.first} and {self.last} in fds")
         # Merging depends on the call only where bins lie beyond the buckets; else the mask below is not needed.
         self.merges = p.variant == "official" and (self.first > 0 or self.last < train.grid.bins - 1)
+        self.batch_matters = self.merges
         buckets = self.last - self.first + 1
         size = (buckets, train.dim)
         self.register_buffer("edges", torch.from_numpy(train.grid.edges))
@@ -167,17 +187,28 @@ class FDS(Method):
         if self.hparams.statistics == "streaming":
             self._advance(epoch, *self._streamed())
         else:
-            self.update(epoch, *features(train_mode=self.hparams.variant == "official"))
+            self._pass(epoch, features.labels, features.chunks(train_mode=self.hparams.variant == "official"))
 
     def update(self, epoch: int, features: Tensor, labels: Tensor) -> None:
         """End `epoch` with the training features `[N, D]` and labels `[N]`."""
-        bucket, inside = self._bucket(bin_of(labels, self.edges).flatten())
-        features = features.movedim(1, -1).flatten(0, -2).to(self.mean.dtype)
-        if self.hparams.variant == "official" and epoch >= self.hparams.start_smooth:
-            features = self._move(features, bucket, inside)
-        if inside is not None:
-            features, bucket = features[inside], bucket[inside]  # synchronises, once an epoch
-        self._advance(epoch, *bucket_statistics(features, bucket, len(self.tracked)))
+        flat = features.movedim(1, -1).flatten(0, -2)
+        self._pass(epoch, labels.flatten(), [(torch.arange(len(flat)), flat)])
+
+    def _pass(self, epoch: int, labels: Tensor, chunks: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """End `epoch` with the labels `[N]`, and the features `[n, D]` of some places `[n]` at a time."""
+        bucket, inside = self._bucket(bin_of(labels, self.edges))
+        found: Statistics | None = None
+        for places, z in chunks:
+            at = places.to(z.device)
+            features, own, taken = z.to(self.mean.dtype), bucket[at], None if inside is None else inside[at]
+            if self.hparams.variant == "official" and epoch >= self.hparams.start_smooth:
+                features = self._move(features, own, taken)
+            if taken is not None:
+                features, own = features[taken], own[taken]  # synchronises, once a chunk
+            fresh = bucket_statistics(features, own, len(self.tracked))
+            found = fresh if found is None else pooled(found, fresh)
+        assert found is not None  # a training set has rows
+        self._advance(epoch, *found)
 
     def _bucket(self, bins: Tensor) -> tuple[Tensor, Tensor | None]:
         """Bucket of every bin, and which samples take part; None stands for all."""
