@@ -27,6 +27,7 @@ from orchestrator.ledger.names import PHASES
 from orchestrator.ledger.segments import READERS
 from orchestrator.ledger.several import one
 from orchestrator.models.fitting import keep_best
+from orchestrator.report.ahead import made_ahead
 from orchestrator.report.asked import WHOLE, Asked
 from orchestrator.report.outputs import write_outputs
 from orchestrator.report.sections import Results, Section, assembled, sections
@@ -125,7 +126,7 @@ def sweep(
         with Display(state.planner, console) as display:
             forget(state.ledger.store, study.study)
             heartbeat = Heartbeat(display, state.planner, state.ledger.store, 0, 1)
-            with heartbeat.until_end():
+            with heartbeat.until_end(), made_ahead(study, state.ledger.store):
                 tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
         confirm(state)
         keep_best(study, state.planner.plans, state.ledger)
