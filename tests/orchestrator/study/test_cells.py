@@ -133,7 +133,7 @@ def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) ->
         ({"name": "mine", "size": 64}, "workload mine: unknown key 'size' in data of type table"),
         (
             {"name": "mine", "encoder": "resnet18"},
-            "workload mine: no encoder 'resnet18' in type table; known: mlp",
+            "workload mine: no encoder 'resnet18' in type table; known: clipped-mlp",
         ),
         (
             {"name": "mine", "type": "images", "encoder": "resnet19"},
@@ -164,7 +164,7 @@ def test_a_wrong_declaration_is_refused(tmp_path: Path, own: dict[str, object], 
         expand(study(workloads=[{**base, **own}], data=str(tmp_path)))
 
 
-@pytest.mark.parametrize("method", [n for n, m in METHODS.items() if not m.dense and "regression" in m.tasks])
+@pytest.mark.parametrize("method", [name for name, m in METHODS.items() if not m.dense and "regression" in m.tasks])
 def test_a_method_of_whole_rows_is_refused_where_labels_are_maps(method: str) -> None:
     made = study(workloads=["stereo-depth"], recipes={"objectives": ["l1"], "combine": [], "also": [f"l1 + {method}"]})
     law = METHODS[method].needs_rows
@@ -206,7 +206,7 @@ def test_every_recipe_searches_learning_rate_and_weight_decay_alike_around_the_w
         assert axes["train.lr"].first == rate
         assert axes["train.lr"].range == Float(rate / 10**0.5, min(1.0, rate * 10**0.5), log=True, tune=False)
         decay = made.fixed.get("train.weight_decay", Training().weight_decay)
-        low, high = (decay / 10, decay * 10) if decay else (1e-6, 1e-2)
+        low, high = (decay / 10, min(1.0, decay * 10)) if decay else (1e-6, 1e-2)
         found = axes["train.weight_decay"]
         assert (found.first, found.range.low, found.range.high, found.range.log) == (decay, low, high, True)
 
