@@ -14,6 +14,7 @@ from orchestrator.storage.store import remote
 from orchestrator.study.axes import BASE, Axis, axis_around, axis_in, ends, narrowed
 from orchestrator.study.keys import Interval
 from orchestrator.study.spec import PROTOCOL, Study
+from orchestrator.study.stopping import check_comparable
 from workloads import WORKLOADS
 from workloads.data.custom import rows as yours
 from workloads.data.custom.schema import kind_of
@@ -195,6 +196,7 @@ def sketch(study: Study) -> list[Cell]:
             _check_primary(study.report.primary, WORKLOADS[name])
         _check_names(study, recipes)
         cells = [_cell(study, WORKLOADS[name], recipe) for name in study.names for recipe in recipes]
+        check_comparable(study.tune, cells)
         return [replace(cell, replicate=number) for cell in cells for number in range(study.tune.replicates)]
     except (ValueError, DataError, MissingExtra) as err:
         raise BadInput(str(err)) from None

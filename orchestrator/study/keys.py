@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from importlib import resources
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,8 @@ from pydantic import (
     StrictStr,
     model_serializer,
 )
+
+from orchestrator.study.rules import known
 
 Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | StrictStr
 Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
@@ -33,9 +35,23 @@ TRIALS, PARALLEL, SEEDS, CPUS = 10_000, 256, 1_000, 100_000
 
 
 class Model(BaseModel):
-    """Frozen; unknown keys are refused."""
+    """Frozen; unknown keys are refused.
+
+    Keys of `later` releases are not written where they have their defaults: so stored studies, and the names of
+    submissions, are what they were before.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = whole(self)
+        fields = type(self).model_fields
+        for key in self.later & tree.keys():
+            if getattr(self, key) == fields[key].get_default(call_default_factory=True):
+                del tree[key]
+        return tree
 
 
 class Recipes(Model):
@@ -61,11 +77,18 @@ class Tune(Model):
 
     `time_limit_s` bounds the seconds of one trial of either phase, `epoch_time_limit_s` those between two reports of
     epochs: a trial that takes longer is recorded as failed. They are no part of a study's definition or a trial's id.
+
+    `scheduler` stops trials of the search early, by those of the same cell: `population` of them are compared, first
+    after `grace` epochs and then after `reduction` times as many, and one in `reduction` goes on. What is not set is
+    the rule's own (`rules.py`).
     """
 
     trials: Annotated[Count, Field(le=TRIALS)] = 16
     sampler: Literal["tpe", "random"] = "tpe"
-    scheduler: Literal["none", "asha"] = "none"
+    scheduler: Annotated[str, AfterValidator(known)] = "none"
+    population: Annotated[int, Field(strict=True, ge=2, le=TRIALS)] | None = None
+    grace: Count | None = None
+    reduction: Annotated[int, Field(strict=True, ge=2, le=100)] | None = None
     select_by: str = "val/mae/all"
     parallel: Annotated[Count, Field(le=PARALLEL)] = 4
     rescore: Annotated[Count, Field(le=TRIALS)] = 3
@@ -73,6 +96,8 @@ class Tune(Model):
     replicates: Annotated[Count, Field(le=SEEDS)] = 1
     time_limit_s: Seconds | None = None
     epoch_time_limit_s: Seconds | None = None
+
+    later: ClassVar[frozenset[str]] = frozenset({"population", "grace", "reduction"})
 
 
 class Evaluate(Model):
@@ -139,13 +164,7 @@ class Tracking(Model):
     uri: Annotated[str | None, AfterValidator(_without_password)] = None
     tracker: Annotated[str, AfterValidator(_tracker)] = "mlflow"
 
-    @model_serializer(mode="wrap")
-    def _short(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the default tracker: so stored studies and names of submissions are what they were before others."""
-        tree: dict[str, Any] = whole(self)
-        if tree["tracker"] == "mlflow":
-            del tree["tracker"]
-        return tree
+    later: ClassVar[frozenset[str]] = frozenset({"tracker"})
 
 
 def trackers() -> list[str]:

@@ -10,8 +10,9 @@ from typing import Final, Literal, TypeAlias
 from optuna.trial import TrialState
 
 from orchestrator.errors import one_line
-from orchestrator.ledger.records import Phase, Record, Settings, canonical
+from orchestrator.ledger.records import CurveRow, Phase, Record, Settings, canonical
 from orchestrator.study.cells import Cell, Trial
+from orchestrator.study.halving import Halving, Stop
 from orchestrator.study.selection import Candidate, ranked, select, why_none
 from orchestrator.study.sharding import Share, Whole
 from orchestrator.study.space import Observation, suggest
@@ -47,6 +48,8 @@ class CellPlan:
     """
 
     cell: Cell
+    halving: Halving
+    """Populations of the search, where it is stopped early by successive halving."""
     trials: dict[Phase, list[Trial]] = field(default_factory=lambda: {"tune": [], "evaluate": []})
     outcomes: dict[Phase, dict[int, Record]] = field(default_factory=lambda: {"tune": {}, "evaluate": {}})
     running: dict[tuple[Phase, int], int] = field(default_factory=dict)
@@ -130,7 +133,8 @@ class Planner:
         self, study: Study, cells: Sequence[Cell], find: Find, retry_failed: bool = False, share: Share | None = None
     ) -> None:
         self.study = study
-        self.plans = [CellPlan(cell, replicated=study.tune.replicates > 1) for cell in cells]
+        again = study.tune.replicates > 1
+        self.plans = [CellPlan(c, Halving(study.tune, c, self.settings(c)), replicated=again) for c in cells]
         self._by_name = {plan.cell.name: plan for plan in self.plans}
         self._find = find
         self._retry = retry_failed
@@ -145,12 +149,12 @@ class Planner:
 
     def planned(self, plan: CellPlan) -> int:
         """Trials of a cell, as far as they are known: settings that repeat are trained once."""
-        budget = self._budget(self._settings(plan.cell) - len(plan.repeats))
+        budget = self._budget(self.settings(plan.cell) - len(plan.repeats))
         if plan.rescoring is not None:
             budget["rescore"] = len(plan.rescoring)
         return sum(budget.values())
 
-    def _settings(self, cell: Cell) -> int:
+    def settings(self, cell: Cell) -> int:
         """Settings that a cell tries: where nothing is searched, the published ones and those without them."""
         trials = self.study.tune.trials
         return trials if cell.axes or cell.protocol == 1 else min(trials, 1 + bool(cell.published))
@@ -168,7 +172,7 @@ class Planner:
 
     def searches(self, trial: Trial) -> bool:
         """Whether a trial is one of the search, not one with the seed of another step."""
-        return trial.phase == "tune" and trial.number < self._settings(trial.cell)
+        return trial.phase == "tune" and trial.number < self.settings(trial.cell)
 
     def next(self) -> Trial | None:
         """The next trial to train, from the cell of this driver that was given the least so far.
@@ -178,9 +182,9 @@ class Planner:
         while (plan := self._chosen()) is not None:
             trial = next(self._waiting(plan))
             record = self._committed(trial)  # another driver on this storage may have been faster
-            if record is None:
+            if record is None or plan.halving.knows(trial, record):
                 plan.running[trial.phase, trial.number] = 0
-                plan.charged += trial.epochs
+                plan.charged += self._ahead(trial)
                 return trial
             self.finish(trial, record)
         return None
@@ -204,7 +208,7 @@ class Planner:
     @property
     def done(self) -> bool:
         """Whether nothing of this driver's cells is left to give out and nothing is under way."""
-        return not any(plan.running or any(self._waiting(plan)) for plan in self.mine)
+        return all(self._over(plan) for plan in self.mine)
 
     def _chosen(self) -> CellPlan | None:
         """Of the cells with a trial to give out, the one that the share names; the least served are offered first."""
@@ -215,18 +219,33 @@ class Planner:
     def finish(self, trial: Trial, record: Record) -> None:
         """Take the record of a trial; the epochs that a stopped one did not use go back to its cell."""
         plan = self._plan(trial)
-        if plan.running.pop((trial.phase, trial.number), None) is not None:
-            plan.charged -= trial.epochs - record.epochs_run
+        self._returned(plan, trial, record.epochs_run)
         self._take(plan, trial, record)
         self._advance(plan)
-        if not plan.running and not any(self._waiting(plan)):
+        if self._over(plan):
             self._share.leave(plan.cell.name)
+
+    def until(self, trial: Trial) -> int:
+        """Epochs until which a trial is trained before it waits for others: all, where it waits for none."""
+        return self._plan(trial).halving.until(trial)
+
+    def pause(self, trial: Trial, curve: tuple[CurveRow, ...]) -> None:
+        """Take what a trial reported that came to where it waits; its checkpoint is in the storage."""
+        plan = self._plan(trial)
+        self._returned(plan, trial, len(curve))
+        plan.halving.paused(trial, curve)
+        self._settle(plan, trial.number)
+        self._advance(plan)
+
+    @property
+    def stops(self) -> list[Stop]:
+        """Trials that waited and are to be recorded as stopped, then to be passed to `finish`."""
+        return [stop for plan in self.plans for stop in plan.halving.stops]
 
     def give_back(self, trial: Trial) -> None:
         """Take back a trial whose worker was lost: it is given out again."""
         plan = self._plan(trial)
-        plan.running.pop((trial.phase, trial.number), None)
-        plan.charged -= trial.epochs
+        self._returned(plan, trial, plan.halving.has(trial))
 
     def reached(self, trial: Trial, epochs: int) -> None:
         """Note how many epochs a trial under way has, for those who watch."""
@@ -235,16 +254,35 @@ class Planner:
     def _plan(self, trial: Trial) -> CellPlan:
         return self._by_name[trial.cell.name]
 
+    def _over(self, plan: CellPlan) -> bool:
+        """Whether nothing of a cell is left to do."""
+        return not plan.running and not plan.halving.stops and not any(self._waiting(plan))
+
+    def _ahead(self, trial: Trial) -> int:
+        """Epochs for which a trial is given out."""
+        halving = self._plan(trial).halving
+        return max(0, halving.until(trial) - halving.has(trial))
+
+    def _returned(self, plan: CellPlan, trial: Trial, epochs: int) -> None:
+        """A trial is no longer under way, with so many epochs in all: those that it did not use go back to its cell."""
+        if plan.running.pop((trial.phase, trial.number), None) is not None:
+            plan.charged += epochs - plan.halving.has(trial) - self._ahead(trial)
+
     def _waiting(self, plan: CellPlan) -> Iterator[Trial]:
         for phase, trials in plan.trials.items():
             for trial in trials:
                 there = trial.number in plan.outcomes[phase] or (phase, trial.number) in plan.running
-                if not there and (phase != "tune" or trial.number not in plan.repeats):
+                repeats = phase == "tune" and trial.number in plan.repeats
+                if not there and not repeats and not plan.halving.waits(trial):
                     yield trial
 
     def _committed(self, trial: Trial) -> Record | None:
         record = self._find(trial.id, trial.phase)
-        return None if record is not None and record.status == "failed" and self._retry else record
+        if record is None or (record.status == "failed" and self._retry):
+            return None
+        # One that another study of the storage stopped is trained where this one would not.
+        stops = self.searches(trial) and self._plan(trial).halving.may_stop(trial)
+        return record if record.status != "stopped" or stops else None
 
     def _add(self, plan: CellPlan, trial: Trial) -> None:
         plan.trials[trial.phase].append(trial)
@@ -254,7 +292,19 @@ class Planner:
             plan.charged += record.epochs_run
 
     def _take(self, plan: CellPlan, trial: Trial, record: Record) -> None:
-        """Note an outcome under its number here: a study with another budget may have numbered the trial otherwise."""
+        """Note a record under its number here: a study with another budget may have numbered the trial otherwise."""
+        if plan.halving.judges(trial):
+            plan.halving.saw(trial, record)
+            self._settle(plan, trial.number)
+        else:
+            self._note(plan, trial, record)
+
+    def _settle(self, plan: CellPlan, number: int) -> None:
+        """Note the outcomes that follow from what is known of a trial's population."""
+        for settled, record in plan.halving.settled(number, len(plan.suggested)):
+            self._note(plan, plan.trials["tune"][settled], record)
+
+    def _note(self, plan: CellPlan, trial: Trial, record: Record) -> None:
         outcomes = plan.outcomes[trial.phase]
         outcomes[trial.number] = record if record.number == trial.number else replace(record, number=trial.number)
         if trial.phase == "tune":
@@ -264,7 +314,7 @@ class Planner:
         """Suggest as far as the results allow; then rescore the best, select, and plan the evaluation."""
         self._suggest(plan)
         outcomes = plan.outcomes["tune"]
-        if len(outcomes) < self._settings(plan.cell) or plan.trials["evaluate"]:
+        if len(outcomes) < self.settings(plan.cell) or plan.trials["evaluate"]:
             return
         if plan.rescoring is None:
             self._rescore(plan)
@@ -273,11 +323,10 @@ class Planner:
         self._select(plan)
 
     def _suggest(self, plan: CellPlan) -> None:
-        tune, lag = self.study.tune, self.study.tune.parallel - 1
-        outcomes = plan.outcomes["tune"]
-        while len(plan.suggested) < self._settings(plan.cell):
+        tune, outcomes = self.study.tune, plan.outcomes["tune"]
+        while len(plan.suggested) < self.settings(plan.cell):
             number = len(plan.suggested)
-            known = max(0, number - lag)
+            known = plan.halving.known(number)
             if any(earlier not in outcomes for earlier in range(known)):
                 return
             history = [
@@ -294,12 +343,15 @@ class Planner:
         trial = plan.cell.trial("tune", number, settings, 0 if one_seed else None)
         first = plan.numbers.setdefault(canonical(trial.settings), number) if one_seed else number
         if first == number:
+            plan.halving.enter(trial)
             self._add(plan, trial)
+            self._settle(plan, number)
             return
         plan.trials["tune"].append(trial)
         plan.repeats[number] = first
         if first in plan.outcomes["tune"]:
             plan.outcomes["tune"][number] = plan.outcomes["tune"][first]
+        self._settle(plan, number)
 
     def _rescore(self, plan: CellPlan) -> None:
         """Plan further seeds of the best settings; a single one needs none."""
