@@ -89,7 +89,7 @@ def _say(study: "Study", state: "Outcome") -> None:
         f"{state.ledger.store.uri}"
     )
     say(f"{budget(study, state.planner, plans)}{f' {used}' if (used := costs(plans)) else ''}")
-    for line in told(study.tune, [p.cell for p in plans], [state.planner.settings(p.cell) for p in plans]):
+    for line in told(study.tune, [p.cell for p in plans], [state.planner.tries(p.cell) for p in plans]):
         say(line)
     for p in plans:
         say(f"  {p.cell.name}: {', '.join(axis.name for axis in p.cell.axes) or 'nothing to search'}")

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum
 
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.cell_plan import CellPlan
+from orchestrator.study.planner import Planner
 from orchestrator.study.space import starts
 from orchestrator.study.spec import Study
 from workloads.published import first_settings

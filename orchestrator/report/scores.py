@@ -1,6 +1,6 @@
 """Scores of every test row of a workload, from kept predictions, as comparisons need them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ from orchestrator.report.comparisons import Scores, Sums, View
 from orchestrator.report.controls import Control
 from orchestrator.report.intervals import Units, units_of
 from orchestrator.report.row_scores import row_scores
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from workloads import WORKLOADS
 from workloads.held_out import natural_weights
 from workloads.labels import REGIONS, Floats, Ints
@@ -176,6 +176,14 @@ def _controlled(controls: Sequence[Control], data: Data, numbers: Sequence[int])
             pred = control.of_seed(number)
             if pred is not None:
                 yield control.row, number, y, pred
+
+
+def unread(plans: Sequence[CellPlan], read: Collection[tuple[str, int]]) -> dict[str, str]:
+    """Of rows whose predictions are missing for some seeds, how many: `2 of 5`; `read` are those that are there."""
+    ended: dict[str, list[bool]] = {}
+    for plan in plans:
+        ended.setdefault(plan.row, []).extend((plan.row, record.number) not in read for record in completed(plan))
+    return {row: f"{sum(lacks)} of {len(lacks)}" for row, lacks in ended.items() if any(lacks)}
 
 
 def means(view: View, metric: str) -> Mapping[str, list[float]]:

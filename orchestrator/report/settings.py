@@ -1,8 +1,8 @@
 """Searched hyperparameters of a cell, and the setting that was selected, in words."""
 
 from orchestrator.report.formats import NOTHING
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import Cell
-from orchestrator.study.planner import CellPlan
 
 
 def settings_of(plan: CellPlan) -> str:

@@ -6,7 +6,7 @@ that another study of the storage trained further counts as stopped here, where 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from orchestrator.ledger.records import CurveRow, Record, ScoreRow
 from orchestrator.study.cells import Cell, Trial
@@ -67,7 +67,8 @@ class Halving:
 
     def knows(self, trial: Trial, record: Record) -> bool:
         """Whether a record is known already: it is of a trial that has to train further here."""
-        return self.judges(trial) and self._records.get(trial.number) == record
+        known = self._records.get(trial.number) if self.judges(trial) else None
+        return known is not None and (known.trial_id, known.attempt) == (record.trial_id, record.attempt)
 
     def until(self, trial: Trial) -> int:
         """Epochs until which a trial trains before it waits for others: all, where it waits for none."""
@@ -96,13 +97,16 @@ class Halving:
         """Trials that are to be recorded as stopped."""
         return list(self._stops.values())
 
+    def members(self, number: int) -> dict[int, Trial]:
+        """The trials of a trial's population, by number; none where it is not whole."""
+        first = number - number % self._limits.population
+        return {n: self._trials[n] for n in range(first, first + self._limits.population) if n in self._trials}
+
     def settled(self, number: int, suggested: int) -> Iterator[tuple[int, Record]]:
         """Outcomes of the population of a trial, as far as they follow when so many settings are suggested."""
-        first = number - number % self._limits.population
-        end = first + self._limits.population
-        if suggested < end or end > self._whole:
+        members = self.members(number)
+        if not members or suggested < number - number % self._limits.population + self._limits.population:
             return
-        members = [n for n in range(first, end) if n in self._trials]
         made = goals(
             self._limits.rungs, self._limits.epochs, self._limits.reduction, {n: self._climb(n) for n in members}
         )
@@ -133,7 +137,6 @@ class Halving:
         elif record.status == "stopped" and record.epochs_run == epochs:
             yield number, record
         else:
-            yield (
-                number,
-                replace(record, status="stopped", epochs_run=epochs, curve=curve, val=val, kept_epoch=None, error=None),
-            )
+            known = {name: getattr(record, name) for name in Record.__dataclass_fields__}
+            changes = {"status": "stopped", "epochs_run": epochs, "curve": curve, "val": val}
+            yield number, Record(**{**known, **changes, "kept_epoch": None, "error": None})

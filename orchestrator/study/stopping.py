@@ -2,19 +2,38 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+from orchestrator.ledger.records import Settings
+from orchestrator.study.axes import Axis
 from orchestrator.study.keys import Tune
 from orchestrator.study.rules import HALVING, rule
 from workloads.laws import split_epochs
 from workloads.plans import PLANS
-from workloads.recipe import settings_of
+from workloads.recipe import Recipe, settings_of
 from workloads.training import Training
 
-if TYPE_CHECKING:
-    from orchestrator.study.cells import Cell
-
 EPOCHS: Final = "train.epochs"
+
+
+class Searched(Protocol):
+    """A cell, as far as its epochs are concerned."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its recipe, whose plan has stages."""
+
+    @property
+    def fixed(self) -> Settings:
+        """Settings that all its trials share."""
+
+    @property
+    def axes(self) -> Sequence[Axis]:
+        """What is searched."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,7 @@ class Limits:
         return tuple(found)
 
 
-def limits(tune: Tune, cell: "Cell") -> Limits | None:
+def limits(tune: Tune, cell: Searched) -> Limits | None:
     """When trials of a cell are compared; None without early stopping."""
     of = rule(tune.scheduler)
     if of is None:
@@ -56,14 +75,14 @@ def limits(tune: Tune, cell: "Cell") -> Limits | None:
     )
 
 
-def _first_stage(cell: "Cell", epochs: int) -> int:
+def _first_stage(cell: Searched, epochs: int) -> int:
     """Epochs of the first stage of the cell's plan."""
     plan = PLANS[cell.recipe.plan]
     made = plan(plan.Hparams.of(settings_of(cell.recipe.plan, cell.fixed), cell.recipe.plan))
     return split_epochs([stage.share for stage in made.stages()], epochs)[0]
 
 
-def check_comparable(tune: Tune, cells: Sequence["Cell"]) -> None:
+def check_comparable(tune: Tune, cells: Sequence[Searched]) -> None:
     """Raises ValueError where trials of a cell would be compared after epochs that are not alike."""
     for cell in cells if tune.scheduler != "none" else ():
         for axis in cell.axes:
@@ -74,7 +93,7 @@ def check_comparable(tune: Tune, cells: Sequence["Cell"]) -> None:
                 )
 
 
-def told(tune: Tune, cells: Sequence["Cell"], settings: Sequence[int]) -> list[str]:
+def told(tune: Tune, cells: Sequence[Searched], settings: Sequence[int]) -> list[str]:
     """What early stopping does in every cell, whose search tries so many settings; also where it can never act."""
     named: dict[str, list[str]] = {}
     for cell, count in zip(cells, settings, strict=True):
