@@ -11,6 +11,7 @@ from orchestrator.study.keys import TRIALS
 from orchestrator.study.rules import HALVING
 from orchestrator.study.rungs import most
 from orchestrator.study.spec import Study
+from orchestrator.study.spending import HOUR_S
 from orchestrator.study.stopping import limits
 from workloads.training import Training
 
@@ -22,8 +23,8 @@ PER_AXIS: Final = "per_axis"
 def tries(study: Study, cells: Sequence[Cell]) -> dict[str, int]:
     """The settings of every cell's search, by its name.
 
-    `tune.trials`, or under `per_axis` so many for the cell with the fewest hyperparameters to search, and for the others
-    in proportion to theirs, rounded up: n = ⌈trials · axes / fewest axes⌉. A cell with nothing to search tries the
+    `tune.trials`, or under `per_axis` so many for the cell with the fewest hyperparameters to search, and for others in
+    proportion to theirs, rounded up: n = ⌈trials · axes / fewest axes⌉. A cell with nothing to search tries the
     published settings and those without them. Raises BadInput where a proportion is larger than a search may be.
     """
     fewest = min((len(cell.axes) for cell in cells if cell.axes), default=1)
@@ -66,3 +67,39 @@ def need(study: Study, cell: Cell, settings: int) -> Need:
         searched = whole * most(stopping.rungs, epochs, stopping.reduction, stopping.population) + rest * epochs
     total = searched + (of["rescore"] + of["evaluate"]) * epochs
     return Need(sum(of.values()), cell.recipe.trainings * total)
+
+
+def check_reach(study: Study, cells: Sequence[Cell]) -> None:
+    """Raises BadInput for a budget that does not reach for a single cell."""
+    for name, cost in (("trials", study.budget.trials), ("epochs", study.budget.epochs)):
+        needs = {cell.name: getattr(each, name) for cell, each in zip(cells, needed(study, cells), strict=True)}
+        least = min(needs, key=needs.__getitem__)
+        if cost is not None and cost < needs[least]:
+            raise BadInput(
+                f"budget.{name} must reach for one cell: got {cost:,}, and the smallest, {least}, needs "
+                f"{needs[least]:,}; raise it, or lower tune.trials, tune.rescore or evaluate.seeds"
+            )
+
+
+def needed(study: Study, cells: Sequence[Cell]) -> list[Need]:
+    """What every cell needs at most."""
+    of = tries(study, cells)
+    return [need(study, cell, of[cell.name]) for cell in cells]
+
+
+def told(study: Study, cells: Sequence[Cell], device_s: float) -> list[str]:
+    """What a budget reaches for, in words, with the device seconds of an epoch where they are known, else 0."""
+    needs, budget = needed(study, cells), study.budget
+    trials, epochs = sum(one.trials for one in needs), sum(one.epochs for one in needs)
+    lines = []
+    for name, cost, total in (("trials", budget.trials, trials), ("epochs", budget.epochs, epochs)):
+        if cost is not None:
+            lines.append(f"{cost:,} of at most {total:,} {name}")
+    foreseen = f", of about {epochs * device_s / HOUR_S:.3g} for all" if device_s else ""
+    if budget.device_hours is not None:
+        lines.append(f"{budget.device_hours:g} device hours{foreseen}")
+    if budget.money is not None:
+        lines.append(f"{budget.money:g} in money, {budget.hours_of_money:.3g} device hours{foreseen}")
+    if not lines:
+        return []
+    return [f"budget: {'; '.join(lines)}; cells are completed one after another, in the order below"]

@@ -97,6 +97,11 @@ class Halving:
         """Trials that are to be recorded as stopped."""
         return list(self._stops.values())
 
+    @property
+    def holds(self) -> bool:
+        """Whether trials wait for others, with checkpoints in the storage."""
+        return any(number not in self._records for number in self._curves)
+
     def members(self, number: int) -> dict[int, Trial]:
         """The trials of a trial's population, by number; none where it is not whole."""
         first = number - number % self._limits.population

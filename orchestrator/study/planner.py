@@ -6,27 +6,28 @@ A planner is a pure function of the study and the ledger: asked again after any 
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from optuna.trial import TrialState
 
 from orchestrator.ledger.records import CurveRow, Phase, Record
+from orchestrator.study.allowance import Step, steps, tries
 from orchestrator.study.cell_plan import CellPlan, UnderWay
 from orchestrator.study.cells import Cell, Trial
 from orchestrator.study.halving import Halving, Stop
 from orchestrator.study.known import Asked, Find, Known
 from orchestrator.study.lineage import Lineage, kept
-from orchestrator.study.ready import Ready
+from orchestrator.study.priority import priorities
+from orchestrator.study.ready import Order, Ready
 from orchestrator.study.selection import ranked, select, why_none
 from orchestrator.study.sharding import Share, Whole
 from orchestrator.study.space import Observation, suggest
 from orchestrator.study.spec import Study
+from orchestrator.study.spending import Cost, Spending
 from workloads.hparams import Value
 
 PHASES: Final[dict[Phase, int]] = {"tune": 0, "evaluate": 1}
 """Their order within a cell."""
-Step: TypeAlias = Literal["tune", "rescore", "evaluate"]
-"""What a trial is for; those that rescore are of the phase `tune`."""
 
 
 class Planner:
@@ -46,9 +47,11 @@ class Planner:
         known: Known | None = None,
     ) -> None:
         self.study = study
+        self._tries = tries(study, cells)
         again = study.tune.replicates > 1
         self.plans = [CellPlan(c, Halving(study.tune, c, self.tries(c)), replicated=again) for c in cells]
         self._by_name = {plan.cell.name: plan for plan in self.plans}
+        self._places = {name: place for place, name in enumerate(self._by_name)}
         self._lineages = {plan.cell.name: Lineage(study, plan.cell) for plan in self.plans}
         self._find = find
         self._known = known or Asked(find)
@@ -58,6 +61,9 @@ class Planner:
         self.mine = [plan for plan in self.plans if plan.cell.name in names]
         """The cells that must be complete before this driver is done."""
         self._ready = Ready([plan.cell.name for plan in self.mine])
+        self.priorities = priorities(study.priority, cells)
+        share_of_budget = len(self.mine) / max(1, len(self.plans))
+        self.spending = Spending(study.study, study.budget, study.resources.gpus or 1.0, share_of_budget)
         self._busy: dict[str, CellPlan] = {}
         self._planned = {plan.cell.name: 0 for plan in self.mine}
         self.total = 0
@@ -69,25 +75,18 @@ class Planner:
     @property
     def budget(self) -> dict[Step, int]:
         """Most trials of a cell, by step."""
-        return self._budget(self.study.tune.trials)
+        return steps(self.study, self.study.tune.trials)
 
     def planned(self, plan: CellPlan) -> int:
         """Trials of a cell, as far as they are known: settings that repeat are trained once."""
-        budget = self._budget(self.tries(plan.cell) - len(plan.repeats))
+        budget = steps(self.study, self.tries(plan.cell) - len(plan.repeats))
         if plan.rescoring is not None:
             budget["rescore"] = len(plan.rescoring)
         return sum(budget.values())
 
     def tries(self, cell: Cell) -> int:
-        """Settings that a cell tries: where nothing is searched, the published ones and those without them."""
-        trials = self.study.tune.trials
-        return trials if cell.axes or cell.protocol == 1 else min(trials, 1 + bool(cell.published))
-
-    def _budget(self, settings: int) -> dict[Step, int]:
-        tune = self.study.tune
-        rescored = min(tune.rescore, settings)
-        again = rescored * tune.rescore_seeds if rescored > 1 else 0
-        return {"tune": settings, "rescore": again, "evaluate": self.study.evaluate.seeds}
+        """Settings that a cell tries."""
+        return self._tries[cell.name]
 
     def searches(self, trial: Trial) -> bool:
         """Whether a trial is one of the search, not one with the seed of another step."""
@@ -96,12 +95,15 @@ class Planner:
     def next(self) -> Trial | None:
         """The next trial to train, from the cell of this driver that was given the least so far.
 
-        None when all wait for results, or for other drivers.
+        None when all wait for results or for other drivers, or when the study's budget is spent.
         """
         while (plan := self._chosen()) is not None:
             trial = plan.waiting[0]
             record = self._counting(trial, self._find(trial.id, trial.phase))  # another driver may have been faster
             if record is None:
+                if not self._affords(plan):
+                    return None
+                self.spending.lend(trial, self.until(trial))
                 del plan.waiting[0]
                 plan.running[trial.phase, trial.number] = 0
                 plan.charged += self._ahead(trial)
@@ -136,7 +138,38 @@ class Planner:
     @property
     def done(self) -> bool:
         """Whether nothing of this driver's cells is left to give out and nothing is under way."""
-        return not self._busy and not self._ready
+        return not self._busy and (not self._ready or self.spent)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the study's budget does not reach for the next trial."""
+        plan = self._chosen() if self.study.budget.bounds else None
+        return plan is not None and not self._affords(plan)
+
+    def _affords(self, plan: CellPlan) -> bool:
+        """Whether the budget reaches for the next trial of a cell, and for all that is left of the cells before it."""
+        if not self.study.budget.bounds:
+            return True
+        here, reserved = self._order(plan)[:2], Cost()
+        for other in self._busy.values():
+            if self._order(other)[:2] < here:
+                left = self._left(other) - len(other.running)
+                reserved += self.spending.cost(other.trials["tune"][0], other.trials["tune"][0].epochs).times(left)
+        return self.spending.affords(plan.waiting[0], self.until(plan.waiting[0]), reserved)
+
+    def _left(self, plan: CellPlan) -> int:
+        """Trials of a cell without an outcome, as far as they are known."""
+        return self.planned(plan) - sum(len(plan.records(phase)) for phase in PHASES)
+
+    @property
+    def in_order(self) -> list[CellPlan]:
+        """All cells, those of a higher priority first."""
+        return sorted(self.plans, key=lambda plan: -self.priorities[plan.cell.name])
+
+    @property
+    def left(self) -> int:
+        """Trials of this driver's cells without an outcome, as far as they are known."""
+        return sum(self._left(plan) for plan in self.mine)
 
     def _chosen(self) -> CellPlan | None:
         """Of the cells with a trial to give out, the one that the share names; the least served are offered first."""
@@ -146,7 +179,7 @@ class Planner:
     def _note(self, plan: CellPlan) -> None:
         """Keep what is known of all cells in step with one that changed."""
         name = plan.cell.name
-        self._ready.note(name, plan.charged if plan.waiting else None)
+        self._ready.note(name, self._order(plan) if plan.waiting else None)
         if plan.running or plan.halving.stops:
             self._busy[name] = plan
         else:
@@ -154,6 +187,16 @@ class Planner:
         if name in self._planned:
             before, self._planned[name] = self._planned[name], self.planned(plan)
             self.total += self._planned[name] - before
+
+    def _order(self, plan: CellPlan) -> Order:
+        """The least comes first: high priority, then what ends soonest, then what was given the least.
+
+        A cell that is tuned is evaluated at once, and a population that waits is decided before another one begins.
+        Where the study has a budget, cells are completed one after another, so that what it reaches for is whole.
+        """
+        name = plan.cell.name
+        place = self._places[name] if self.study.budget.bounds else 0
+        return (-self.priorities[name], place, not plan.trials["evaluate"], not plan.halving.holds, plan.charged)
 
     def finish(self, trial: Trial, record: Record) -> None:
         """Take the record of a trial; the epochs that a stopped one did not use go back to its cell."""
@@ -188,6 +231,7 @@ class Planner:
         """Take back a trial whose worker was lost: it is given out again."""
         plan = self._plan(trial)
         self._returned(plan, trial, plan.halving.has(trial))
+        self.spending.give_back(trial)
         self._wait(plan, trial)
         self._note(plan)
 
@@ -234,6 +278,7 @@ class Planner:
         plan.charged += record.epochs_run
 
     def _take(self, plan: CellPlan, trial: Trial, record: Record) -> None:
+        self.spending.take(trial, record)
         if plan.halving.judges(trial):
             plan.halving.saw(trial, record)
             self._settle(plan, trial.number)
@@ -320,7 +365,7 @@ class Planner:
             for seed in range(1, tune.rescore_seeds + 1):
                 number = len(plan.trials["tune"])
                 plan.rescoring[number] = record.number
-                self._add(plan, plan.cell.trial("tune", number, plan.suggested[record.number], seed))
+                self._add(plan, plan.trials["tune"][record.number].again("tune", number, seed))
 
     def _select(self, plan: CellPlan) -> None:
         tune, seeds = self.study.tune, self.study.evaluate.seeds
@@ -329,9 +374,9 @@ class Planner:
             rescored.setdefault(first, []).append(plan.outcomes["tune"][number])
         best = ranked(plan.searched, tune.select_by)[: tune.rescore]
         plan.chosen = select([(record, rescored.get(record.number, ())) for record in best], tune.select_by)
-        if plan.settings is None:
+        if plan.chosen is None:
             plan.unselected = why_none(plan.searched, tune.select_by)
             return
-        start = plan.cell.replicate * seeds
+        start, selected = plan.cell.replicate * seeds, plan.trials["tune"][plan.chosen.record.number]
         for seed in range(seeds):
-            self._add(plan, plan.cell.trial("evaluate", start + seed, plan.settings, seed))
+            self._add(plan, selected.again("evaluate", start + seed, seed))

@@ -4,20 +4,18 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
-from orchestrator.study.cells import Cell
-from orchestrator.study.spec import Study
+from orchestrator.study.stopping import Searched
 
-Order: TypeAlias = tuple[float, ...]
-"""The least is the first."""
+Priority: TypeAlias = Mapping[str, float] | Sequence[str]
 
 
-def priorities(study: Study, cells: Sequence[Cell]) -> dict[str, float]:
+def priorities(priority: Priority, cells: Sequence[Searched]) -> dict[str, float]:
     """The priority of every cell by its name, the highest first; 0 where no pattern is of it.
 
     A pattern is of a workload, of a recipe, or of a cell (`workload/recipe`); the first that fits counts. Raises
     ValueError for one that is of none.
     """
-    known = _numbers(study.priority)
+    known = _numbers(priority)
     fits = {pattern: [cell.name for cell in cells if _of(pattern, cell)] for pattern in known}
     for pattern, names in fits.items():
         if not names:
@@ -32,13 +30,13 @@ def priorities(study: Study, cells: Sequence[Cell]) -> dict[str, float]:
     return found
 
 
-def _numbers(priority: Mapping[str, float] | Sequence[str]) -> dict[str, float]:
+def _numbers(priority: Priority) -> dict[str, float]:
     """A list is from the first to the last; what it lacks comes behind."""
     if isinstance(priority, Mapping):
         return dict(priority)
     return {pattern: float(len(priority) - place) for place, pattern in enumerate(priority)}
 
 
-def _of(pattern: str, cell: Cell) -> bool:
+def _of(pattern: str, cell: Searched) -> bool:
     names = (cell.workload, str(cell.recipe), f"{cell.workload}/{cell.recipe}")
     return any(fnmatchcase(name, pattern) for name in names)

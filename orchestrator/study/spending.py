@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from math import inf
+from typing import Final
 
 from orchestrator.ledger.records import Record
 from orchestrator.study.cells import Trial
 from orchestrator.study.keys import Budget
 
-HOUR_S = 3600.0
+HOUR_S: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Cost:
     def __sub__(self, other: "Cost") -> "Cost":
         return Cost(self.trials - other.trials, self.epochs - other.epochs, self.device_s - other.device_s)
 
+    def times(self, number: int) -> "Cost":
+        """So many of it."""
+        return Cost(number * self.trials, number * self.epochs, number * self.device_s)
+
     def within(self, limit: "Cost") -> bool:
         """Whether nothing is more than its limit."""
         return all(value <= most + 1e-9 for value, most in zip(vars(self).values(), vars(limit).values(), strict=True))
@@ -36,16 +41,15 @@ def limit(budget: Budget, share: float = 1.0) -> Cost:
         return inf if value is None else value * share
 
     hours = min(part(budget.device_hours), part(budget.hours_of_money))
-    whole = (part(value) if part(value) == inf else float(int(part(value))) for value in (budget.trials, budget.epochs))
-    return Cost(*whole, hours * HOUR_S)
+    return Cost(part(budget.trials), part(budget.epochs), hours * HOUR_S)
 
 
 class Spending:
     """The costs of one study's trials, against its budget.
 
     A trial is given out when what was spent, what is under way at its full cost and the trial itself are within the
-    budget, so trials and epochs are never more. Seconds are foreseen from those of an epoch of the same cell, workload or
-    study so far; before the first record, what is under way is more than foreseen.
+    budget, so trials and epochs are never more. Seconds are foreseen from those of an epoch of the same cell, workload
+    or study so far; before the first record nothing is foreseen, and all workers begin.
 
     `devices` are those of one trial: its share of a GPU, and 1 on a CPU.
     """
@@ -57,22 +61,27 @@ class Spending:
         self._under_way: dict[str, Cost] = {}
         self._rates: dict[str, tuple[float, int]] = {}
 
-    @property
-    def limited(self) -> bool:
-        """Whether there is a budget."""
-        return not Cost(inf, inf, inf).within(self.limit)
+    def __str__(self) -> str:
+        hours = self.spent.device_s / HOUR_S
+        return f"{self.spent.trials:,.0f} trials, {self.spent.epochs:,.0f} epochs, {hours:.3g} device hours"
 
-    def affords(self, trial: Trial, epochs: int) -> bool:
-        """Whether the budget reaches for so many epochs of a trial."""
-        total = self.spent
+    @property
+    def rate(self) -> float:
+        """Device seconds of an epoch in all records so far; 0 before the first."""
+        seconds, epochs = self._rates.get("", (0.0, 0))
+        return seconds / epochs if epochs else 0.0
+
+    def affords(self, trial: Trial, epochs: int, reserved: Cost) -> bool:
+        """Whether the budget reaches for so many epochs of a trial beside what is reserved for others."""
+        total = self.spent + reserved
         for cost in self._under_way.values():
             total += cost
         room = self.limit.device_s > total.device_s
-        return room and (total + self._cost(trial, epochs) - self._had(trial)).within(self.limit)
+        return room and (total + self.cost(trial, epochs) - self._had(trial)).within(self.limit)
 
     def lend(self, trial: Trial, epochs: int) -> None:
         """So many epochs of a trial are given out, those that it had before included."""
-        self._under_way[trial.id] = self._cost(trial, epochs)
+        self._under_way[trial.id] = self.cost(trial, epochs)
 
     def give_back(self, trial: Trial) -> None:
         """A trial is no longer under way, and left nothing."""
@@ -92,7 +101,8 @@ class Spending:
     def _had(self, trial: Trial) -> Cost:
         return self._under_way.get(trial.id, Cost())
 
-    def _cost(self, trial: Trial, epochs: int) -> Cost:
+    def cost(self, trial: Trial, epochs: int) -> Cost:
+        """What so many epochs of a trial cost, as far as it is known."""
         return Cost(1, trial.cell.recipe.trainings * epochs, epochs * self._rate(trial))
 
     def _rate(self, trial: Trial) -> float:

@@ -17,11 +17,15 @@ EPOCHS: Final = "train.epochs"
 
 
 class Searched(Protocol):
-    """A cell, as far as its epochs are concerned."""
+    """A cell, as far as it is known before its data are read."""
 
     @property
     def name(self) -> str:
         """Its name."""
+
+    @property
+    def workload(self) -> str:
+        """The name of its workload."""
 
     @property
     def recipe(self) -> Recipe:
