@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from in_process import swept
 from orchestrator.cli.main import main
 from orchestrator.errors import BadInput
 from orchestrator.ledger.checking import verify
@@ -16,7 +17,6 @@ from orchestrator.ledger.names import OF_MODELS
 from orchestrator.models.fitting import evaluated, fit_model, keep_best
 from orchestrator.models.folder import load_model
 from orchestrator.study.spec import Study
-from swept import swept
 from workloads.loop import Fit
 
 ROWS = 120
