@@ -49,9 +49,9 @@ def test_a_plan_says_what_a_budget_reaches_for_and_who_comes_first(
     )
     assert main(["plan", str(path), "--storage", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "budget: 60 of at most 118 trials; cells are completed one after another, in the order below" in said
+    assert "budget: 60 of at most 86 trials; cells are completed one after another, in the order below" in said
     assert "8 trials at a time are compared after 2 and 4 of 8 epochs, one in 2 goes on" in said
-    assert said.index("nhanes-sbp/l1 + fds, 80 settings, priority 1: ") < said.index("nhanes-sbp/l1, 16 settings: ")
+    assert said.index("nhanes-sbp/l1 + fds, 48 settings, priority 1: ") < said.index("nhanes-sbp/l1, 16 settings: ")
     assert main(["plan", str(path), "--storage", str(tmp_path), "--set", "budget.trials=26"]) == 2
     assert "budget.trials must reach for one cell: got 26, and the smallest, nhanes-sbp/l1, needs 27" in (
         capsys.readouterr().err
