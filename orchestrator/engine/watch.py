@@ -153,7 +153,8 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
             raise ClusterFailed(why)
         if (limit := self._clocks.exceeded(job.trial_id)) is not None:
             log = f"{limit.log}\n{text}"[-LOG_CHARS:]
-            self._finish(job, self._commit(job, self._curve(job), status="failed", error=limit.reason, log=log))
+            curve = max(self._curve(job), self._planner.curve(self.live[job.trial_id]), key=len)
+            self._finish(job, self._commit(job, curve, status="failed", error=limit.reason, log=log))
             return
         innocent = trial.trial_id not in self._begun or lost_with_its_node(error)
         if len(self._rows[job.trial_id]) > self._furthest[job.trial_id]:
@@ -181,7 +182,8 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
                 f"not begin or stay on any: {why} No trial is recorded for that; mend it, then run the same command "
                 "again"
             )
-        record = self._commit(job, (), status="failed", error=why, log=text[-LOG_CHARS:])
+        curve = self._planner.curve(self.live[job.trial_id])
+        record = self._commit(job, curve, status="failed", error=why, log=text[-LOG_CHARS:])
         self._finish(job, record)
 
     def save(self) -> None:

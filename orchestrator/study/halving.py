@@ -61,9 +61,13 @@ class Halving:
         if self.judges(trial):
             self._trials[trial.number] = trial
 
+    def curve(self, trial: Trial) -> tuple[CurveRow, ...]:
+        """What a trial is known to have reported."""
+        return self._curves.get(trial.number, ()) if self.judges(trial) else ()
+
     def has(self, trial: Trial) -> int:
         """Epochs that a trial is known to have."""
-        return len(self._curves.get(trial.number, ())) if self.judges(trial) else 0
+        return len(self.curve(trial))
 
     def knows(self, trial: Trial, record: Record) -> bool:
         """Whether a record is known already: it is of a trial that has to train further here."""

@@ -213,6 +213,10 @@ class Planner:
         """Epochs until which a trial is trained before it waits for others: all, where it waits for none."""
         return self._plan(trial).halving.until(trial)
 
+    def curve(self, trial: Trial) -> tuple[CurveRow, ...]:
+        """What a trial reported when it waited last, which its record says whatever follows: others were judged by it."""
+        return self._plan(trial).halving.curve(trial)
+
     def pause(self, trial: Trial, curve: tuple[CurveRow, ...]) -> None:
         """Take what a trial reported that came to where it waits; its checkpoint is in the storage."""
         plan = self._plan(trial)
