@@ -214,7 +214,7 @@ class Planner:
         return self._plan(trial).halving.until(trial)
 
     def curve(self, trial: Trial) -> tuple[CurveRow, ...]:
-        """What a trial reported when it waited last, which its record says whatever follows: others were judged by it."""
+        """What a trial reported when it waited last: others were judged by it, so its record says it in any case."""
         return self._plan(trial).halving.curve(trial)
 
     def pause(self, trial: Trial, curve: tuple[CurveRow, ...]) -> None:
