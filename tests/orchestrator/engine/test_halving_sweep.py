@@ -14,19 +14,23 @@ from running import HUNG_S, command, results, tailsweep, write
 STUDY = """
 study: tiny
 workloads: [nhanes-sbp]
-recipes: {also: [l1 + lds, l1 + rrt]}
+recipes: {also: [l1 + rrt]}
 tune: {trials: 8, scheduler: halving, population: 4, rescore: 2, rescore_seeds: 1}
 evaluate: {seeds: 1}
 train: {epochs: 8}
 tracking: {enabled: false}
 """
-OF_A_CELL = Counter({("stopped", 2): 4, ("stopped", 4): 2, ("completed", 8): 2 + 2})
-"""Two populations of four and two that rescore."""
+SEARCH = Counter({("stopped", 2): 4, ("stopped", 4): 2, ("completed", 8): 2 + 2})
+"""Two populations of four, and two that rescore."""
+pytestmark = pytest.mark.slow
 
 
-def searched(storage: Path) -> list[tuple[str, int, str]]:
-    rows = Ledger(str(storage)).read("tune").to_pylist()
-    return [(row["status"], row["epochs_run"], row["recipe"]) for row in rows]
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage of a sweep with one worker."""
+    folder = tmp_path_factory.mktemp("alone")
+    tailsweep("sweep", write(folder, STUDY), "--storage", folder / "results", "--set", "resources.concurrent=1")
+    return folder / "results"
 
 
 def waiting(storage: Path, records: int) -> bool:
@@ -35,27 +39,39 @@ def waiting(storage: Path, records: int) -> bool:
     return there >= records and bool(list((storage / "checkpoints").glob("*.pt")))
 
 
-@pytest.mark.slow
-def test_halving_decides_alike_with_one_worker_with_two_and_when_it_is_killed(tmp_path: Path) -> None:
-    path, storages = write(tmp_path, STUDY), {name: tmp_path / name for name in ("one", "two", "killed")}
-    plan = tailsweep("plan", path, "--storage", storages["one"])
+def same(storage: Path, other: Path) -> bool:
+    """Whether two sweeps decided alike: all records, and the table to the byte."""
+    tables = [(place / "tiny" / "table.md").read_bytes() for place in (storage, other)]
+    return results(storage) == results(other) and tables[0] == tables[1]
+
+
+def test_a_population_trains_half_of_its_epochs_and_leaves_no_checkpoint(alone: Path) -> None:
+    rows = Ledger(str(alone)).read("tune").to_pylist()
+    assert Counter((row["status"], row["epochs_run"]) for row in rows) == SEARCH
+    assert sum(row["epochs_run"] for row in rows) == 8 * 8 // 2 + 2 * 8, "without early stopping it were 80"
+    assert not list((alone / "checkpoints").glob("*"))
+
+
+def test_two_workers_decide_as_one_does(alone: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, STUDY)
+    plan = tailsweep("plan", path, "--storage", tmp_path / "results")
     assert "early stopping by halving: 4 trials at a time are compared after 2 and 4 of 8 epochs, one in 2" in plan
-    for workers, name in ((1, "one"), (2, "two")):
-        tailsweep("sweep", path, "--storage", storages[name], "--set", f"resources.concurrent={workers}")
-        for recipe in ("l1 + lds", "l1 + rrt"):
-            assert Counter(row[:2] for row in searched(storages[name]) if row[2] == recipe) == OF_A_CELL
-        assert not list((storages[name] / "checkpoints").glob("*")), "no trial waits any more"
-    args = ("sweep", path, "--storage", storages["killed"], "--set", "checkpoint_every_s=0")
-    for records in (0, 9):
-        process = subprocess.Popen(command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + HUNG_S
-        while time.monotonic() < deadline and process.poll() is None and not waiting(storages["killed"], records):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    tailsweep("sweep", path, "--storage", tmp_path / "results", "--set", "resources.concurrent=2")
+    assert same(tmp_path / "results", alone)
+
+
+@pytest.mark.parametrize("records", [0, 5])
+def test_a_sweep_that_is_killed_while_trials_wait_decides_as_if_it_were_not(
+    alone: Path, tmp_path: Path, records: int
+) -> None:
+    storage = tmp_path / "results"
+    args = ("sweep", write(tmp_path, STUDY), "--storage", storage, "--set", "checkpoint_every_s=0")
+    process = subprocess.Popen(command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + HUNG_S
+    while time.monotonic() < deadline and process.poll() is None and not waiting(storage, records):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert waiting(storage, records), "it was killed in time"
     tailsweep(*args)
-    assert results(storages["one"]) == results(storages["two"]) == results(storages["killed"])
-    table = (storages["one"] / "tiny" / "table.md").read_bytes()
-    assert all((storage / "tiny" / "table.md").read_bytes() == table for storage in storages.values())
-    trained = sum(row[1] for row in searched(storages["one"]))
-    assert trained == 2 * (4 * 2 + 2 * 4 + 4 * 8) < 2 * (8 + 2) * 8, "of the epochs without early stopping"
+    assert same(storage, alone)
