@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.engine import Cost
-from orchestrator.report.figures.drawing import BLUE, VERMILION, Drawing, lines, panels
+from orchestrator.report.figures.drawing import BLUE, INK, VERMILION, Drawing, lines, panels
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = DOCS / "performance.md"
@@ -42,6 +42,7 @@ def chart(costs: Sequence[Cost]) -> Drawing:
     for label, values, colour, look in (
         ("Tailsweep, beyond training", [1000 * cost.engine_s for cost in costs], BLUE, "o-"),
         ("a Tune trainable that does nothing", [1000 * cost.tune_s for cost in costs], VERMILION, "s--"),
+        ("the same without Tune's files", [1000 * cost.bare_s for cost in costs], INK, "v:"),
     ):
         left.plot(sizes, values, look, color=colour, label=label)
     right.plot(sizes, [cost.gigabytes for cost in costs], "o-", color=BLUE)
