@@ -136,6 +136,8 @@ def _say(study: "Study", state: "Outcome", made: "Forecast") -> None:
     from orchestrator.report.budgets import budget, costs
     from orchestrator.report.expected import expected
     from orchestrator.report.settings import ranges_by_workload
+    from orchestrator.study import allowance
+    from orchestrator.study.stopping import told
 
     plans = state.planner.plans
     say(
@@ -143,8 +145,14 @@ def _say(study: "Study", state: "Outcome", made: "Forecast") -> None:
         f"{state.ledger.store.uri}"
     )
     say(f"{budget(study, state.planner, plans)}{f' {used}' if (used := costs(plans)) else ''}")
-    for p in plans:
-        say(f"  {p.cell.name}: {', '.join(axis.name for axis in p.cell.axes) or 'nothing to search'}")
+    for line in allowance.told(study, [p.cell for p in plans], state.planner.spending.rate):
+        say(line)
+    for line in told(study.tune, [p.cell for p in plans], [state.planner.tries(p.cell) for p in plans]):
+        say(line)
+    for p in state.planner.in_order:
+        tries = f", {state.planner.tries(p.cell)} settings" if study.tune.budget == allowance.PER_AXIS else ""
+        first = f", priority {priority:g}" if (priority := state.planner.priorities[p.cell.name]) else ""
+        say(f"  {p.cell.name}{tries}{first}: {', '.join(axis.name for axis in p.cell.axes) or 'nothing to search'}")
         if p.cell.published:
             beside = ", ".join(f"{name} = {value}" for name, value in p.cell.published.items())
             say(f"    the first trial also has the paper's {beside}")

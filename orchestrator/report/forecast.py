@@ -15,8 +15,9 @@ from orchestrator.report.disk import (
 )
 from orchestrator.report.pace import Paces, Source, pace_of
 from orchestrator.report.settings import ranges
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import data_root, load_data
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 
@@ -45,7 +46,10 @@ class Used(_Form):
 
 
 class CellForecast(_Form):
-    """A cell. `left` are trials that are not in the ledger; hours are null where no epoch was measured."""
+    """A cell, which tries so many `settings`.
+
+    `left` are trials that are not in the ledger; hours are null where no epoch was measured.
+    """
 
     cell: str
     workload: str
@@ -53,6 +57,8 @@ class CellForecast(_Form):
     fixed: dict[str, Any]
     published: dict[str, Any]
     search: tuple[Searched, ...]
+    settings: int
+    priority: float
     steps: dict[str, int]
     trials: int
     epochs: int
@@ -159,6 +165,8 @@ def _cell(planner: Planner, plan: CellPlan, paces: Paces) -> CellForecast:
         fixed=dict(cell.fixed),
         published=dict(cell.published),
         search=tuple(Searched(**dict(zip(names, axis, strict=True))) for axis in ranges(cell)),
+        settings=planner.tries(cell),
+        priority=planner.priorities[cell.name],
         steps={str(step): count for step, count in planner.steps(plan).items()},
         trials=trials,
         epochs=epochs,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from orchestrator.report.formats import NOTHING, named
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import Cell
-from orchestrator.study.planner import CellPlan
 
 
 def settings_of(plan: CellPlan) -> str:
