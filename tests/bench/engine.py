@@ -223,8 +223,13 @@ HERE: Final[Mapping[str, Any]] = {"ours": ours, "alone": alone, "results": lambd
 
 
 def apart(what: str, trials: int = 0, files: bool = False) -> Any:
-    """One measurement in a process of its own; with `files`, Tune writes those that it writes by itself."""
-    environment = {**os.environ, **({"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "0"} if files else {})}
+    """One measurement in a process of its own; with `files`, Tune writes those that it writes by itself.
+
+    Ray's workers give way to all other processes unless told otherwise: on a busy machine that would be measured.
+    """
+    environment = {**os.environ, "RAY_worker_niceness": "0"}
+    if files:
+        environment["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "0"
     command = [sys.executable, "-m", "bench.engine", "--one", what, "--sizes", str(trials)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
