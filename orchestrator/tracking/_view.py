@@ -3,7 +3,7 @@
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -84,7 +84,7 @@ def description(table: str) -> str:
     return "".join(kept) + REST
 
 
-def views(seen: Sequence[Seen], settings: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+def views(seen: Sequence[Seen], settings: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
     """Name and state of the view of every workload; `settings` are the searched hyperparameters of each."""
     for one in seen:
         shown = [one.column, f"{one.column} sd", "change", "low", "high", "p", "seeds"]
