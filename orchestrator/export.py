@@ -13,7 +13,8 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.one_row import one_row_yaml
 from orchestrator.report.outputs import FORMATS
 from orchestrator.report.sections import Results, sections
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.cell_plan import CellPlan
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 from orchestrator.tracking import tracker
 

@@ -23,17 +23,36 @@ FLOORS = [
     {"orchestrator.cli", "orchestrator"},
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
-FIRST = ("distances", "extras", "heads", "hparams", "labels", "losses", "messages", "relevance", "seeds")
+FIRST = (
+    "distances",
+    "extras",
+    "heads",
+    "hparams",
+    "labels",
+    "losses",
+    "messages",
+    "prefetch",
+    "relevance",
+    "seeds",
+    "windows",
+)
 INSIDE = [
     {f"workloads.{name}" for name in FIRST},
     {f"workloads.{name}" for name in ("density", "laws", "metrics", "recalibration", "seam")},
-    {"workloads.diverged"},
+    {"workloads.diverged", "workloads.memory", "workloads.speed"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache_checks"},
     {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
-    {"workloads.adjusting", "workloads.held_out", "workloads.plugins", "workloads.published", "workloads.views"},
-    {"workloads.model", "workloads.training"},
+    {
+        "workloads.adjusting",
+        "workloads.advice",
+        "workloads.held_out",
+        "workloads.plugins",
+        "workloads.published",
+        "workloads.views",
+    },
+    {"workloads.features", "workloads.model", "workloads.training"},
     {"workloads.loop"},
     {"workloads.predictor", "workloads.trees"},
     {"workloads.trainers"},

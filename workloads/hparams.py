@@ -29,7 +29,8 @@ class UnknownName(ValueError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near.sort(key=lambda other: sorted(other) != sorted(name))  # letters in another order are the likeliest slip
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         place = f" in {where}" if where else ""
         super().__init__(f"no {kind} {name!r}{place}; known: {', '.join(names)}{hint}")

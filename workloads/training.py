@@ -37,6 +37,10 @@ class Training(Declared):
 
     `monitor` is the validation score by which the best epoch is kept (`keep = best`); `grad_clip` bounds the
     gradient's norm, 0 leaves it.
+
+    `compile` has torch compile the encoder; `channels_last` lays images out with the channels of a pixel together.
+    `deterministic` takes algorithms that give the same bits each time: only then does a continued run equal one that
+    was not interrupted. Without it a GPU takes the fastest algorithms of cuDNN, found by trying.
     """
 
     epochs: Annotated[int, Int(1, 10_000, tune=False)] = 30
@@ -47,6 +51,9 @@ class Training(Declared):
     schedule: Annotated[str, Choice(*SCHEDULES, tune=False)] = "constant"
     grad_clip: Annotated[float, Float(0.0, 1e6, tune=False)] = 0.0
     precision: Annotated[str, Choice(*PRECISIONS, tune=False)] = "full"
+    compile: Annotated[bool, Choice(True, False, tune=False)] = False
+    channels_last: Annotated[bool, Choice(True, False, tune=False)] = False
+    deterministic: Annotated[bool, Choice(True, False, tune=False)] = True
     keep: Annotated[str, Choice("best", "last", tune=False)] = "best"
     monitor: Annotated[str, Choice(*(f"val/{m}/{r}" for m in METRICS for r in ("all", *REGIONS)), tune=False)] = (
         "val/mae/all"
@@ -54,8 +61,11 @@ class Training(Declared):
 
     @property
     def version(self) -> int:
-        """Part of the trial id as the version of a part is; 2: in half precision the head runs in float32."""
-        return 1 if self.precision == "full" else 2
+        """Part of the trial id as the version of a part is.
+
+        In half precision: 2, the head runs in float32; 3, evaluation and statistics are in half precision as well.
+        """
+        return 1 if self.precision == "full" else 3
 
 
 ACTING: Final[Mapping[str, frozenset[str]]] = {"trees": frozenset({"epochs", "keep", "monitor"})}

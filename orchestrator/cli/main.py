@@ -76,11 +76,17 @@ def sweep(args: argparse.Namespace) -> int:
     console = Console()
     if shard is not None:
         state = api.sweep_shard(study, *shard, args.steal, cluster, console, args.retry_failed, args.replace)
-        say(f"shard {shard[0]}/{shard[1]} is complete; tailsweep report {study.study} makes the tables when all are")
+        ended = "has spent its budget" if state.planner.spent else "is complete"
+        say(f"shard {shard[0]}/{shard[1]} {ended}; tailsweep report {study.study} makes the tables when all are")
         return COMPLETE if args.failed_ok else _code(state)
     state = api.sweep(study, cluster, console, args.retry_failed, args.replace)
     say_notes(study)
     show(state.results, console, written(state))
+    if state.planner.spent:
+        say(
+            f"The budget is spent: {state.planner.spending}, and {state.planner.left:,} trials are left. The same "
+            "command with a larger budget goes on."
+        )
     return COMPLETE if args.failed_ok else _code(state)
 
 
@@ -190,7 +196,7 @@ def _flag(name: str, text: str) -> Callable[[argparse.ArgumentParser], None]:
 
 _QUIET: Final = _flag("--quiet", "print errors only; the exit code says the rest")
 ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]]] = {
-    "plan": (add_plan,),
+    "plan": (add_cluster, add_plan),
     "sweep": (add_cluster, _running, _sharing, _QUIET),
     "status": (add_cluster, add_status),
     "track": (_flag("--follow", "until standard input ends"), _QUIET),
@@ -214,8 +220,9 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="tailsweep",
         description="Hyperparameter studies for learning from imbalanced targets.",
-        epilog="exit codes: 0 complete; 2 bad input; 3 some trials failed, or the cluster or MLflow; 4 the storage "
-        "failed; 130 interrupted, 143 told to stop: the same command continues; 1 a fault of tailsweep itself",
+        epilog="exit codes: 0 complete; 2 bad input; 3 some trials failed, the budget is spent, or the cluster or "
+        "MLflow failed; 4 the storage failed; 130 interrupted, 143 told to stop: the same command continues; 1 a fault "
+        "of tailsweep itself",
     )
     top.add_argument("--version", action="version", version=f"tailsweep {version('tailsweep')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")

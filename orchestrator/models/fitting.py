@@ -37,8 +37,9 @@ from orchestrator.models.folder import (
 )
 from orchestrator.report.one_row import one_row_yaml
 from orchestrator.storage.store import open_store
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import Trial, expand
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import Planner
 from orchestrator.study.space import sign_of
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS

@@ -14,8 +14,9 @@ from typing import ClassVar, Final, Protocol
 from orchestrator.errors import BadInput, StorageFailed, TrackingFailed, one_line
 from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import expand
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 from workloads.extras import MissingExtra
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
 from orchestrator.storage.store import local_folder
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.space import direction, distribution
 from orchestrator.study.spec import Study
 from workloads.hparams import Value

@@ -13,7 +13,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import PHASES
 from orchestrator.ledger.records import Record
 from orchestrator.storage.store import local_folder
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
 from workloads.recipe import Recipe
 from workloads.training import active

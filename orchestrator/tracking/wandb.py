@@ -12,7 +12,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import PHASES
 from orchestrator.ledger.records import Phase, Record
 from orchestrator.storage.store import local_folder
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
 from workloads.extras import need
 from workloads.recipe import Recipe

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from in_process import swept
 from orchestrator.cli.main import main
 from orchestrator.errors import BadInput
 from orchestrator.ledger.checking import verify
@@ -16,7 +17,6 @@ from orchestrator.models.fitting import evaluated, fit_model, keep_best
 from orchestrator.models.folder import load_model
 from orchestrator.study.spec import Study
 from own_table import of, write_rows
-from swept import swept
 from workloads.loop import Fit
 
 RECIPES = ["l1", "huber + lds + affine", "hl_gauss", "uvote", "l1 + fds + isotonic"]

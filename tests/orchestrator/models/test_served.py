@@ -16,11 +16,11 @@ import onnxruntime
 import pytest
 import torch
 
+from in_process import swept
 from orchestrator.cli.main import main
 from orchestrator.models.folder import load_model
 from orchestrator.study.spec import Study
 from own_table import of
-from swept import swept
 
 NEW = {"x": [0.5, -1.0], "z": [None, 2.0], "kind": ["red", "blue"]}
 
