@@ -68,6 +68,15 @@ def test_pieces_give_the_loss_and_gradient_of_the_batch_or_the_part_says_that_it
     assert same != (part in whole.whole_batches)
 
 
+@pytest.mark.parametrize(("rows", "sizes"), [(2, [2]), (3, [3]), (4, [2, 2]), (7, [4, 3])])
+def test_a_piece_has_two_rows_at_least(rows: int, sizes: list[int]) -> None:
+    y = torch.arange(rows) * 1.0
+    pieces = list(in_pieces(Batch(y.unsqueeze(1), y, y.long(), y.long(), 0, 0), 2))
+    assert [len(piece.y) for _, piece in pieces] == sizes
+    assert torch.equal(torch.cat([piece.x for _, piece in pieces]).flatten(), y)
+    assert sum(float(share) for share, _ in pieces) == pytest.approx(1.0)
+
+
 def test_the_pieces_of_maps_count_by_their_labelled_pixels() -> None:
     toy = DENSE["regression"]
     data = toy.load(None)
