@@ -90,7 +90,7 @@ docs: $(DEV) ## build the site of the documents into build/site, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 bench: $(DEV) ## measure the performance claims, as ratios in one run
-	$(BIN)/python -m bench.study $(ARGS)
+	PYTHONPATH="$(CURDIR):$(CURDIR)/tests" $(BIN)/python -m bench.study $(ARGS)
 
 clean: ## remove .venv, caches and build files; results stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

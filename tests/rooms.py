@@ -19,11 +19,23 @@ FLOORS = [
     {"orchestrator.study"},
     {"orchestrator.engine", "orchestrator.report", "clusters.submission"},
     {"orchestrator.tracking", "orchestrator.catalogue", "orchestrator.models", "clusters.shared", "clusters.aws"},
-    {"orchestrator.api", "clusters"},
+    {"orchestrator.api", "orchestrator.export", "clusters"},
     {"orchestrator.cli", "orchestrator"},
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
-FIRST = ("distances", "extras", "heads", "hparams", "labels", "losses", "messages", "prefetch", "relevance", "seeds")
+FIRST = (
+    "distances",
+    "extras",
+    "heads",
+    "hparams",
+    "labels",
+    "losses",
+    "messages",
+    "prefetch",
+    "relevance",
+    "seeds",
+    "windows",
+)
 INSIDE = [
     {f"workloads.{name}" for name in FIRST},
     {f"workloads.{name}" for name in ("density", "laws", "metrics", "recalibration", "seam")},
@@ -32,7 +44,14 @@ INSIDE = [
     {"workloads.cache_checks"},
     {"workloads.cache"},
     {"workloads.data", "workloads.recipe"},
-    {"workloads.adjusting", "workloads.held_out", "workloads.plugins", "workloads.published", "workloads.views"},
+    {
+        "workloads.adjusting",
+        "workloads.advice",
+        "workloads.held_out",
+        "workloads.plugins",
+        "workloads.published",
+        "workloads.views",
+    },
     {"workloads.features", "workloads.model", "workloads.training"},
     {"workloads.loop"},
     {"workloads.predictor", "workloads.trees"},

@@ -89,17 +89,31 @@ def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
     Later layers win; a layer may name parts that the recipe does not have. Raises ValueError for a value outside its
     range. The result is what identifies a trial, and all that `Fit` needs.
     """
-    acts = acting(recipe)
     merged = {name: value for layer in layers for name, value in layer.items()}
     if wrong := untrained(recipe, merged):
         raise ValueError(wrong)
-    declared: dict[str, type[Declared]] = {"train": Training, **{part: PARTS[part].Hparams for part in recipe.parts}}
     return {
         f"{part}.{name}": value
-        for part, hparams in declared.items()
-        for name, value in hparams.of(settings_of(part, merged), part).changed().items()
-        if part != "train" or name in acts
+        for part, hparams in _of(recipe, merged).items()
+        for name, value in hparams.changed().items()
+        if part != "train" or name in acting(recipe)
     }
+
+
+def active(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Every hyperparameter that acts under the settings of a trial, those with their default included."""
+    return {
+        f"{part}.{name}": value
+        for part, hparams in _of(recipe, settings).items()
+        for name, value in hparams.active().items()
+        if part != "train" or name in acting(recipe)
+    }
+
+
+def _of(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, Declared]:
+    """Hyperparameters of the loop and of the recipe's parts; raises ValueError for a value outside its range."""
+    kinds: dict[str, type[Declared]] = {"train": Training, **{part: PARTS[part].Hparams for part in recipe.parts}}
+    return {part: kind.of(settings_of(part, settings), part) for part, kind in kinds.items()}
 
 
 def versions(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, int]:

@@ -71,12 +71,14 @@ class Job:
     plugins: tuple[str, ...] = ()
     plugins_from: str | None = None
     own: Mapping[str, Any] | None = None
+    until: int | None = None
+    """Epochs after which it waits for other trials, without a worker; None where it waits for none."""
     keep_model: bool = False
     search: str | None = None
 
     @classmethod
-    def of(cls, trial: Trial, attempt: int, study: Study, storage: str) -> "Job":
-        """The job of a trial in a study."""
+    def of(cls, trial: Trial, attempt: int, study: Study, storage: str, until: int | None = None) -> "Job":
+        """The job of a trial in a study, trained until so many epochs."""
         share = study.resources.share(trial.cell.workload)
         return cls(
             trial_id=trial.id,
@@ -98,6 +100,7 @@ class Job:
             plugins=study.plugins,
             plugins_from=study.plugins_from,
             own=declared_data(study).get(trial.cell.workload),
+            until=None if until == trial.epochs else until,
             keep_model=study.evaluate.keep_models != "none",
             search=trial.search,
         )
@@ -131,10 +134,19 @@ class Job:
         )
 
 
-def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, None, None]:
+@dataclass(frozen=True)
+class Paused:
+    """A job that wrote its checkpoint where it has to wait for others: the seconds so far, and the device."""
+
+    wall_s: float
+    device: str
+
+
+def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, None, Paused | None]:
     """Train a job, epoch by epoch, from its checkpoint if there is one, and commit its record at the end.
 
     Yields the row of every epoch, those that the checkpoint holds included. `tell` is told what a user must know.
+    Returns where a job waits that is trained `until` an epoch: it leaves its checkpoint and no record.
 
     A machine that is taken away throws Preempted into it: the checkpoint is written at once, and the generator ends.
 
@@ -160,7 +172,9 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
         try:
             outcome = yield from _trained(job, ledger, data, device, saved, rows, noted, pieces)
             if outcome is None:
-                return
+                return None
+            if isinstance(outcome, float):
+                return Paused(outcome, _name(device))
             break
         except (StorageFailed, DataError, OSError):
             raise
@@ -190,6 +204,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
     outcome |= peak.taken()
     ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
     ledger.store.delete(job.checkpoint)
+    return None
 
 
 def _trained(
@@ -201,21 +216,27 @@ def _trained(
     rows: list[CurveRow],
     noted: dict[str, None],
     pieces: int,
-) -> Generator[CurveRow, None, dict[str, Any] | None]:
-    """Train from the bytes of a checkpoint, or from the start; returns the outcome, None after Preempted."""
+) -> Generator[CurveRow, None, dict[str, Any] | float | None]:
+    """Train from the bytes of a checkpoint, or from the start; returns the outcome.
+
+    Where the job has to wait, the seconds so far; None after Preempted.
+    """
     clock = time.monotonic()
     with _noting(noted):
         fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device, pieces)
     spent = 0.0 if saved is None else _resume(fit, saved, job, device)
     noted.update(dict.fromkeys(fit.notes))
 
-    def save() -> None:
+    def save() -> float:
         wall_s = spent + time.monotonic() - clock
         ledger.store.put(job.checkpoint, _saved(job.trial_id, {"fit": fit.state_dict(), "wall_s": wall_s}))
+        return wall_s
 
     for epoch in fit.curve:
         rows.append(_row(epoch))
         yield rows[-1]
+    if job.until is not None and len(rows) >= job.until:
+        return spent
     last_save = time.monotonic()
     for epoch in _told(iter(fit), noted):
         rows.append(_row(epoch))
@@ -224,6 +245,8 @@ def _trained(
         except Preempted:
             save()
             return None
+        if epoch.epoch + 1 == job.until:
+            return save()
         if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
             save()
             last_save = time.monotonic()

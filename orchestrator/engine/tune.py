@@ -20,7 +20,7 @@ from clusters.profile import Profile
 from orchestrator.engine.capacity import concurrency
 from orchestrator.engine.cluster_monitor import Vital, alive, listening, starting, watched
 from orchestrator.engine.code_shipping import check_code, code, parcel
-from orchestrator.engine.early_stopping import SCHEDULERS, PerCellScheduler
+from orchestrator.engine.early_stopping import PerCellScheduler, maker
 from orchestrator.engine.faults import brief, full_disk
 from orchestrator.engine.memory import Wear
 from orchestrator.engine.observer import Observer
@@ -81,7 +81,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
         check_code(config["code"])
         self._report_s: float = config["report_s"]
         job = Job(**config["job"])
-        self._epochs = job.epochs
+        self._until = job.until or job.epochs
         self._workload, self._told = job.workload, list[str]()
         self._wear = getattr(self, "_wear", None) or Wear(config["recycle_after"])  # of the process, not of a trial
         self._rows = run(job, self._told.append)
@@ -90,18 +90,21 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
         """Train for a while and report the epochs of it."""
         deadline = time.monotonic() + self._report_s
         rows: list[dict[str, Any]] = []
-        for row in self._rows:
+        while True:
+            try:
+                row = next(self._rows)
+            except StopIteration as end:
+                self._wear.trial_ended(self._workload)
+                return self._result(rows, done=True, paused=end.value and asdict(end.value))
             rows.append(asdict(row))
             # The last epoch is reported with the commit that follows it: no scheduler stops a trial that has ended.
-            if time.monotonic() >= deadline and row.epoch + 1 < self._epochs:
+            if time.monotonic() >= deadline and row.epoch + 1 < self._until:
                 return self._result(rows, done=False)
-        self._wear.trial_ended(self._workload)
-        return self._result(rows, done=True)
 
-    def _result(self, rows: list[dict[str, Any]], done: bool) -> dict[str, Any]:
+    def _result(self, rows: list[dict[str, Any]], done: bool, paused: dict[str, Any] | None = None) -> dict[str, Any]:
         told = [*self._told]
         self._told.clear()
-        return {"rows": rows, "told": told, "done": done, "worn": self._wear.worn}
+        return {"rows": rows, "told": told, "done": done, "worn": self._wear.worn, "paused": paused}
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Take the next job; the old one is closed first, so that its memory is free."""
@@ -122,13 +125,16 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
 class PlanSearcher(Unsaved, Searcher):  # type: ignore[misc]
     """Gives Tune what the planner gives."""
 
-    def __init__(self, planner: Planner, issue: Callable[[Trial], dict[str, Any]]) -> None:
+    def __init__(self, planner: Planner, issue: Callable[[Trial], dict[str, Any]], settle: Callable[[], None]) -> None:
         super().__init__(metric="training_iteration", mode="max")  # Tune wants a metric; the planner has its own
-        self._planner, self._issue = planner, issue
+        self._planner, self._issue, self._settle = planner, issue, settle
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next job; None while all wait for others, FINISHED when nothing is left."""
         trial = self._planner.next()
+        while trial is None and self._planner.stops:  # what another driver committed may end the wait of others
+            self._settle()
+            trial = self._planner.next()
         if trial is not None:
             return self._issue(trial)
         return Searcher.FINISHED if self._planner.done else None
@@ -159,12 +165,17 @@ def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obse
 
 
 def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, observer: Observer) -> None:
-    watch = Watch(planner, ledger, observer)
-    make = SCHEDULERS[study.tune.scheduler]
+    make = maker(study.tune)
+
+    def job_of(trial: Trial) -> Job:
+        earlier = ledger.find(trial.id, trial.phase)
+        attempt = 0 if earlier is None else earlier.attempt + 1
+        return Job.of(trial, attempt, study, ledger.store.uri, planner.until(trial))
+
+    watch = Watch(planner, ledger, observer, job_of)
 
     def issue(trial: Trial) -> dict[str, Any]:
-        earlier = ledger.find(trial.id, trial.phase)
-        job = Job.of(trial, 0 if earlier is None else earlier.attempt + 1, study, ledger.store.uri)
+        job = job_of(trial)
         watch.begin(trial)
         return {
             "cell": trial.cell.name,
@@ -184,8 +195,8 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
         tuner = tune.Tuner(
             TrialActor,
             tune_config=tune.TuneConfig(
-                search_alg=PlanSearcher(planner, issue),
-                scheduler=PerCellScheduler(planner, make, study.tune.select_by) if make else FIFOScheduler(),
+                search_alg=PlanSearcher(planner, issue, watch.settle),
+                scheduler=PerCellScheduler(planner, make) if make else FIFOScheduler(),
                 num_samples=-1,
                 max_concurrent_trials=concurrency(study, ray.nodes()),
                 reuse_actors=True,

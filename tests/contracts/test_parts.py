@@ -18,6 +18,7 @@ from workloads.methods import METHODS
 from workloads.model import Model
 from workloads.objectives import OBJECTIVES as EVERY_OBJECTIVE
 from workloads.plans import PLANS
+from workloads.predictor import Predictor, Setup, tensors_of
 from workloads.recipe import PARTS as EVERY_PART
 from workloads.recipe import Recipe
 from workloads.seam import Adjustment, Batch, Method, NoEffectWarning, TrainLabels
@@ -254,6 +255,26 @@ def test_an_adjustment_leaves_training_as_it_is_and_changes_what_is_predicted(na
     plain, adjusted = (outcome(fit(Recipe(objective, (*methods, *more), "rrt"))) for more in ((), (name,)))
     changed = {key for key in plain if not torch.equal(plain[key], adjusted.get(key, plain[key]))}
     assert changed <= {"prediction", "effective"} and "prediction" in changed
+
+
+PREDICTED = [
+    *((recipe_with(part), {}) for part in PARTS if part != "lws"),
+    (Recipe("pseudo_counts", ("lds", "vir"), "two_stages"), {"two_stages.first": "l1"}),
+    (Recipe("ldam", ("class_balanced",), "drw"), {}),
+    (Recipe("cross_entropy", ("tau_norm",), "lws"), {"lws.share": 0.5, "train.keep": "best"}),
+]
+
+
+@pytest.mark.parametrize(("recipe", "settings"), PREDICTED, ids=str)
+def test_a_model_apart_from_its_data_predicts_what_its_run_does(recipe, settings):
+    run = fit(recipe, settings)
+    outcome(run)
+    toy, data = TOYS[task_of(recipe)], DATA[task_of(recipe)]
+    complete = settle(recipe, settings)
+    setup = Setup(str(recipe), complete, toy.grid, data.units, toy.bin_counts(data))
+    model = Predictor(setup, toy.encoder(data), tensors_of(run))
+    x = data.test.inputs(torch.arange(len(data.test.y)), CPU)
+    assert torch.equal(torch.from_numpy(model.predict(x)), torch.from_numpy(run.predict(data.test)))
 
 
 def test_another_seed_gives_other_numbers():

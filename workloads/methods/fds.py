@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from workloads.labels import kernel_window
 from workloads.laws import OnGrid, Ordered
 from workloads.methods.bins import bin_of
 from workloads.seam import Batch, Features, Method, TrainLabels
+from workloads.windows import reflected, smoothed, windowed
 
 Statistics: TypeAlias = tuple[Tensor, Tensor, Tensor]
 """Count `[M]`, mean `[M, D]` and variance `[M, D]` of every bucket."""
@@ -44,21 +44,6 @@ def pooled(a: Statistics, b: Statistics) -> Statistics:
     squares = sum((n - 1).clamp(min=0).unsqueeze(1) * var for n, var in ((count_a, var_a), (count_b, var_b)))
     squares = squares + apart.square() * share * count_a.unsqueeze(1)
     return count, mean_a + apart * share, squares / (count - 1).clamp(min=1).unsqueeze(1)
-
-
-def reflected(buckets: int, width: int) -> Tensor:
-    """Buckets `[M + W − 1]` under a window of width W as it moves over M buckets: beyond the borders they reflect."""
-    return torch.from_numpy(np.pad(np.arange(buckets), width // 2, mode="reflect" if buckets > 1 else "edge"))
-
-
-def windowed(values: Tensor, window: Sequence[float], places: Tensor) -> Tensor:
-    """A window `[W]` over the rows of values `[M, …]`, in O(M · D) memory; `places` `[M + W − 1]` are rows under it."""
-    under = values[places]
-    rows = len(values)
-    smoothed = under[:rows] * window[0]
-    for offset, weight in enumerate(window[1:], start=1):
-        smoothed.add_(under[offset : offset + rows], alpha=weight)
-    return smoothed
 
 
 def variance_ratio(var: Tensor, smoothed_var: Tensor, clip: tuple[float, float]) -> Tensor:
@@ -279,8 +264,8 @@ class FDS(Method):
     def _paper(self, epoch: int, count: Tensor, mean: Tensor, var: Tensor) -> None:
         self._average(self.tracked == 0, count, mean, var)
         known = self.tracked > 0
-        smoothed_mean = self._smooth(self.mean, known)
-        smoothed_var = self._smooth(self.var, known & (self.var.sum(1) > 0))
+        smoothed_mean = smoothed(self.mean, known, self.window, self.places)
+        smoothed_var = smoothed(self.var, known & (self.var.sum(1) > 0), self.window, self.places)
         self.scale.copy_(variance_ratio(self.var, smoothed_var, (self.hparams.clip_low, self.hparams.clip_high)))
         self.shift.copy_(smoothed_mean - self.mean * self.scale)
 
@@ -295,14 +280,6 @@ class FDS(Method):
         moves = (self.var > 0) & (self.var.sum(1, keepdim=True) >= 1e-10)
         self.scale.copy_(torch.where(moves, scale, torch.ones_like(scale)))
         self.shift.copy_(torch.where(moves, smoothed_mean - self.mean * scale, torch.zeros_like(scale)))
-
-    def _smooth(self, values: Tensor, known: Tensor) -> Tensor:
-        """Window over the known buckets, renormalised; where none is in reach the values stay."""
-        share = known.to(values.dtype).unsqueeze(1)
-        reach = windowed(share, self.window, self.places)
-        return torch.where(
-            reach > 0, windowed(values * share, self.window, self.places) / reach.clamp(min=1e-12), values
-        )
 
     def _fill(self, empty: Sequence[int]) -> None:
         """Give empty buckets, ascending, the mean of their neighbours, at an end of the one; a lone bucket stays."""

@@ -7,7 +7,7 @@ from orchestrator.report.budgets import spent
 from orchestrator.report.page.grid import Cell, Column, Line, grid
 from orchestrator.report.page.part import Part
 from orchestrator.report.sections import Results, Section
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 
 HEADS = ("Trials", "Stopped", "Their epochs", "Seeds", "Their epochs", "Failed", "Device s", "s per epoch", "GB")
 
