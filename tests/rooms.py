@@ -24,7 +24,10 @@ FLOORS = [
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
 INSIDE = [
-    {f"workloads.{name}" for name in ("extras", "hparams", "labels", "losses", "messages", "relevance", "seeds")},
+    {
+        f"workloads.{name}"
+        for name in ("extras", "flat", "hparams", "labels", "losses", "messages", "pack", "relevance", "seeds")
+    },
     {f"workloads.{name}" for name in ("density", "laws", "metrics", "recalibration", "seam")},
     {"workloads.diverged"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},

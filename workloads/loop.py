@@ -1,8 +1,9 @@
 """The training loop: it names no method, and an interrupted run continues bit for bit."""
 
+import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from workloads.adjusting import Adjusting
 from workloads.diverged import Diverged, finite
+from workloads.flat import Flat
 from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.laws import split_epochs
@@ -87,7 +89,8 @@ class Fit:
         torch.manual_seed(seed_of(seed, "dropout"))
         self.order = torch.Generator().manual_seed(seed_of(seed, "batch order"))
 
-        self.train = viewed(data.train, workload, device)
+        self._views: dict[Split, Rows] = {}
+        self.train = self._view(data.train)
         self.rows = rows_in(data.train)
         self.val_regions = workload.regions(data, data.val)
         self.val_labels = self.labels(data.val)
@@ -102,6 +105,7 @@ class Fit:
             self.grid,
             lambda rows: Fit(alike, replace(data, train=rows), recipe.trained, settings, seed, device),
             device,
+            workload.light,
         )
         self.scaler = torch.amp.GradScaler(
             device.type, enabled=self.hparams.precision == "fp16" and device.type == "cuda"
@@ -114,7 +118,8 @@ class Fit:
         parts = [p for p in self._parts().parameters() if p.requires_grad]
         of_parts = {id(p) for p in parts}
         network = [p for p in self.model.parameters() if p.requires_grad and id(p) not in of_parts]
-        optimizer = OPTIMIZERS[self.hparams.optimizer](network, self.hparams)
+        self.flat = Flat(network) if self.workload.light else None
+        optimizer = OPTIMIZERS[self.hparams.optimizer]([self.flat.whole] if self.flat else network, self.hparams)
         if parts:  # a noise scale or a class centre is no weight: decay would pull it to an arbitrary 0
             optimizer.add_param_group({"params": parts, "weight_decay": 0.0})
         return optimizer
@@ -123,11 +128,26 @@ class Fit:
         """The parts of the recipe, whose own parameters are learned but not decayed."""
         return nn.ModuleList([self.model.objective, self.model.methods, self.model.plan])
 
+    def _view(self, split: Split) -> Rows:
+        """A split as the loop meets it, made once."""
+        if split not in self._views:
+            self._views[split] = viewed(split, self.workload, self.device)
+        return self._views[split]
+
     def __iter__(self) -> Iterator[Epoch]:
         while len(self.curve) < self.hparams.epochs:
-            yield self._epoch(len(self.curve))
+            for loss in self.steps():
+                if loss is not None:
+                    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            yield self.curve[-1]
 
-    def _epoch(self, epoch: int) -> Epoch:
+    def steps(self) -> Generator[Tensor | None, None, None]:
+        """Train the next epoch, whose results are the last of `curve` at the end.
+
+        It stops three times in every step, for a `Pack` to let other runs go as far as this one: at a loss, whose
+        gradients it needs to go on, and at None.
+        """
+        epoch = len(self.curve)
         stage = self.stages[epoch]
         if epoch and self.stages[epoch - 1] != stage:
             if self.model.stages()[stage].start == "best":
@@ -136,7 +156,7 @@ class Fit:
                 self.model.fresh_head()
             self.optimizer = self._enter(stage)
             self.best, self.best_score = None, math.inf  # a stage is judged by what it trained itself
-        loss = self._train(epoch, stage)
+        loss = yield from self._train(epoch, stage)
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
         self.model.end_epoch(epoch, stage, self._features(epoch))
@@ -149,9 +169,8 @@ class Fit:
         result = Epoch(epoch, stage, loss, finite(val, when))
         self._keep(result)
         self.curve.append(result)
-        return result
 
-    def _train(self, epoch: int, stage: int) -> float:
+    def _train(self, epoch: int, stage: int) -> Generator[Tensor | None, None, float]:
         p = self.hparams
         done = (epoch - self.starts[stage]) / self.stages.count(stage)
         for group in self.optimizer.param_groups:
@@ -161,16 +180,20 @@ class Fit:
         self.model.train()
         for rows in self._batches(self.order, self.model.drawn(stage, self.order)):
             batch = self.train.batch(rows, epoch, stage, done)
-            with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
+            yield None
+            with torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext():
                 loss = self.model.loss(batch)
             self.optimizer.zero_grad(set_to_none=True)
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            if self.flat:
+                self.flat.clear()
+            yield self.scaler.scale(loss)
             if p.grad_clip:
                 self.scaler.unscale_(self.optimizer)
                 nn.utils.clip_grad_norm_(self.model.parameters(), p.grad_clip)
             self.scaler.step(self.optimizer)
             self.scaler.update()
             total += loss.detach() * len(rows)
+            yield None
         return float(total) / self.rows  # the one synchronisation with the device in an epoch
 
     def _batches(self, order: torch.Generator, of: Tensor | None = None) -> list[Tensor]:
@@ -253,7 +276,7 @@ class Fit:
     def outputs(self, split: Split, when: str) -> Output:
         """What the weights as they are say of a split; raises Diverged where a prediction is not finite."""
         self.model.eval()
-        view = viewed(split, self.workload, self.device)
+        view = self._view(split)
         with torch.no_grad():
             made = [self.model.outputs(z) for z in self._encoded(view)]
         out, pred = (torch.cat(parts).cpu().double().numpy() for parts in zip(*made, strict=True))

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -75,7 +76,8 @@ class Model(nn.Module):
 
         Computed in half precision ages of 35 to 51 would come in steps of ¼ year, and 120 mmHg in steps of ½.
         """
-        with torch.autocast(h.device.type, enabled=False):
+        device = h.device.type
+        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
             out: Tensor = self.head(h.to(self.head.weight.dtype))
         labels = self.objective.labels
         if labels == 0:

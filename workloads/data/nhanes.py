@@ -144,6 +144,7 @@ def _workload(name: str, title: str, unit: str, target: str, leaks: Sequence[str
         shots=Shots(),
         load=partial(load, target, leaks, grid, 10),
         encoder=_encoder,
+        light=True,
         settings={
             "train.epochs": 30,
             "train.batch_size": 256,

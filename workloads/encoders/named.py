@@ -21,13 +21,15 @@ class Named:
     """How an encoder is made: `make(shape, hidden, weights)` for inputs `[B, *shape]`.
 
     `hidden` are the widths of its layers where none are written, empty where they are its own; `axes` is the length of
-    `shape`, 0 where inputs are flattened; `weights` says whether it reads a file of weights.
+    `shape`, 0 where inputs are flattened; `weights` says whether it reads a file of weights, `light` is that of
+    a workload.
     """
 
     make: Callable[[Sequence[int], Sequence[int], Path | None], Made]
     hidden: tuple[int, ...] = ()
     axes: int = 0
     weights: bool = False
+    light: bool = False
 
 
 def _mlp(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
@@ -70,9 +72,9 @@ def _small(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) ->
 
 
 ENCODERS: Final[dict[str, dict[str, Named]]] = {
-    "table": {"mlp": Named(_mlp, (128, 64))},
+    "table": {"mlp": Named(_mlp, (128, 64), light=True)},
     "arrays": {
-        "mlp": Named(_mlp, (128, 64)),
+        "mlp": Named(_mlp, (128, 64), light=True),
         "conv1d": Named(_conv1d, (32, 64), axes=2),
         "lstm": Named(_lstm, (64,), axes=2),
         "cnn": Named(_maps, (16, 32, 64), axes=3),

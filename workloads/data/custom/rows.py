@@ -245,6 +245,7 @@ def build(own: CustomData, root: Path | None) -> Workload:
         shots=Shots(own.many, own.few),
         load=lambda given: load(own, given),
         encoder=partial(_encoder, own),
+        light=own.named.light,
         settings={"train.schedule": "cosine"},
         augment=_augment(own),
         needs=_needs(own),
