@@ -15,9 +15,9 @@ ENV PIP_NO_CACHE_DIR=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
-# procps: who runs; rsync: `ray up` copies files; wget: KubeRay's probes.
+# procps: who runs; rsync: `ray up` copies files; wget: KubeRay's probes; libgomp1: LightGBM.
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends procps rsync wget \
+ && apt-get install --yes --no-install-recommends procps rsync wget libgomp1 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 1000 --create-home --shell /bin/bash tailsweep
 
@@ -30,7 +30,7 @@ RUN pip install ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} "$(grep '^torch==' 
 # ray[default]: the dashboard and the job server of a cluster's head. psycopg2: MLflow's database.
 COPY pyproject.toml ./
 RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; e = p["optional-dependencies"]; \
-print(*p["dependencies"], *(d for n in ("images", "text", "signals", "demo", "aws") for d in e[n]), sep="\n")' \
+print(*p["dependencies"], *(d for n in ("images", "text", "signals", "tables", "demo", "aws") for d in e[n]), sep="\n")' \
       > requirements.txt \
  && pip install --constraint constraints.txt --requirement requirements.txt 'ray[default]' psycopg2-binary
 

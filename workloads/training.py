@@ -7,9 +7,10 @@ from typing import Annotated, Final
 import torch
 from torch import nn
 
-from workloads.hparams import Choice, Declared, Float, Int, Value
+from workloads.hparams import Choice, Declared, Field, Float, Int, Value
 from workloads.labels import REGIONS
 from workloads.metrics import METRICS
+from workloads.objectives import OBJECTIVES
 from workloads.recipe import PARTS, Recipe, settings_of
 
 OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter], "Training"], torch.optim.Optimizer]]] = {
@@ -57,18 +58,30 @@ class Training(Declared):
         return 1 if self.precision == "full" else 2
 
 
+ACTING: Final[Mapping[str, frozenset[str]]] = {"trees": frozenset({"epochs", "keep", "monitor"})}
+"""The hyperparameters of training that act, by trainer; of a network all do."""
+
+
+def acting(recipe: Recipe) -> dict[str, Field]:
+    """The hyperparameters of training that act under a recipe."""
+    names = ACTING.get(OBJECTIVES[recipe.objective].trainer)
+    return {name: field for name, field in Training.declared().items() if names is None or name in names}
+
+
 def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
     """The active settings of `train.*` and of the recipe's parts that differ from their declared defaults.
 
     Later layers win; a layer may name parts that the recipe does not have. Raises ValueError for a value outside its
     range. The result is what identifies a trial, and all that `Fit` needs.
     """
+    acts = acting(recipe)
     merged = {name: value for layer in layers for name, value in layer.items()}
     declared: dict[str, type[Declared]] = {"train": Training, **{part: PARTS[part].Hparams for part in recipe.parts}}
     return {
         f"{part}.{name}": value
         for part, hparams in declared.items()
         for name, value in hparams.of(settings_of(part, merged), part).changed().items()
+        if part != "train" or name in acts
     }
 
 

@@ -28,10 +28,11 @@ from orchestrator.study.cells import Trial, data_root, declare, declared_data, p
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.diverged import finite
-from workloads.loop import Epoch, Fit
+from workloads.loop import Epoch
 from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
 from workloads.recipe import Recipe
+from workloads.trainers import Run, start
 from workloads.workload import Data, DataError
 
 LOG_CHARS: Final = 4000
@@ -61,6 +62,7 @@ class Job:
     plugins: tuple[str, ...] = ()
     plugins_from: str | None = None
     own: Mapping[str, Any] | None = None
+    search: str | None = None
 
     @classmethod
     def of(cls, trial: Trial, attempt: int, study: Study, storage: str) -> "Job":
@@ -85,6 +87,7 @@ class Job:
             plugins=study.plugins,
             plugins_from=study.plugins_from,
             own=declared_data(study).get(trial.cell.workload),
+            search=trial.search,
         )
 
     @property
@@ -103,6 +106,7 @@ class Job:
             settings=self.settings,
             seed=self.seed,
             number=self.number,
+            search=self.search,
             attempt=self.attempt,
             epochs=self.epochs,
             epochs_run=len(curve),
@@ -172,7 +176,7 @@ def _trained(
 ) -> Generator[CurveRow, None, dict[str, Any] | None]:
     """Train from the bytes of a checkpoint, or from the start; returns the outcome, None after Preempted."""
     clock = time.monotonic()
-    fit = Fit(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
     spent = 0.0 if saved is None else _resume(fit, saved, job, device)
 
     def save() -> None:
@@ -226,7 +230,7 @@ def _prepared(job: Job) -> Data:
     return data
 
 
-def _resume(fit: Fit, saved: bytes, job: Job, device: torch.device) -> float:
+def _resume(fit: Run, saved: bytes, job: Job, device: torch.device) -> float:
     """Continue a fit from the bytes of a checkpoint; returns the seconds that were spent.
 
     Raises whatever a damaged one makes torch or the fit raise, and ValueError for that of another trial.
@@ -262,7 +266,7 @@ def _noting(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
         yield epoch
 
 
-def _test(job: Job, ledger: Ledger, fit: Fit, data: Data) -> tuple[tuple[ScoreRow, ...], str]:
+def _test(job: Job, ledger: Ledger, fit: Run, data: Data) -> tuple[tuple[ScoreRow, ...], str]:
     """Score the kept epoch on test and keep the predictions, before the record says where; returns their name, too."""
     workload = WORKLOADS[job.workload]
     y, pred = fit.labels(data.test), fit.predict(data.test)

@@ -25,7 +25,7 @@ def flat(table: pa.Table) -> pa.Table:
         plain = plain.append_column(name, values)
     for split in SCORES:
         if split in table.column_names:
-            for name, values in _scores(table[split], split).items():
+            for name, values in scores_of(table[split], split).items():
                 plain = plain.append_column(name, values)
     return plain
 
@@ -46,7 +46,8 @@ def _alike(values: list[Any]) -> pa.Array:
         return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
-def _scores(column: pa.ChunkedArray, split: str) -> dict[str, pa.Array]:
+def scores_of(column: pa.ChunkedArray, split: str) -> dict[str, pa.Array]:
+    """The scores of a column `val` or `test`, by name; null where a record has none."""
     lists = column.combine_chunks()
     owner = pc.list_parent_indices(lists).to_numpy()
     scores = lists.flatten()

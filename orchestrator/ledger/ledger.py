@@ -22,6 +22,7 @@ the compaction looks at the segments when its record is written, and takes it ba
 Files that are none of the ledger's are left alone everywhere, with a word.
 """
 
+from collections.abc import Container
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -114,6 +115,15 @@ class Ledger:
             if not segments.refresh():
                 return last
 
+    def record(self, phase: Phase, attempt: Attempt) -> Record:
+        """An attempt that is known to be there, with its learning curve; raises StorageFailed where it is gone."""
+        row = self.row(phase, attempt)
+        if row is None and self.segments(phase).refresh():  # compacted since
+            row = self.row(phase, attempt)
+        if not row:
+            raise StorageFailed(f"a record is gone from {self.store.uri}: {record_key(phase, attempt)}")
+        return Record.from_row(row)
+
     def row(self, phase: Phase, attempt: Attempt) -> dict[str, Any] | None:
         """One attempt as a row of its schema, from the segments known so far or from a record of its own.
 
@@ -151,17 +161,24 @@ class Ledger:
             named = [table.add_column(0, "phase", pa.repeat(pa.scalar(name), len(table))) for name, table in tables]
             return pa.concat_tables(named, promote_options="default")
         needed = None if columns is None else list(dict.fromkeys([*columns, "trial_id", "attempt", "status"]))
+        table = _that_count(self.since(phase, needed))
+        return table if columns is None else table.select(columns)
+
+    def since(
+        self, phase: Phase, columns: list[str] | None, known: Container[Attempt] = (), segments_known: int = 0
+    ) -> pa.Table:
+        """Every attempt, those that do not count as well, that is in a later segment, or loose and not known."""
         loose, segments = self.loose(phase), self.segments(phase)
         segments.refresh()
-        alone = [key for attempt, key in loose.items() if attempt not in segments]
-        found = [table for table in each(lambda key: self._readable(phase, key, needed), alone) if table is not None]
+        alone = [key for attempt, key in loose.items() if attempt not in segments and attempt not in known]
+        found = [table for table in each(lambda key: self._readable(phase, key, columns), alone) if table is not None]
         if len(found) < len(alone):  # compacted since they were listed
             segments.refresh()
             found = [table for table in found if not len(table) or attempts(table)[0] not in segments]
-            if len(found) + sum(attempt in segments for attempt in loose) < len(loose):
+            there = sum(attempt in segments or attempt in known for attempt in loose)
+            if len(found) + there < len(loose):
                 raise StorageFailed(f"records vanish from {self.store.locate(f'ledger/{phase}/')} while they are read")
-        table = _that_count(concat(phase, [*segments.tables(needed), *found], needed))
-        return table if columns is None else table.select(columns)
+        return concat(phase, [*segments.tables(columns, segments_known), *found], columns)
 
     def table(self, phase: Phase | None = None) -> pa.Table:
         """One row per trial with plain columns: every setting (`lds.sigma`), and every score (`test/mae/few`).

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
@@ -48,12 +48,12 @@ _COMMON: Final = [
 ]
 
 SCHEMAS: Final[dict[Phase, pa.Schema]] = {
-    "tune": pa.schema(_COMMON),
+    "tune": pa.schema([*_COMMON, ("search", pa.string())]),  # the key of the suggestion that the trial was
     "evaluate": pa.schema([*_COMMON, ("test", SCORES), ("predictions", pa.string())]),
 }
 """Tune records have no column for test metrics: choosing on test is impossible, not forbidden."""
 
-LATER: Final = frozenset({"predictions"})
+LATER: Final = frozenset({"predictions", "search"})
 """Columns that older records lack."""
 
 PREDICTIONS: Final = pa.schema([("row", pa.int64()), ("y", pa.float64()), ("pred", pa.float64())])
@@ -111,6 +111,11 @@ class Record:
     error: str | None = None
     log: str | None = None
     predictions: str | None = None
+    search: str | None = None
+
+    def renumbered(self, number: int) -> "Record":
+        """The same under another number."""
+        return replace(self, number=number)
 
     def score(self, name: str) -> float | None:
         """A score by its name, `val/mae/few` or `test/gm/all`."""
@@ -140,8 +145,8 @@ class Record:
         Earlier releases called a trial completed whose scores are not finite numbers: here it failed.
         """
         known: dict[str, Any] = {name: row[name] for name in row if name in cls.__dataclass_fields__}
-        scores = {name: _scores(row[name]) for name in ("val", "test") if name in row}
-        curve = tuple(CurveRow(**{**point, "val": _scores(point["val"])}) for point in row["curve"])
+        scores = {name: scores_in(row[name]) for name in ("val", "test") if name in row}
+        curve = tuple(CurveRow(**{**point, "val": scores_in(point["val"])}) for point in row["curve"])
         wrong = not_finite(row)
         failed = {"status": "failed", "error": f"Diverged: {wrong}"} if wrong and row["status"] != "failed" else {}
         return cls(
@@ -169,7 +174,7 @@ def not_finite(row: Mapping[str, Any]) -> str:
     )
 
 
-def _scores(rows: Iterable[Mapping[str, Any]]) -> tuple[ScoreRow, ...]:
+def scores_in(rows: Iterable[Mapping[str, Any]]) -> tuple[ScoreRow, ...]:
     """Scores as they were written; one that is not a finite number is none."""
     return tuple(
         ScoreRow(s["metric"], s["region"], s["value"] if math.isfinite(s["value"] or 0.0) else None, s["count"])

@@ -86,9 +86,9 @@ class Segments:
             raise StorageFailed(f"{self._store.locate(key)} was repaired while it was read; run the same command again")
         return found
 
-    def tables(self, columns: list[str] | None = None) -> list[pa.Table]:
-        """All records, a table per segment."""
-        return [self._table(key, columns) for key in self._keys]
+    def tables(self, columns: list[str] | None = None, first: int = 0) -> list[pa.Table]:
+        """All records of the segments from one on, a table each."""
+        return [self._table(key, columns) for key in self._keys[first:]]
 
     def append(self, table: pa.Table) -> bool:
         """Write the next segment; False when another process took its number first: refresh, and look again."""

@@ -1,7 +1,7 @@
 """What stands under a table: how it came about, how to read it, and what to be careful with."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.ledger.records import Record
 from orchestrator.report.budgets import budget, luck
@@ -19,8 +19,11 @@ from workloads.recipe import Recipe
 from workloads.workload import Data, Workload, groups_of
 
 
-def notes(rows: Rows, table: Table, data: Data, workload: Workload) -> list[str]:
-    """What stands under a table: data, budget, selection rule, protocol, marks, device, and what to be careful with."""
+def notes(rows: Rows, table: Table, data: Data, workload: Workload, unread: Mapping[str, str]) -> list[str]:
+    """What stands under a table: data, budget, selection rule, protocol, marks, device, and what to be careful with.
+
+    `unread` has the recipes whose predictions are missing for some seeds, with how many.
+    """
     devices = sorted({r.device for plan in rows.plans for r in _records(plan) if r.device})
     per_region = ", ".join(f"{region} {n}" for region, n in table.counts.items() if n)
     return [
@@ -34,6 +37,7 @@ def notes(rows: Rows, table: Table, data: Data, workload: Workload) -> list[str]
         "5 %); nothing is bold with one of them, or where a metric is no mean over rows. Trained on "
         f"{', '.join(devices) or NOTHING}.",
         *_cautions(rows, table),
+        *_unread(unread),
         *_of_controls(table),
         *_of_adjustments([plan.cell.recipe for plan in rows.plans]),
         *dict.fromkeys(f"{plan.row}: {warning}" for plan in rows.plans for warning in _warnings(plan)),
@@ -95,6 +99,17 @@ def _cautions(rows: Rows, table: Table) -> list[str]:
     if any(row.scores for row in ours) and not any(table.primary in row.scores for row in ours):
         found.append(f"The primary column {title(table.primary)} has no scores: this study decides nothing.")
     return found
+
+
+def _unread(unread: Mapping[str, str]) -> list[str]:
+    """What is left out for want of predictions that can be read."""
+    if not unread:
+        return []
+    lacking = named([f"`{row}` ({seeds} seeds)" for row, seeds in unread.items()])
+    return [
+        f"Predictions cannot be read of {lacking}: what is made of them (intervals, Natural, recalibrated controls, "
+        "figures) is without these seeds; `tailsweep ledger verify` names the files."
+    ]
 
 
 def _of_controls(table: Table) -> list[str]:

@@ -1,6 +1,6 @@
 """Scores of every test row of a workload, from kept predictions, as comparisons need them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -176,6 +176,14 @@ def _controlled(controls: Sequence[Control], data: Data, numbers: Sequence[int])
             pred = control.of_seed(number)
             if pred is not None:
                 yield control.row, number, y, pred
+
+
+def unread(plans: Sequence[CellPlan], read: Collection[tuple[str, int]]) -> dict[str, str]:
+    """Of rows whose predictions are missing for some seeds, how many: `2 of 5`; `read` are those that are there."""
+    ended: dict[str, list[bool]] = {}
+    for plan in plans:
+        ended.setdefault(plan.row, []).extend((plan.row, record.number) not in read for record in completed(plan))
+    return {row: f"{sum(lacks)} of {len(lacks)}" for row, lacks in ended.items() if any(lacks)}
 
 
 def means(view: View, metric: str) -> Mapping[str, list[float]]:

@@ -1,6 +1,6 @@
 """What the report says of every workload, from the ledger alone: its table, its comparisons, its notes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from orchestrator.report.contributions import Contributions, contributions
 from orchestrator.report.controls import Control, controls
 from orchestrator.report.notes import explained, notes, partial
 from orchestrator.report.scores import (
+    Predicted,
     completed,
     every_prediction,
     kept,
@@ -24,6 +25,7 @@ from orchestrator.report.scores import (
     predicted,
     scored,
     units_by_number,
+    unread,
 )
 from orchestrator.report.sources import Rows, Source, bases_of, lined_up
 from orchestrator.report.tables import Table, anew, judged, only, primary_column, table_of, with_controls
@@ -134,7 +136,8 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
     shown = any(row.scores for row in plain.rows)
     base = bases.get(plans[0].row, str(plans[0].cell.recipe.objective))
     simple = controls(WORKLOADS[name], data, base, _validated(plans, ledger, base), ledger.store) if shown else []
-    every = every_prediction(plans, ledger, data, simple)
+    read: set[tuple[str, int]] = set()
+    every = _noted(every_prediction(plans, ledger, data, simple), read)
     known, further = scored(every, [of_table(workload, data), of_tails(workload, data)], units)
     wanted = study.report.primary if _shows(workload, study.report.primary) else None
     primary = primary_column(workload, study.tune.select_by, wanted, known)
@@ -143,11 +146,18 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
     table = judged(whole, known, primary, study.report.margin, further, _against(whole, asked))
     if asked.recipes:
         table = only(table, [plan.row for plan in plans], asked.recipes)
-    said = notes(rows, table, data, workload)
+    said = notes(rows, table, data, workload, unread(plans, read))
     runs = {row.recipe: _errors(known, row.recipe, primary) for row in table.recipes}
     return Section(
         table, contributions(table, known), said, rows, data, simple, workload, runs, partial(rows), costs(plans)
     )
+
+
+def _noted(predictions: Iterable[Predicted], read: set[tuple[str, int]]) -> Iterator[Predicted]:
+    """The predictions, while their rows and seed numbers are noted."""
+    for one_of in predictions:
+        read.add(one_of[:2])
+        yield one_of
 
 
 def _shows(workload: Workload, column: str | None) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,8 @@ from workloads.plugins import load_plugins
 from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
 from workloads.seeds import seed_of
-from workloads.training import Training, settle, versions
+from workloads.trainers import check
+from workloads.training import Training, acting, settle, versions
 from workloads.workload import Data, DataError, Workload
 
 _DECLARED: dict[str, tuple[Mapping[str, Any], Path | None]] = {}
@@ -71,39 +72,51 @@ class Cell:
         """What sets the seeds of a replicate apart; nothing for the first one of a first copy."""
         return (self.copy, self.replicate) if self.copy or self.replicate else ()
 
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What all its trials have in common."""
+        version = WORKLOADS[self.workload].version
+        return {"workload": [self.workload, version], "data": self.data, "recipe": str(self.recipe)}
+
     def trial(self, phase: Phase, number: int, settings: Settings, seed: int | None = None) -> "Trial":
         """The number-th trial of a phase, with the seed-th seed of that phase, by default the number-th.
 
         The seed depends on workload, phase and replicate, not on the recipe: recipes are compared on the same initial
         weights and batch orders.
         """
-        of_phase = seed_of(self.workload, phase, number if seed is None else seed, *self.salt)
+        of_phase = self.seed(phase, number if seed is None else seed)
         return Trial(self, phase, number, settle(self.recipe, self.fixed, settings), of_phase)
+
+    def seed(self, phase: Phase, number: int) -> int:
+        """The number-th seed of a phase."""
+        return seed_of(self.workload, phase, number, *self.salt)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run. `settings` are the active ones that differ from declared defaults."""
+    """One training run. `settings` are the active ones that differ from declared defaults.
+
+    `search` is the key of the suggestion that a trial of the search is (`orchestrator.study.lineage`).
+    """
 
     cell: Cell
     phase: Phase
     number: int
     settings: Settings
     seed: int
+    search: str | None = field(default=None, compare=False)
 
     @property
     def epochs(self) -> int:
         """Epochs that the trial has."""
         return int(self.settings.get("train.epochs", Training().epochs))
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A hash of everything that its numbers depend on, and of nothing else: no path, device, host or study name."""
         identity = {
             "identity": IDENTITY,
-            "workload": [self.cell.workload, WORKLOADS[self.cell.workload].version],
-            "data": self.cell.data,
-            "recipe": str(self.cell.recipe),
+            **self.cell.identity,
             "versions": versions(self.cell.recipe, self.settings),
             "settings": dict(self.settings),
             "seed": self.seed,
@@ -166,6 +179,12 @@ def expand(study: Study) -> list[Cell]:
     fingerprints = {}
     for name in study.names:
         data = load_data(WORKLOADS[name], data_root(study), study.storage)
+        try:
+            for cell in cells:
+                if cell.workload == name:
+                    check(cell.recipe, data)
+        except ValueError as err:
+            raise BadInput(f"workload {name}: {err}") from None
         monitors = [rule for cell in cells if cell.workload == name for rule in _monitors(cell)]
         for key, rule in dict.fromkeys((("tune.select_by", study.tune.select_by), *monitors)):
             _check_defined(WORKLOADS[name], data, key, rule)
@@ -309,6 +328,7 @@ def declared(part: str) -> dict[str, Field]:
 
 def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     for part in recipe.parts:
+        need(*PARTS[part].needs)
         if workload.task not in PARTS[part].tasks:
             raise ValueError(
                 f"{part} is for {' and '.join(PARTS[part].tasks)}: got '{recipe}' on {workload.name}, "
@@ -331,7 +351,7 @@ def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     paper = first_settings(workload.name, recipe)
     axes: list[Axis] = []
     for part in (*recipe.parts, "train"):
-        for hparam in declared(part).values():
+        for hparam in (acting(recipe) if part == "train" else declared(part)).values():
             name = f"{part}.{hparam.name}"
             written = study.space.get(name)
             default = paper.get(name, fixed.get(name, hparam.default))

@@ -3,15 +3,19 @@
 A planner is a pure function of the study and the ledger: asked again after any interruption, it gives what is missing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 from optuna.trial import TrialState
 
 from orchestrator.errors import one_line
-from orchestrator.ledger.records import Phase, Record, Settings, canonical
+from orchestrator.ledger.records import Phase, Record
 from orchestrator.study.cells import Cell, Trial
+from orchestrator.study.known import Asked, Find, Known
+from orchestrator.study.lineage import Lineage, kept
+from orchestrator.study.ready import Ready
 from orchestrator.study.selection import Candidate, ranked, select, why_none
 from orchestrator.study.sharding import Share, Whole
 from orchestrator.study.space import Observation, suggest
@@ -20,8 +24,8 @@ from workloads.hparams import Value
 
 REASON_CHARS: Final = 500
 """Of the reason why a trial failed, in tables, on the page and on a terminal."""
-Find = Callable[[str, Phase], Record | None]
-"""Looks a trial id up in the ledger."""
+PHASES: Final[dict[Phase, int]] = {"tune": 0, "evaluate": 1}
+"""Their order within a cell."""
 Step: TypeAlias = Literal["tune", "rescore", "evaluate"]
 """What a trial is for; those that rescore are of the phase `tune`."""
 
@@ -51,12 +55,14 @@ class CellPlan:
     outcomes: dict[Phase, dict[int, Record]] = field(default_factory=lambda: {"tune": {}, "evaluate": {}})
     running: dict[tuple[Phase, int], int] = field(default_factory=dict)
     """Trials under way, with the epochs that they have so far."""
+    waiting: list[Trial] = field(default_factory=list)
+    """Trials that can be given out, in their order."""
     suggested: list[dict[str, Value]] = field(default_factory=list)
     """Active settings of every trial of the search, defaults included."""
     repeats: dict[int, int] = field(default_factory=dict)
     """Trials of the search whose settings an earlier one has, by number: they take its outcome."""
     numbers: dict[str, int] = field(default_factory=dict)
-    """The first trial of the search with some settings."""
+    """The first trial of the search with some settings, by the id that they have in common."""
     rescoring: dict[int, int] | None = None
     """The trial of the search whose settings a rescoring trial has, by number; None before the search has ended."""
     chosen: Candidate | None = None
@@ -123,20 +129,38 @@ def reason(record: Record) -> str:
 class Planner:
     """Gives out trials and takes their records, for all cells of a study.
 
-    `retry_failed` treats committed failures as missing; `share` says which cells are this driver's.
+    `retry_failed` treats committed failures as missing; `share` says which cells are this driver's. `known` is what was
+    read of the ledger at once: `find` then looks only for trials that are about to be given out.
     """
 
     def __init__(
-        self, study: Study, cells: Sequence[Cell], find: Find, retry_failed: bool = False, share: Share | None = None
+        self,
+        study: Study,
+        cells: Sequence[Cell],
+        find: Find,
+        retry_failed: bool = False,
+        share: Share | None = None,
+        known: Known | None = None,
     ) -> None:
         self.study = study
         self.plans = [CellPlan(cell, replicated=study.tune.replicates > 1) for cell in cells]
         self._by_name = {plan.cell.name: plan for plan in self.plans}
+        self._lineages = {plan.cell.name: Lineage(study, plan.cell) for plan in self.plans}
         self._find = find
+        self._known = known or Asked(find)
         self._retry = retry_failed
         self._share = share or Whole()
+        names = set(self._share.of([plan.cell.name for plan in self.plans]))
+        self.mine = [plan for plan in self.plans if plan.cell.name in names]
+        """The cells that must be complete before this driver is done."""
+        self._ready = Ready([plan.cell.name for plan in self.mine])
+        self._busy: dict[str, CellPlan] = {}
+        self._planned = {plan.cell.name: 0 for plan in self.mine}
+        self.total = 0
+        """Trials of this driver's cells."""
         for plan in self.plans:
             self._advance(plan)
+            self._note(plan)
 
     @property
     def budget(self) -> dict[Step, int]:
@@ -161,11 +185,6 @@ class Planner:
         again = rescored * tune.rescore_seeds if rescored > 1 else 0
         return {"tune": settings, "rescore": again, "evaluate": self.study.evaluate.seeds}
 
-    @property
-    def total(self) -> int:
-        """Trials of this driver's cells."""
-        return sum(self.planned(plan) for plan in self.mine)
-
     def searches(self, trial: Trial) -> bool:
         """Whether a trial is one of the search, not one with the seed of another step."""
         return trial.phase == "tune" and trial.number < self._settings(trial.cell)
@@ -176,27 +195,36 @@ class Planner:
         None when all wait for results, or for other drivers.
         """
         while (plan := self._chosen()) is not None:
-            trial = next(self._waiting(plan))
-            record = self._committed(trial)  # another driver on this storage may have been faster
+            trial = plan.waiting[0]
+            record = self._counting(self._find(trial.id, trial.phase))  # another driver may have been faster
             if record is None:
+                del plan.waiting[0]
                 plan.running[trial.phase, trial.number] = 0
                 plan.charged += trial.epochs
+                self._note(plan)
                 return trial
+            plan.charged += record.epochs_run
             self.finish(trial, record)
         return None
 
-    @property
-    def mine(self) -> list[CellPlan]:
-        """The cells that must be complete before this driver is done."""
-        names = set(self._share.of([plan.cell.name for plan in self.plans]))
-        return [plan for plan in self.plans if plan.cell.name in names]
+    def catch_up(self) -> None:
+        """Take what came to be known since, for those who watch."""
+        for name in [*self._ready]:
+            plan, behind = self._by_name[name], True
+            while behind:
+                found = [(trial, self._counting(self._known.find(trial.id, trial.phase))) for trial in plan.waiting]
+                for trial, record in found:
+                    if record is not None:
+                        plan.charged += record.epochs_run
+                        self.finish(trial, record)
+                behind = any(record is not None for _, record in found)
 
     @property
     def under_way(self) -> UnderWay:
         """How far the trials under way are."""
         running = [
             (epochs, plan.trials[phase][number - plan.trials[phase][0].number].epochs)
-            for plan in self.mine
+            for plan in self._busy.values()
             for (phase, number), epochs in plan.running.items()
         ]
         return UnderWay(len(running), sum(epochs for epochs, _ in running), sum(of for _, of in running))
@@ -204,22 +232,36 @@ class Planner:
     @property
     def done(self) -> bool:
         """Whether nothing of this driver's cells is left to give out and nothing is under way."""
-        return not any(plan.running or any(self._waiting(plan)) for plan in self.mine)
+        return not self._busy and not self._ready
 
     def _chosen(self) -> CellPlan | None:
         """Of the cells with a trial to give out, the one that the share names; the least served are offered first."""
-        ready = sorted((plan for plan in self.plans if any(self._waiting(plan))), key=lambda plan: plan.charged)
-        name = self._share.choose([plan.cell.name for plan in ready])
-        return next((plan for plan in ready if plan.cell.name == name), None)
+        name = self._share.choose(self._ready)
+        return None if name is None else self._by_name[name]
+
+    def _note(self, plan: CellPlan) -> None:
+        """Keep what is known of all cells in step with one that changed."""
+        name = plan.cell.name
+        self._ready.note(name, plan.charged if plan.waiting else None)
+        if plan.running:
+            self._busy[name] = plan
+        else:
+            self._busy.pop(name, None)
+        if name in self._planned:
+            before, self._planned[name] = self._planned[name], self.planned(plan)
+            self.total += self._planned[name] - before
 
     def finish(self, trial: Trial, record: Record) -> None:
         """Take the record of a trial; the epochs that a stopped one did not use go back to its cell."""
         plan = self._plan(trial)
         if plan.running.pop((trial.phase, trial.number), None) is not None:
             plan.charged -= trial.epochs - record.epochs_run
+        else:
+            plan.waiting = [other for other in plan.waiting if other is not trial and other.id != trial.id]
         self._take(plan, trial, record)
         self._advance(plan)
-        if not plan.running and not any(self._waiting(plan)):
+        self._note(plan)
+        if not plan.running and not plan.waiting:
             self._share.leave(plan.cell.name)
 
     def give_back(self, trial: Trial) -> None:
@@ -227,6 +269,8 @@ class Planner:
         plan = self._plan(trial)
         plan.running.pop((trial.phase, trial.number), None)
         plan.charged -= trial.epochs
+        self._wait(plan, trial)
+        self._note(plan)
 
     def reached(self, trial: Trial, epochs: int) -> None:
         """Note how many epochs a trial under way has, for those who watch."""
@@ -235,28 +279,26 @@ class Planner:
     def _plan(self, trial: Trial) -> CellPlan:
         return self._by_name[trial.cell.name]
 
-    def _waiting(self, plan: CellPlan) -> Iterator[Trial]:
-        for phase, trials in plan.trials.items():
-            for trial in trials:
-                there = trial.number in plan.outcomes[phase] or (phase, trial.number) in plan.running
-                if not there and (phase != "tune" or trial.number not in plan.repeats):
-                    yield trial
+    def _wait(self, plan: CellPlan, trial: Trial) -> None:
+        insort(plan.waiting, trial, key=lambda one: (PHASES[one.phase], one.number))
 
-    def _committed(self, trial: Trial) -> Record | None:
-        record = self._find(trial.id, trial.phase)
+    def _counting(self, record: Record | None) -> Record | None:
+        """A record that ends its trial."""
         return None if record is not None and record.status == "failed" and self._retry else record
 
     def _add(self, plan: CellPlan, trial: Trial) -> None:
         plan.trials[trial.phase].append(trial)
-        record = self._committed(trial)
-        if record is not None:
-            self._take(plan, trial, record)
-            plan.charged += record.epochs_run
+        record = self._counting(self._known.find(trial.id, trial.phase))
+        if record is None:
+            self._wait(plan, trial)
+            return
+        self._take(plan, trial, record)
+        plan.charged += record.epochs_run
 
     def _take(self, plan: CellPlan, trial: Trial, record: Record) -> None:
         """Note an outcome under its number here: a study with another budget may have numbered the trial otherwise."""
         outcomes = plan.outcomes[trial.phase]
-        outcomes[trial.number] = record if record.number == trial.number else replace(record, number=trial.number)
+        outcomes[trial.number] = record if record.number == trial.number else record.renumbered(trial.number)
         if trial.phase == "tune":
             outcomes |= {again: outcomes[first] for again, first in plan.repeats.items() if first == trial.number}
 
@@ -273,26 +315,22 @@ class Planner:
         self._select(plan)
 
     def _suggest(self, plan: CellPlan) -> None:
-        tune, lag = self.study.tune, self.study.tune.parallel - 1
+        lineage, lag = self._lineages[plan.cell.name], self.study.tune.parallel - 1
         outcomes = plan.outcomes["tune"]
         while len(plan.suggested) < self._settings(plan.cell):
             number = len(plan.suggested)
-            known = max(0, number - lag)
-            if any(earlier not in outcomes for earlier in range(known)):
-                return
-            history = [
-                self._observation(settings, outcomes[earlier] if earlier < known else None)
-                for earlier, settings in enumerate(plan.suggested)
-            ]
-            settings = suggest(plan.cell, tune.sampler, tune.select_by, number, history)
-            plan.suggested.append(settings)
-            self._search(plan, number, settings)
+            while (earlier := len(lineage.told)) < number - lag:
+                if earlier not in outcomes:
+                    return
+                lineage.tell(plan.suggested[earlier], outcomes[earlier])
+            self._search(plan, number, lineage)
 
-    def _search(self, plan: CellPlan, number: int, settings: dict[str, Value]) -> None:
+    def _search(self, plan: CellPlan, number: int, lineage: Lineage) -> None:
         """Add a trial of the search; all have one seed, so one whose settings are there already is that trial."""
         one_seed = plan.cell.protocol > 1
-        trial = plan.cell.trial("tune", number, settings, 0 if one_seed else None)
-        first = plan.numbers.setdefault(canonical(trial.settings), number) if one_seed else number
+        settings, trial = self._suggestion(plan, number, 0 if one_seed else number, lineage)
+        plan.suggested.append(settings)
+        first = plan.numbers.setdefault(trial.id, number) if one_seed else number
         if first == number:
             self._add(plan, trial)
             return
@@ -300,6 +338,17 @@ class Planner:
         plan.repeats[number] = first
         if first in plan.outcomes["tune"]:
             plan.outcomes["tune"][number] = plan.outcomes["tune"][first]
+
+    def _suggestion(self, plan: CellPlan, number: int, seed: int, lineage: Lineage) -> tuple[dict[str, Value], Trial]:
+        """The settings of a trial of the search, as the ledger keeps them, else as the sampler gives them."""
+        cell, tune, key = plan.cell, self.study.tune, lineage.key(number)
+        record = self._known.searched(key)
+        found = None if record is None else kept(cell, number, record, cell.seed("tune", seed))
+        if found is not None:
+            return found
+        under_way = [Observation(settings, TrialState.RUNNING) for settings in plan.suggested[len(lineage.told) :]]
+        settings = suggest(cell, tune.sampler, tune.select_by, number, [*lineage.told, *under_way])
+        return settings, replace(cell.trial("tune", number, settings, seed), search=key)
 
     def _rescore(self, plan: CellPlan) -> None:
         """Plan further seeds of the best settings; a single one needs none."""
@@ -325,22 +374,3 @@ class Planner:
         start = plan.cell.replicate * seeds
         for seed in range(seeds):
             self._add(plan, plan.cell.trial("evaluate", start + seed, plan.settings, seed))
-
-    def _observation(self, settings: Settings, record: Record | None) -> Observation:
-        """What a sampler learns of a trial: stopped ones as pruned with their curve, those under way as running."""
-        if record is None:
-            return Observation(settings, TrialState.RUNNING)
-        rule = self.study.tune.select_by
-        value = record.score(rule)
-        if record.status == "completed" and value is not None:
-            return Observation(settings, TrialState.COMPLETE, value)
-        _, metric, region = rule.split("/")
-        curve = tuple(
-            (row.epoch, score.value)
-            for row in record.curve
-            for score in row.val
-            if (score.metric, score.region) == (metric, region) and score.value is not None
-        )
-        if record.status == "stopped":
-            return Observation(settings, TrialState.PRUNED, None, curve)
-        return Observation(settings, TrialState.FAIL)

@@ -1,8 +1,9 @@
 """Which cells of a study a driver works on. Cells are known by their names, in the order of the study."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from orchestrator.errors import BadInput, shown
@@ -15,7 +16,7 @@ class Share(Protocol):
     def of(self, cells: Sequence[str]) -> Sequence[str]:
         """The cells that must be complete before this driver is done."""
 
-    def choose(self, ready: Sequence[str]) -> str | None:
+    def choose(self, ready: Iterable[str]) -> str | None:
         """One of the cells that have a trial to give out; None when this driver may work on none of them now."""
 
     def leave(self, cell: str) -> None:
@@ -29,9 +30,9 @@ class Whole:
         """All."""
         return cells
 
-    def choose(self, ready: Sequence[str]) -> str | None:
+    def choose(self, ready: Iterable[str]) -> str | None:
         """The first: the planner sorts them."""
-        return ready[0] if ready else None
+        return next(iter(ready), None)
 
     def leave(self, cell: str) -> None:
         """Nobody waits for it."""
@@ -49,10 +50,14 @@ class Shard:
         """The shard's own."""
         return self.cells[self.number :: self.count]
 
-    def choose(self, ready: Sequence[str]) -> str | None:
+    @cached_property
+    def mine(self) -> frozenset[str]:
+        """The shard's own."""
+        return frozenset(self.of(self.cells))
+
+    def choose(self, ready: Iterable[str]) -> str | None:
         """The first of the shard's own."""
-        mine = set(self.of(self.cells))
-        return next((cell for cell in ready if cell in mine), None)
+        return next((cell for cell in ready if cell in self.mine), None)
 
     def leave(self, cell: str) -> None:
         """Nobody waits for it."""
@@ -73,10 +78,9 @@ class Stealing:
         """All cells: the last driver completes the study."""
         return cells
 
-    def choose(self, ready: Sequence[str]) -> str | None:
+    def choose(self, ready: Iterable[str]) -> str | None:
         """A cell that this driver holds, else one of its shard, else one of another's."""
-        mine = set(self._shard.of(self._shard.cells))
-        held = self._leases.held()
+        mine, held = self._shard.mine, self._leases.held()
         for cell in sorted(ready, key=lambda name: (name not in held, name not in mine)):
             if self._leases.hold(cell):
                 return cell

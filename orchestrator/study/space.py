@@ -69,6 +69,11 @@ def starts(trials: int, sampler: str, protocol: int) -> int:
     return min(trials, OPTUNAS_START) if protocol == 1 else sum(number in START for number in range(trials))
 
 
+def learns(sampler: str, protocol: int, number: int) -> bool:
+    """Whether results shape the suggestion with a number."""
+    return sampler != "random" and (protocol == 1 or number not in START)
+
+
 def suggest(cell: Cell, sampler: str, rule: str, number: int, history: Sequence[Observation]) -> dict[str, Value]:
     """Settings of the number-th tuning trial of a cell; the first is the published (or default) setting.
 
@@ -78,7 +83,7 @@ def suggest(cell: Cell, sampler: str, rule: str, number: int, history: Sequence[
     suggests what it would have suggested.
     """
     if number == 0:
-        return _active(cell, {axis.name: axis.first for axis in cell.axes})
+        return first_setting(cell)
     return dict(ask(cell, sampler, rule, number, history).params)
 
 
@@ -92,7 +97,7 @@ def ask(cell: Cell, sampler: str, rule: str, number: int, history: Sequence[Obse
     trial = study.ask()
     values: dict[str, Value] = {}
     for axis in cell.axes:
-        if _acts(cell, axis, values):
+        if acts(cell, axis, values):
             values[axis.name] = _draw(trial, axis)
     return trial
 
@@ -124,7 +129,7 @@ SAMPLERS: Final[dict[int, dict[str, Callable[[Cell, int], optuna.samplers.BaseSa
 """Makers of the sampler of one suggestion, by the study's `protocol` and `tune.sampler`."""
 
 
-def _acts(cell: Cell, axis: Axis, values: dict[str, Value]) -> bool:
+def acts(cell: Cell, axis: Axis, values: dict[str, Value]) -> bool:
     """Whether an axis's condition holds, given what was drawn before it and what the cell fixes."""
 
     def value(name: str) -> Value:
@@ -134,12 +139,13 @@ def _acts(cell: Cell, axis: Axis, values: dict[str, Value]) -> bool:
     return all(value(name) in allowed for name, allowed in axis.only.items())
 
 
-def _active(cell: Cell, values: dict[str, Value]) -> dict[str, Value]:
-    kept = dict(cell.published)
+def first_setting(cell: Cell) -> dict[str, Value]:
+    """The published (or default) setting, of all that acts in it."""
+    made = dict(cell.published)
     for axis in cell.axes:
-        if _acts(cell, axis, kept):
-            kept[axis.name] = values[axis.name]
-    return kept
+        if acts(cell, axis, made):
+            made[axis.name] = axis.first
+    return made
 
 
 def _draw(trial: optuna.trial.Trial, axis: Axis) -> Value:

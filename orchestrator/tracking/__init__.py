@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final, Protocol
 
 from orchestrator.errors import BadInput, StorageFailed, TrackingFailed, one_line
+from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.records import Phase, Record
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import CellPlan, Planner
 from orchestrator.study.spec import Study
@@ -56,7 +56,7 @@ def track(study: Study, ledger: Ledger) -> int:
     Raises TrackingFailed for whatever the tracker's library raises.
     """
     kind = tracker(study)
-    plans = Planner(study, expand(study), ledger.find).plans
+    plans = Planner(study, expand(study), ledger.find, known=Index(ledger)).plans
     with _told(kind, study):
         projection = kind(study, ledger)
         sent = projection.update(plans)
@@ -91,23 +91,19 @@ def follow(study: Study, ledger: Ledger) -> int:
     threading.Thread(target=wait, daemon=True).start()
     kind = tracker(study)
     cells = expand(study)
-    known: dict[tuple[str, Phase], Record] = {}
-
-    def find(trial_id: str, phase: Phase) -> Record | None:
-        if (trial_id, phase) not in known:
-            record = ledger.find(trial_id, phase)
-            if record is None:
-                return None
-            known[trial_id, phase] = record
-        return known[trial_id, phase]
-
+    index: Index | None = None
+    planner: Planner | None = None
     projection: Tracker | None = None
     sent = 0
     while not ended.wait(POLL_S):
         try:
+            index = index or Index(ledger)
+            if index.refresh() or planner is None:  # where a failed trial was trained again, what follows may change
+                planner = Planner(study, cells, ledger.find, known=index)
+            planner.catch_up()
             projection = projection or kind(study, ledger)
-            sent += projection.update(Planner(study, cells, find).plans)
+            sent += projection.update(planner.plans)
         except Exception:
-            projection = None
+            planner = projection = None
             time.sleep(POLL_S)
     return sent + track(study, ledger)

@@ -30,9 +30,9 @@ def test_every_module_is_brought_by_its_extra_and_by_no_hard_dependency() -> Non
         names = {name.lower().replace("_", "-") for name in distributions[module]}
         assert names & named(PROJECT["optional-dependencies"][extra]), module
         assert not names & named(PROJECT["dependencies"]), module
-    brought = {"images", "text", "signals", "demo", "aws"}
+    brought = {"images", "text", "signals", "tables", "demo", "aws"}
     assert set(EXTRAS.values()) == brought
-    assert PROJECT["optional-dependencies"]["all"] == ["tailsweep[images,text,signals,demo,aws]"]
+    assert PROJECT["optional-dependencies"]["all"] == ["tailsweep[images,text,signals,tables,demo,aws]"]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,12 @@ def test_a_plan_tells_what_brings_a_missing_package(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(BadInput, match=rf"pip install 'tailsweep\[{extra}\]'"):
         expand(study(workloads=[workload]))
+
+
+def test_a_plan_with_boosting_tells_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(BadInput, match=r"pip install 'tailsweep\[tables\]'"):
+        expand(study(recipes={"also": ["boosting + sqinv"]}))
 
 
 @pytest.mark.parametrize(

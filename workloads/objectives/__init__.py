@@ -4,6 +4,7 @@ from typing import Final
 
 from workloads.objectives.adjusted import LogitAdjusted, VectorScaling
 from workloads.objectives.bmse import BalancedMSE
+from workloads.objectives.boosting import Boosting
 from workloads.objectives.classes import ARB, CrossEntropy
 from workloads.objectives.evidential import Evidential
 from workloads.objectives.histogram import BalancedHLGauss, HLGauss
@@ -28,6 +29,7 @@ OBJECTIVES: Final[dict[str, type[Objective]]] = {
     "uvote": UVOTE,
     "hl_gauss": HLGauss,
     "balanced_hl_gauss": BalancedHLGauss,
+    "boosting": Boosting,
     "cross_entropy": CrossEntropy,
     "arb": ARB,
     "logit_adjust": LogitAdjusted,

@@ -228,3 +228,20 @@ def test_a_range_of_the_study_wins_over_that_of_the_base() -> None:
     made = cell("l1", space={"train.lr": {"low": 1e-4, "high": 2e-4}})
     found = base_axes(made)["train.lr"]
     assert (found.range.low, found.range.high, found.first) == (1e-4, 2e-4, 2e-4)
+
+
+def test_of_trees_no_learning_rate_is_searched_and_none_is_part_of_an_id() -> None:
+    made = cell("boosting + lds", space={"train.lr": [0.001, 0.01]})
+    names = {axis.name for axis in made.axes}
+    assert {"boosting.rate", "boosting.leaves", "lds.width"} <= names and not {*BASE} & names
+    other = cell("boosting + lds", train={"lr": 0.5, "batch_size": 7, "epochs": 2})
+    assert made.trial("tune", 0, {}).id == other.trial("tune", 0, {}).id
+
+
+def test_trees_where_they_cannot_grow_are_refused_before_any_work() -> None:
+    with pytest.raises(BadInput, match="boosting is for regression"):
+        expand(study(workloads=["mnist5k-lt"], recipes={"also": ["boosting"]}))
+    with pytest.raises(BadInput, match="boosting grows trees, and fds acts on a network: got 'boosting \\+ fds'"):
+        expand(study(recipes={"also": ["boosting + fds"]}))
+    with pytest.raises(BadInput, match="boosting grows trees on the columns of a table, and cannot act where every"):
+        expand(study(workloads=["stereo-depth"], recipes={"also": ["boosting"]}))

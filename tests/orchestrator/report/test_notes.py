@@ -1,0 +1,26 @@
+"""What is said under a table when something of the ledger cannot be read."""
+
+from pathlib import Path
+
+from orchestrator.api import outcome
+from swept import made_up, sweep
+
+
+def test_predictions_that_cannot_be_read_are_told_under_the_table(tmp_path: Path) -> None:
+    study = made_up(tmp_path)
+    sweep(study)
+    before = outcome(study)
+    [whole] = before.sections
+    assert not [line for line in whole.notes if "cannot be read" in line]
+    plan = next(plan for plan in before.planner.plans if plan.row == "l1 + lds")
+    damaged, gone = plan.records("evaluate")[:2]
+    folder = Path(study.storage) / "ledger/predictions"
+    (folder / f"{gone.trial_id}.{gone.predictions}.parquet").unlink()
+    path = folder / f"{damaged.trial_id}.{damaged.predictions}.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 16
+    path.write_bytes(data)
+    [section] = outcome(study).sections
+    [line] = [line for line in section.notes if "cannot be read" in line]
+    assert "`l1 + lds` (2 of 3 seeds)" in line
+    assert "ledger verify" in line

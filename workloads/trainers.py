@@ -1,0 +1,53 @@
+"""What trains a recipe: a network in the loop, or trees."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+
+from workloads.adjusting import Rows
+from workloads.hparams import Value
+from workloads.labels import Floats
+from workloads.loop import Epoch, Fit
+from workloads.objectives import OBJECTIVES
+from workloads.recipe import Recipe
+from workloads.trees import Trees, columns
+from workloads.workload import Data, Split, Workload
+
+
+class Run(Protocol):
+    """One training run: iterate it for its epochs, ask `state_dict` between two of them, `predict` at the end."""
+
+    curve: list[Epoch]
+    metrics: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Epoch]: ...
+
+    def kept(self) -> Epoch: ...
+
+    def labels(self, split: Split) -> Floats: ...
+
+    def predict(self, split: Split) -> Floats: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+Start = Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device], Run]
+TRAINERS: Final[dict[str, Start]] = {"network": Fit, "trees": Trees}
+"""By the name that an objective gives as its trainer."""
+
+
+def check(recipe: Recipe, data: Data) -> None:
+    """Raises ValueError where the inputs are not what the recipe's trainer reads."""
+    if OBJECTIVES[recipe.objective].trainer == "trees":
+        columns(Rows(data.train, np.zeros(1, dtype=np.int64)))
+
+
+def start(
+    workload: Workload, data: Data, recipe: Recipe, settings: Mapping[str, Value], seed: int, device: torch.device
+) -> Run:
+    """The run of a recipe under complete settings (`training.settle`), before its first epoch."""
+    return TRAINERS[OBJECTIVES[recipe.objective].trainer](workload, data, recipe, settings, seed, device)
