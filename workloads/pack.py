@@ -5,6 +5,7 @@ before the first one goes on to the next phase, the processor has the code of th
 run on, and one backward pass serves all. No two runs share a product, a sum or a stream of random numbers.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Generic, TypeAlias, TypeVar
@@ -37,7 +38,7 @@ class Member(Generic[T]):
         self.ended = False
         self._seconds, self._since = 0.0, 0.0
 
-    def go(self, cuda: Sequence[torch.device], error: Exception | None = None) -> Tensor | T | None:
+    def go(self, cuda: Sequence[torch.device], error: BaseException | None = None) -> Tensor | T | None:
         """Continue to where it stops next; None at its end. `error` is raised where it stopped."""
         set_streams(self.states, cuda)
         self._since = time.perf_counter()
@@ -124,6 +125,13 @@ class Pack(Generic[T]):
                 self.members[position].charge(share)
             self._after(list(losses))
         return {}
+
+    def throw(self, error: BaseException) -> None:
+        """Raise something in every member where it stopped, and leave those alone that do not know what to do."""
+        for member in self.members:
+            if not member.ended:
+                with contextlib.suppress(type(error)):
+                    member.go(self._cuda, error)
 
     def close(self) -> None:
         """Let go of what the members hold."""

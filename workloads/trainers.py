@@ -1,10 +1,11 @@
 """What trains a recipe: a network in the loop, or trees."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from workloads.adjusting import Rows
 from workloads.hparams import Value
@@ -23,6 +24,8 @@ class Run(Protocol):
     metrics: tuple[str, ...]
 
     def __iter__(self) -> Iterator[Epoch]: ...
+
+    def steps(self) -> Generator[Tensor | None, None, None]: ...
 
     def kept(self) -> Epoch: ...
 

@@ -67,7 +67,7 @@ class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Enter a trial of the search into its cell's population."""
         if trial.config["searches"]:
-            self._of(trial.config["cell"], trial.config["job"]["epochs"]).on_trial_add(tune_controller, trial)
+            self._of(trial.config["cell"], trial.config["jobs"][0]["epochs"]).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Go on or stop."""

@@ -5,9 +5,8 @@ import os
 import platform
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from orchestrator.engine.faults import NotReady, brief, said
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import CurveRow, Phase, Record, ScoreRow, Settings, now
-from orchestrator.ledger.telling import tell as note
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import open_store, remote
 from orchestrator.study.cells import Trial, data_root, declare, declared_data, places
@@ -30,6 +29,7 @@ from workloads import WORKLOADS
 from workloads.diverged import finite
 from workloads.loop import Epoch
 from workloads.metrics import Score, shot_metrics
+from workloads.pack import Work
 from workloads.plugins import load_plugins
 from workloads.recipe import Recipe
 from workloads.trainers import Run, start
@@ -119,10 +119,19 @@ class Job:
         )
 
 
-def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, None, None]:
+@dataclass
+class Notes:
+    """What a record will say in its log: what was `said` while somebody was `listening`."""
+
+    said: dict[str, None] = field(default_factory=dict)
+    listening: bool = False
+
+
+def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[], float]) -> Work[CurveRow]:
     """Train a job, epoch by epoch, from its checkpoint if there is one, and commit its record at the end.
 
-    Yields the row of every epoch, those that the checkpoint holds included. `tell` is told what a user must know.
+    A member of a pack: beside where a run stops for others, it stops at the row of every epoch, those that the
+    checkpoint holds included. `tell` is told what a user must know, `clock` says the seconds that the job has taken.
 
     A machine that is taken away throws Preempted into it: the checkpoint is written at once, and the generator ends.
 
@@ -131,8 +140,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
     NotReady where data or plugins are not the driver's. A checkpoint that cannot be used is told and dropped.
     """
     ledger = _ledger(job.storage)
-    started, clock = now(), time.monotonic()
-    noted: dict[str, None] = {}
+    started = now()
     device = _device(job)
     data = _prepared(job)
     rows: list[CurveRow] = []
@@ -140,7 +148,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
         rows.clear()
         saved = ledger.store.get(job.checkpoint)
         try:
-            outcome = yield from _trained(job, ledger, data, device, saved, rows, noted)
+            outcome = yield from _trained(job, ledger, data, device, saved, rows, notes, clock)
             if outcome is None:
                 return
             break
@@ -152,13 +160,13 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
                     "status": "failed",
                     "error": brief(said(err)),
                     "log": traceback.format_exc()[-LOG_CHARS:],
-                    "wall_s": time.monotonic() - clock,
+                    "wall_s": clock(),
                 }
                 break
             # What was resumed may have been damaged, even where it could be read: it must not cost the trial.
             place = ledger.store.locate(job.checkpoint)
             words = f"the checkpoint {place} cannot be used ({brief(said(err))}): the trial began anew"
-        noted[words] = None
+        notes.said[words] = None
         tell(words)
         ledger.store.delete(job.checkpoint)
     ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
@@ -172,22 +180,26 @@ def _trained(
     device: torch.device,
     saved: bytes | None,
     rows: list[CurveRow],
-    noted: dict[str, None],
-) -> Generator[CurveRow, None, dict[str, Any] | None]:
+    notes: Notes,
+    clock: Callable[[], float],
+) -> Generator[Tensor | CurveRow | None, None, dict[str, Any] | None]:
     """Train from the bytes of a checkpoint, or from the start; returns the outcome, None after Preempted."""
-    clock = time.monotonic()
+    began = clock()
     fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
     spent = 0.0 if saved is None else _resume(fit, saved, job, device)
 
     def save() -> None:
-        wall_s = spent + time.monotonic() - clock
+        wall_s = spent + clock() - began
         ledger.store.put(job.checkpoint, _saved(job.trial_id, {"fit": fit.state_dict(), "wall_s": wall_s}))
 
     for epoch in fit.curve:
         rows.append(_row(epoch))
         yield rows[-1]
     last_save = time.monotonic()
-    for epoch in _noting(iter(fit), noted):
+    while len(fit.curve) < job.epochs:
+        notes.listening = True
+        yield from fit.steps()
+        epoch = fit.curve[-1]
         rows.append(_row(epoch))
         try:
             yield rows[-1]
@@ -197,6 +209,7 @@ def _trained(
         if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
             save()
             last_save = time.monotonic()
+    notes.listening = False
     outcome: dict[str, Any] = {
         "status": "completed",
         "kept_epoch": fit.kept().epoch,
@@ -204,8 +217,8 @@ def _trained(
     }
     if job.phase == "evaluate":
         outcome["test"], outcome["predictions"] = _test(job, ledger, fit, data)
-    outcome["wall_s"] = spent + time.monotonic() - clock
-    outcome["log"] = "\n".join(noted)[-LOG_CHARS:] or None
+    outcome["wall_s"] = spent + clock() - began
+    outcome["log"] = "\n".join(notes.said)[-LOG_CHARS:] or None
     return outcome
 
 
@@ -252,18 +265,6 @@ def data_here(root: str | None, names: Iterable[str] = ()) -> Path | None:
     if root is None or remote(root) or Path(root).is_dir() or not own:
         return local_root(root, names, check=False)
     return local_root(own, names, check=False)
-
-
-def _noting(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
-    """The epochs, with the warnings of training kept: a worker's standard error is read by nobody."""
-    while True:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            epoch = next(epochs, None)
-        noted.update(dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught))
-        if epoch is None:
-            return
-        yield epoch
 
 
 def _test(job: Job, ledger: Ledger, fit: Run, data: Data) -> tuple[tuple[ScoreRow, ...], str]:

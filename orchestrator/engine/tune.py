@@ -22,9 +22,10 @@ from orchestrator.engine.code_shipping import check_code, code, parcel
 from orchestrator.engine.early_stopping import SCHEDULERS, PerCellScheduler
 from orchestrator.engine.faults import brief, full_disk
 from orchestrator.engine.observer import Observer
+from orchestrator.engine.packs import Jobs, Packer
 from orchestrator.engine.preemption import on_sigterm, preempted_by_exit
 from orchestrator.engine.private_ray import keep_token_private, session_folder, started_in
-from orchestrator.engine.trial import Job, run
+from orchestrator.engine.trial import Job
 from orchestrator.errors import BadInput, ClusterFailed, Preempted, StorageFailed
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.study.cells import Trial
@@ -67,61 +68,62 @@ AGAIN_NODE: Final = "start it again (ray start --address=..., after ray stop)"
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
-    """A worker process: trains one job after the other, without starting anew."""
+    """A worker process: trains one pack of jobs after the other, without starting anew."""
 
     def setup(self, config: Mapping[str, Any]) -> None:
-        """Begin a job; training happens in `step`."""
+        """Begin a pack; training happens in `step`."""
         check_code(config["code"])
         self._report_s: float = config["report_s"]
-        job = Job(**config["job"])
-        self._epochs = job.epochs
-        self._told: list[str] = []
-        self._rows = run(job, self._told.append)
+        self._told: list[tuple[str, str]] = []
+        self._known_ended: set[str] = set()
+        self._jobs = Jobs([Job(**job) for job in config["jobs"]], lambda job, words: self._tell(job, words))
+
+    def _tell(self, job: Job, words: str) -> None:
+        self._told.append((job.trial_id, words))
 
     def step(self) -> dict[str, Any]:
-        """Train for a while and report the epochs of it."""
+        """Train for a while and report the epochs of it, with the trial that each is of, and the trials that ended."""
         deadline = time.monotonic() + self._report_s
         rows: list[dict[str, Any]] = []
-        for row in self._rows:
-            rows.append(asdict(row))
-            # The last epoch is reported with the commit that follows it: no scheduler stops a trial that has ended.
-            if time.monotonic() >= deadline and row.epoch + 1 < self._epochs:
-                return self._result(rows, done=False)
-        return self._result(rows, done=True)
-
-    def _result(self, rows: list[dict[str, Any]], done: bool) -> dict[str, Any]:
-        told = [*self._told]
-        self._told.clear()
-        return {"rows": rows, "told": told, "done": done}
+        while len(self._jobs.ended) < len(self._jobs.jobs):
+            reached = self._jobs.advance()
+            rows += [{"trial_id": job.trial_id, **asdict(row)} for job, row in reached]
+            # A last epoch is reported with the commit that follows it: no scheduler stops a trial that has ended.
+            last = any(row.epoch + 1 == job.epochs for job, row in reached)
+            if time.monotonic() >= deadline and not last:
+                break
+        ended = {job.trial_id for job in self._jobs.ended}
+        told, self._told = self._told, []
+        new, self._known_ended = ended - self._known_ended, ended
+        return {"rows": rows, "told": told, "ended": sorted(new), "done": len(ended) == len(self._jobs.jobs)}
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
-        """Take the next job; the old one is closed first, so that its memory is free."""
-        self._rows.close()
+        """Take the next pack; the old one is closed first, so that its memory is free."""
+        self._jobs.close()
         self.setup(new_config)
         return True
 
     def save_now(self) -> None:
-        """Write the checkpoint of the job under way, whose machine is taken away; nothing can follow."""
-        with contextlib.suppress(StopIteration, Preempted):  # the one ends at its checkpoint, the other had not begun
-            self._rows.throw(Preempted())
+        """Write the checkpoints of the jobs under way, whose machine is taken away; nothing can follow."""
+        self._jobs.preempt()
 
     def cleanup(self) -> None:
-        """Close the job."""
-        self._rows.close()
+        """Close the pack."""
+        self._jobs.close()
 
 
 class PlanSearcher(Unsaved, Searcher):  # type: ignore[misc]
-    """Gives Tune what the planner gives."""
+    """Gives Tune what the planner gives, in packs."""
 
-    def __init__(self, planner: Planner, issue: Callable[[Trial], dict[str, Any]]) -> None:
+    def __init__(self, planner: Planner, packer: Packer, issue: Callable[[list[Trial]], dict[str, Any]]) -> None:
         super().__init__(metric="training_iteration", mode="max")  # Tune wants a metric; the planner has its own
-        self._planner, self._issue = planner, issue
+        self._planner, self._packer, self._issue = planner, packer, issue
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next job; None while all wait for others, FINISHED when nothing is left."""
-        trial = self._planner.next()
-        if trial is not None:
-            return self._issue(trial)
+        """The next jobs; None while all wait for others, FINISHED when nothing is left."""
+        trials = self._packer.next()
+        if trials:
+            return self._issue(trials)
         return Searcher.FINISHED if self._planner.done else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -153,14 +155,16 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
     watch = Watch(planner, ledger, observer)
     make = SCHEDULERS[study.tune.scheduler]
 
-    def issue(trial: Trial) -> dict[str, Any]:
+    def job_of(trial: Trial) -> Job:
         earlier = ledger.find(trial.id, trial.phase)
-        job = Job.of(trial, 0 if earlier is None else earlier.attempt + 1, study, ledger.store.uri)
         watch.begin(trial)
+        return Job.of(trial, 0 if earlier is None else earlier.attempt + 1, study, ledger.store.uri)
+
+    def issue(trials: list[Trial]) -> dict[str, Any]:
         return {
-            "cell": trial.cell.name,
-            "searches": planner.searches(trial),
-            "job": asdict(job),
+            "cell": trials[0].cell.name,
+            "searches": make is not None and planner.searches(trials[0]),  # then it is alone
+            "jobs": [asdict(job_of(trial)) for trial in trials],
             "code": code(),
             "report_s": 0.0 if make else REPORT_S,
         }
@@ -170,13 +174,15 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
         connect(profile, study.plugins),
         tempfile.TemporaryDirectory(prefix="tailsweep-") as scratch,
     ):
+        workers = concurrency(study)
+        packer = Packer(planner, workers, make is not None, watch.alone)
         tuner = tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": study.resources.cpus, "gpu": study.resources.gpus}),
             tune_config=tune.TuneConfig(
-                search_alg=PlanSearcher(planner, issue),
+                search_alg=PlanSearcher(planner, packer, issue),
                 scheduler=PerCellScheduler(planner, make, study.tune.select_by) if make else FIFOScheduler(),
                 num_samples=-1,
-                max_concurrent_trials=concurrency(study),
+                max_concurrent_trials=workers,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(

@@ -12,6 +12,7 @@ from orchestrator.ledger.records import Phase, Settings, canonical
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import remote
 from orchestrator.study.axes import BASE, Axis, axis_around, axis_in, ends, narrowed
+from orchestrator.study.checks import check_pack
 from orchestrator.study.keys import Interval
 from orchestrator.study.spec import PROTOCOL, Study
 from workloads import WORKLOADS
@@ -212,6 +213,7 @@ def sketch(study: Study) -> list[Cell]:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
             need(*WORKLOADS[name].needs)
             _check_primary(study.report.primary, WORKLOADS[name])
+            check_pack(study.resources.pack, name, WORKLOADS[name].light)
         _check_names(study, recipes)
         cells = [_cell(study, WORKLOADS[name], recipe) for name in study.names for recipe in recipes]
         return [replace(cell, replicate=number) for cell in cells for number in range(study.tune.replicates)]

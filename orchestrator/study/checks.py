@@ -86,6 +86,15 @@ def no_folder_of_storage(name: str) -> str:
     return name
 
 
+def check_pack(asked: str | int, workload: str, light: bool) -> None:
+    """Raises ValueError where packs are asked for and a workload is not light enough to gain from them."""
+    if isinstance(asked, int) and asked > 1 and not light:
+        raise ValueError(
+            "resources.pack trains several trials in one process, which only light workloads gain from, whose encoder "
+            f"is a small MLP: got {asked}, and {workload} is none; take auto, which packs where it helps"
+        )
+
+
 def each_name_once(workloads: tuple[Any, ...]) -> tuple[Any, ...]:
     """Raises ValueError where a declared data set has the name of another workload of the study."""
     count = Counter(item if isinstance(item, str) else item.name for item in workloads)

@@ -28,7 +28,7 @@ WAYS_OUT: Final = dict.fromkeys(
     "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment",
 )
 """Where MLflow looks for the password of a server."""
-TRIALS, PARALLEL, SEEDS, CPUS = 10_000, 256, 1_000, 100_000
+TRIALS, PARALLEL, SEEDS, CPUS, PACK = 10_000, 256, 1_000, 100_000, 64
 """Bounds of a study: planning takes time for each trial, and for each pair of trials that are under way at once."""
 
 
@@ -100,11 +100,24 @@ class Interval(Model):
 
 
 class Resources(Model):
-    """What one trial is given; GPUs may be shared (0.5). `concurrent` bounds the trials that run at once."""
+    """What one trial is given; GPUs may be shared (0.5). `concurrent` bounds the trials that run at once.
+
+    With `pack`, so many trials of a light workload are trained in step in one process, and count as one of those: they
+    share what one is given, and give the numbers that each gives by itself.
+    """
 
     cpus: Annotated[float, Field(gt=0, le=CPUS)] = 1
     gpus: Annotated[float, Field(ge=0, le=CPUS)] = 0
     concurrent: Count | None = None
+    pack: Literal["auto", "off"] | Annotated[Count, Field(le=PACK)] = "auto"
+
+    @model_serializer(mode="wrap")
+    def _short(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the default of `pack`: so names of submissions are what they were before packs."""
+        tree: dict[str, Any] = whole(self)
+        if tree["pack"] == "auto":
+            del tree["pack"]
+        return tree
 
 
 def _without_password(uri: str | None) -> str | None:

@@ -16,7 +16,7 @@ def result(epoch: int, value: float, done: bool = False) -> dict[str, Any]:
 
 
 def trial(name: str, cell: str, searches: bool = True) -> Any:
-    return SimpleNamespace(trial_id=name, config={"cell": cell, "searches": searches, "job": {"epochs": 27}})
+    return SimpleNamespace(trial_id=name, config={"cell": cell, "searches": searches, "jobs": [{"epochs": 27}]})
 
 
 def scheduler(find: Any = lambda trial_id, phase: None) -> PerCellScheduler:
