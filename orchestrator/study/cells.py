@@ -113,12 +113,23 @@ class Trial:
         return int(self.settings.get("train.epochs", Training().epochs))
 
     @cached_property
+    def versions(self) -> dict[str, int]:
+        """Versions of the code that trains it, where they are not 1."""
+        return versions(self.cell.recipe, self.settings)
+
+    def again(self, phase: Phase, number: int, seed: int) -> "Trial":
+        """The number-th trial of a phase with the same settings, and the seed-th seed of that phase."""
+        made = Trial(self.cell, phase, number, self.settings, self.cell.seed(phase, seed))
+        vars(made)["versions"] = self.versions  # which takes longer to find than all the rest
+        return made
+
+    @cached_property
     def id(self) -> str:
         """A hash of everything that its numbers depend on, and of nothing else: no path, device, host or study name."""
         identity = {
             "identity": IDENTITY,
             **self.cell.identity,
-            "versions": versions(self.cell.recipe, self.settings),
+            "versions": self.versions,
             "settings": dict(self.settings),
             "seed": self.seed,
             "phase": self.phase,
@@ -391,15 +402,3 @@ def _check_laws(cell: Cell, workload: Workload) -> None:
         for part in cell.recipe.parts:
             if broken := PARTS[part].Hparams.broken(values(part), frame):
                 raise ValueError(f"{cell.name}: {part}.{broken}{when}")
-
-
-def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The keys in which two study definitions differ, with both values, in words."""
-    lines: list[str] = []
-    for key in sorted({*old, *new}):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            lines += difference(a, b, f"{prefix}{key}.")
-        elif a != b:
-            lines.append(f"{prefix}{key}: {a!r} there, {b!r} here")
-    return lines

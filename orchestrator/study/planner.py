@@ -364,7 +364,7 @@ class Planner:
             for seed in range(1, tune.rescore_seeds + 1):
                 number = len(plan.trials["tune"])
                 plan.rescoring[number] = record.number
-                self._add(plan, plan.cell.trial("tune", number, plan.suggested[record.number], seed))
+                self._add(plan, plan.trials["tune"][record.number].again("tune", number, seed))
 
     def _select(self, plan: CellPlan) -> None:
         tune, seeds = self.study.tune, self.study.evaluate.seeds
@@ -373,9 +373,9 @@ class Planner:
             rescored.setdefault(first, []).append(plan.outcomes["tune"][number])
         best = ranked(plan.searched, tune.select_by)[: tune.rescore]
         plan.chosen = select([(record, rescored.get(record.number, ())) for record in best], tune.select_by)
-        if plan.settings is None:
+        if plan.chosen is None:
             plan.unselected = why_none(plan.searched, tune.select_by)
             return
-        start = plan.cell.replicate * seeds
+        start, selected = plan.cell.replicate * seeds, plan.trials["tune"][plan.chosen.record.number]
         for seed in range(seeds):
-            self._add(plan, plan.cell.trial("evaluate", start + seed, plan.settings, seed))
+            self._add(plan, selected.again("evaluate", start + seed, seed))

@@ -1,6 +1,8 @@
 """The definition of a study that its storage keeps, under `<study>/study.json`."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from orchestrator import yaml12
 from orchestrator.errors import BadInput, StorageFailed, one_line, shown
@@ -37,3 +39,15 @@ def _understood(text: str, key: str) -> str:
     """The text of a definition that says its protocol: one that was stored before there was a second has the first."""
     tree = yaml12.load(text, key)
     return text if not isinstance(tree, dict) or "protocol" in tree else json.dumps({**tree, "protocol": 1})
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys in which two study definitions differ, with both values, in words."""
+    lines: list[str] = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            lines += difference(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key}: {a!r} there, {b!r} here")
+    return lines

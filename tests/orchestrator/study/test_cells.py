@@ -6,7 +6,8 @@ import pytest
 from builders import cell, study
 from orchestrator.errors import BadInput
 from orchestrator.study.axes import BASE, Axis
-from orchestrator.study.cells import Cell, difference, expand, sketch
+from orchestrator.study.cells import Cell, expand, sketch
+from orchestrator.study.stored import difference
 from workloads import WORKLOADS
 from workloads.hparams import Float
 from workloads.methods import METHODS
