@@ -1,6 +1,5 @@
 """The training loop: it names no method, and an interrupted run continues bit for bit."""
 
-import contextlib
 import copy
 import math
 from collections.abc import Generator, Iterator, Mapping
@@ -162,7 +161,7 @@ class Fit:
     def steps(self) -> Generator[Tensor | None, None, None]:
         """Train the next epoch, whose results are the last of `curve` at the end.
 
-        It stops three times in every step, for a `Pack` to let other runs go as far as this one: at a loss, whose
+        It stops between the phases of a step, for a `Pack` to let other runs go as far as this one: at a loss, whose
         gradients it needs to go on, and at None.
         """
         epoch = len(self.curve)
@@ -197,8 +196,11 @@ class Fit:
         for rows in self._batches(self.order, self.model.drawn(stage, self.order)):
             batch = self.train.batch(rows, epoch, stage, done)
             yield None
-            with torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext():
-                loss = self.model.loss(batch)
+            if dtype is None:
+                loss = yield from self.model.phases(batch)
+            else:
+                with torch.autocast(self.device.type, dtype):
+                    loss = self.model.loss(batch)
             self.optimizer.zero_grad(set_to_none=True)
             if self.flat:
                 self.flat.clear()
