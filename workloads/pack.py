@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 T = TypeVar("T")
-Work: TypeAlias = Generator[Tensor | T | None, None, None]
+Work: TypeAlias = Generator[Tensor | T | None, None, object]
 """A run that stops where others may go first: at None, at a loss whose gradients it needs to go on, at a result."""
 
 
@@ -36,6 +36,8 @@ class Member(Generic[T]):
     def __init__(self, work: Work[T], states: list[Tensor]) -> None:
         self.work, self.states = work, states
         self.ended = False
+        self.value: object = None
+        """What it returned."""
         self._seconds, self._since = 0.0, 0.0
 
     def go(self, cuda: Sequence[torch.device], error: BaseException | None = None) -> Tensor | T | None:
@@ -44,8 +46,8 @@ class Member(Generic[T]):
         self._since = time.perf_counter()
         try:
             return next(self.work) if error is None else self.work.throw(error)
-        except StopIteration:
-            self.ended = True
+        except StopIteration as end:
+            self.ended, self.value = True, end.value
             return None
         finally:
             self.charge(time.perf_counter() - self._since)

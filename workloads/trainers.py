@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from workloads.adjusting import Rows
+from workloads.epoch import Epoch
 from workloads.hparams import Value
 from workloads.labels import Floats
-from workloads.loop import Epoch, Fit
+from workloads.loop import Fit
 from workloads.objectives import OBJECTIVES
 from workloads.recipe import Recipe
 from workloads.trees import Trees, columns
@@ -22,6 +23,9 @@ class Run(Protocol):
 
     curve: list[Epoch]
     metrics: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
     def __iter__(self) -> Iterator[Epoch]: ...
 
@@ -38,7 +42,7 @@ class Run(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-Start = Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device], Run]
+Start = Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device, int], Run]
 TRAINERS: Final[dict[str, Start]] = {"network": Fit, "trees": Trees}
 """By the name that an objective gives as its trainer."""
 
@@ -50,7 +54,16 @@ def check(recipe: Recipe, data: Data) -> None:
 
 
 def start(
-    workload: Workload, data: Data, recipe: Recipe, settings: Mapping[str, Value], seed: int, device: torch.device
+    workload: Workload,
+    data: Data,
+    recipe: Recipe,
+    settings: Mapping[str, Value],
+    seed: int,
+    device: torch.device,
+    pieces: int = 1,
 ) -> Run:
-    """The run of a recipe under complete settings (`training.settle`), before its first epoch."""
-    return TRAINERS[OBJECTIVES[recipe.objective].trainer](workload, data, recipe, settings, seed, device)
+    """The run of a recipe under complete settings (`training.settle`), before its first epoch.
+
+    Batches are trained in `pieces`; raises WholeBatch where that cannot be.
+    """
+    return TRAINERS[OBJECTIVES[recipe.objective].trainer](workload, data, recipe, settings, seed, device, pieces)

@@ -6,7 +6,8 @@ from typing import Final
 
 import torch
 
-from orchestrator.engine.trial import Job, Notes, train
+from orchestrator.engine.training import Notes, Paused
+from orchestrator.engine.trial import Job, train
 from orchestrator.errors import Preempted
 from orchestrator.ledger.records import CurveRow
 from orchestrator.ledger.telling import tell as note
@@ -87,9 +88,17 @@ class Jobs:
         self._pack = Pack(works, cuda, after=self._note)
 
     @property
-    def ended(self) -> list[Job]:
-        """Those that have."""
-        return [job for job, member in zip(self.jobs, self._pack.members, strict=True) if member.ended]
+    def done(self) -> bool:
+        """Whether all have ended."""
+        return self._pack.ended
+
+    @property
+    def ended(self) -> list[tuple[Job, Paused | None]]:
+        """Those that have, and where they wait that are to go on later."""
+        pairs = zip(self.jobs, self._pack.members, strict=True)
+        return [
+            (job, member.value if isinstance(member.value, Paused) else None) for job, member in pairs if member.ended
+        ]
 
     def advance(self) -> list[tuple[Job, CurveRow]]:
         """Train every job for an epoch, or to its end after its last; the rows of the epochs."""
@@ -118,19 +127,20 @@ class Jobs:
                     self._notes[k].said.update(said)
 
 
-def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, None, None]:
-    """Train a job by itself, as `train` does, epoch by epoch; yields the row of every epoch.
+def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, None, Paused | None]:
+    """Train a job by itself, as `train` does, epoch by epoch; yields the row of every epoch and returns as it does.
 
     Preempted, thrown into it, has it write its checkpoint and end.
     """
     alone = Jobs([job], lambda _, words: tell(words))
     try:
-        while not alone.ended:
+        while not alone.done:
             for _, row in alone.advance():
                 try:
                     yield row
                 except Preempted:
                     alone.preempt()
-                    return
+                    return None
+        return alone.ended[0][1]
     finally:
         alone.close()

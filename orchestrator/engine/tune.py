@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from clusters.profile import Profile
+from orchestrator.engine.capacity import concurrency
 from orchestrator.engine.cluster_monitor import Vital, alive, listening, starting, watched
 from orchestrator.engine.code_shipping import check_code, code, parcel
-from orchestrator.engine.early_stopping import SCHEDULERS, PerCellScheduler
+from orchestrator.engine.early_stopping import PerCellScheduler, maker
 from orchestrator.engine.faults import brief, full_disk
+from orchestrator.engine.memory import Wear
 from orchestrator.engine.observer import Observer
 from orchestrator.engine.packs import Jobs, Packer
 from orchestrator.engine.preemption import on_sigterm, preempted_by_exit
@@ -68,34 +70,47 @@ AGAIN_NODE: Final = "start it again (ray start --address=..., after ray stop)"
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
-    """A worker process: trains one pack of jobs after the other, without starting anew."""
+    """A worker process: trains one pack of jobs after the other, without starting anew until it is worn."""
+
+    @classmethod
+    def default_resource_request(cls, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        """What the trial is given; Tune hands a process on to trials that are given the same only."""
+        return tune.PlacementGroupFactory([config["resources"]])
 
     def setup(self, config: Mapping[str, Any]) -> None:
         """Begin a pack; training happens in `step`."""
         check_code(config["code"])
         self._report_s: float = config["report_s"]
-        self._told: list[tuple[str, str]] = []
-        self._known_ended: set[str] = set()
-        self._jobs = Jobs([Job(**job) for job in config["jobs"]], lambda job, words: self._tell(job, words))
-
-    def _tell(self, job: Job, words: str) -> None:
-        self._told.append((job.trial_id, words))
+        jobs = [Job(**job) for job in config["jobs"]]
+        self._workload, self._told = jobs[0].workload, list[tuple[str, str]]()
+        self._reported: set[str] = set()
+        self._wear = getattr(self, "_wear", None) or Wear(config["recycle_after"])  # of the process, not of a trial
+        self._jobs = Jobs(jobs, lambda job, words: self._told.append((job.trial_id, words)))
 
     def step(self) -> dict[str, Any]:
         """Train for a while and report the epochs of it, with the trial that each is of, and the trials that ended."""
         deadline = time.monotonic() + self._report_s
         rows: list[dict[str, Any]] = []
-        while len(self._jobs.ended) < len(self._jobs.jobs):
+        while not self._jobs.done:
             reached = self._jobs.advance()
             rows += [{"trial_id": job.trial_id, **asdict(row)} for job, row in reached]
             # A last epoch is reported with the commit that follows it: no scheduler stops a trial that has ended.
-            last = any(row.epoch + 1 == job.epochs for job, row in reached)
+            last = any(row.epoch + 1 == (job.until or job.epochs) for job, row in reached)
             if time.monotonic() >= deadline and not last:
                 break
-        ended = {job.trial_id for job in self._jobs.ended}
-        told, self._told = self._told, []
-        new, self._known_ended = ended - self._known_ended, ended
-        return {"rows": rows, "told": told, "ended": sorted(new), "done": len(ended) == len(self._jobs.jobs)}
+        ended = {job.trial_id: paused for job, paused in self._jobs.ended if job.trial_id not in self._reported}
+        self._reported |= ended.keys()
+        for _ in ended:
+            self._wear.trial_ended(self._workload)
+        told = [*self._told]
+        self._told.clear()
+        return {
+            "rows": rows,
+            "told": told,
+            "ended": {trial_id: paused and asdict(paused) for trial_id, paused in ended.items()},
+            "done": self._jobs.done,
+            "worn": self._wear.worn,
+        }
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Take the next pack; the old one is closed first, so that its memory is free."""
@@ -115,13 +130,22 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
 class PlanSearcher(Unsaved, Searcher):  # type: ignore[misc]
     """Gives Tune what the planner gives, in packs."""
 
-    def __init__(self, planner: Planner, packer: Packer, issue: Callable[[list[Trial]], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        planner: Planner,
+        packer: Packer,
+        issue: Callable[[list[Trial]], dict[str, Any]],
+        settle: Callable[[], None],
+    ) -> None:
         super().__init__(metric="training_iteration", mode="max")  # Tune wants a metric; the planner has its own
-        self._planner, self._packer, self._issue = planner, packer, issue
+        self._planner, self._packer, self._issue, self._settle = planner, packer, issue, settle
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next jobs; None while all wait for others, FINISHED when nothing is left."""
         trials = self._packer.next()
+        while not trials and self._planner.stops:  # what another driver committed may end the wait of others
+            self._settle()
+            trials = self._packer.next()
         if trials:
             return self._issue(trials)
         return Searcher.FINISHED if self._planner.done else None
@@ -152,21 +176,28 @@ def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obse
 
 
 def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, observer: Observer) -> None:
-    watch = Watch(planner, ledger, observer)
-    make = SCHEDULERS[study.tune.scheduler]
+    make = maker(study.tune)
 
     def job_of(trial: Trial) -> Job:
         earlier = ledger.find(trial.id, trial.phase)
-        watch.begin(trial)
-        return Job.of(trial, 0 if earlier is None else earlier.attempt + 1, study, ledger.store.uri)
+        attempt = 0 if earlier is None else earlier.attempt + 1
+        return Job.of(trial, attempt, study, ledger.store.uri, planner.until(trial))
+
+    watch = Watch(planner, ledger, observer, job_of)
 
     def issue(trials: list[Trial]) -> dict[str, Any]:
+        jobs = [asdict(job_of(trial)) for trial in trials]
+        for trial in trials:
+            watch.begin(trial)
+        first = trials[0]
         return {
-            "cell": trials[0].cell.name,
-            "searches": make is not None and planner.searches(trials[0]),  # then it is alone
-            "jobs": [asdict(job_of(trial)) for trial in trials],
+            "cell": first.cell.name,
+            "searches": make is not None and planner.searches(first),  # then it is alone
+            "jobs": jobs,
             "code": code(),
             "report_s": 0.0 if make else REPORT_S,
+            "resources": study.resources.share(first.cell.workload).amounts(),
+            "recycle_after": study.resources.recycle_after,
         }
 
     with (
@@ -174,13 +205,13 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
         connect(profile, study.plugins),
         tempfile.TemporaryDirectory(prefix="tailsweep-") as scratch,
     ):
-        workers = concurrency(study)
+        workers = concurrency(study, ray.nodes())
         packer = Packer(planner, workers, make is not None, watch.alone)
         tuner = tune.Tuner(
-            tune.with_resources(TrialActor, {"cpu": study.resources.cpus, "gpu": study.resources.gpus}),
+            TrialActor,
             tune_config=tune.TuneConfig(
-                search_alg=PlanSearcher(planner, packer, issue),
-                scheduler=PerCellScheduler(planner, make, study.tune.select_by) if make else FIFOScheduler(),
+                search_alg=PlanSearcher(planner, packer, issue, watch.settle),
+                scheduler=PerCellScheduler(planner, make) if make else FIFOScheduler(),
                 num_samples=-1,
                 max_concurrent_trials=workers,
                 reuse_actors=True,
@@ -220,19 +251,6 @@ def _underlying(err: BaseException) -> BaseException:
 
 def _first_line(err: BaseException) -> str:
     return brief(str(err).strip().partition("\n")[0])
-
-
-def concurrency(study: Study) -> int:
-    """Trials that the cluster can run at once; raises BadInput when not even one fits."""
-    there, asked = ray.cluster_resources(), {"CPU": study.resources.cpus, "GPU": study.resources.gpus}
-    fits = min(int(there.get(name, 0) / amount + 1e-9) for name, amount in asked.items() if amount > 0)
-    if fits < 1 and study.resources.concurrent is None:
-        raise BadInput(
-            f"a trial must fit into the cluster: it asks for {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs, "
-            f"the cluster has {there.get('CPU', 0):g} and {there.get('GPU', 0):g}; lower resources, "
-            "or set resources.concurrent for a cluster that grows"
-        )
-    return study.resources.concurrent or fits
 
 
 @contextlib.contextmanager

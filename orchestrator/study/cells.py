@@ -13,15 +13,18 @@ from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import remote
 from orchestrator.study.axes import BASE, Axis, axis_around, axis_in, ends, narrowed
 from orchestrator.study.checks import check_pack, check_primary
+from orchestrator.study.hyperparameters import check_names, declared
 from orchestrator.study.keys import Interval
+from orchestrator.study.priority import priorities
+from orchestrator.study.selecting_rule import check_defined, check_rule
 from orchestrator.study.spec import PROTOCOL, Study
+from orchestrator.study.stopping import check_comparable
 from workloads import WORKLOADS
 from workloads.data.custom import rows as yours
 from workloads.data.custom.schema import kind_of
 from workloads.extras import MissingExtra, need
-from workloads.hparams import Choice, Field, Frame, UnknownName, Value
+from workloads.hparams import Choice, Frame, UnknownName, Value
 from workloads.labels import REGIONS
-from workloads.metrics import METRICS, undefined
 from workloads.plugins import load_plugins
 from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
@@ -199,7 +202,7 @@ def expand(study: Study) -> list[Cell]:
             raise BadInput(f"workload {name}: {err}") from None
         monitors = [rule for cell in cells if cell.workload == name for rule in _monitors(cell)]
         for key, rule in dict.fromkeys((("tune.select_by", study.tune.select_by), *monitors)):
-            _check_defined(WORKLOADS[name], data, key, rule)
+            check_defined(WORKLOADS[name], data, key, rule)
         fingerprints[name] = data.fingerprint
     return [replace(cell, data=fingerprints[cell.workload]) for cell in cells]
 
@@ -215,8 +218,8 @@ def sketch(study: Study) -> list[Cell]:
     try:
         load_plugins(study.plugins, study.plugins_from)
         recipes = _recipes(study)
-        _check_rule(study.tune.select_by)
-        _check_space(study, recipes)
+        check_rule(study.tune.select_by)
+        check_names(study, recipes)
         for own in declared_data(study).values():
             declare(own, local_root(study.data, places(own)))
         for name in study.names:
@@ -227,6 +230,8 @@ def sketch(study: Study) -> list[Cell]:
             check_pack(study.resources.pack, name, WORKLOADS[name].light)
         _check_names(study, recipes)
         cells = [_cell(study, WORKLOADS[name], recipe) for name in study.names for recipe in recipes]
+        check_comparable(study.tune, cells)
+        priorities(study.priority, cells)
         return [replace(cell, replicate=number) for cell in cells for number in range(study.tune.replicates)]
     except (ValueError, DataError, MissingExtra) as err:
         raise BadInput(str(err)) from None
@@ -240,39 +245,12 @@ def _check_names(study: Study, recipes: Sequence[Recipe]) -> None:
             raise UnknownName("recipe", name, known, "report.names")
 
 
-def _check_rule(rule: str) -> None:
-    try:
-        Training.declared()["monitor"].range.check(rule)
-    except ValueError:
-        raise ValueError(
-            f"tune.select_by is val/METRIC/REGION, with a metric of {', '.join(METRICS)} and a region of "
-            f"{', '.join(('all', *REGIONS))}: got {rule!r}"
-        ) from None
-
-
 def _monitors(cell: Cell) -> Iterator[tuple[str, str]]:
     """The rules by which trials of a cell keep an epoch, with the key that says them."""
     searched = next((axis for axis in cell.axes if axis.name == MONITOR), None)
     written = cell.fixed.get(MONITOR) if searched is None else None
     rules = searched.range.options if searched is not None and isinstance(searched.range, Choice) else (written,)
     yield from ((MONITOR, str(rule)) for rule in rules if rule is not None)
-
-
-def _check_defined(workload: Workload, data: Data, key: str, rule: str) -> None:
-    """Refuse a rule that has no value on the validation rows, whatever is predicted."""
-    _, metric, region = rule.split("/")
-    grid = workload.grid
-    labels = grid.labels(grid.learnt(data.val.y.numpy()))  # with the digits that scores see
-    if region != "all":
-        labels = labels[workload.regions(data, data.val) == REGIONS.index(region)]
-    reason = f"{workload.name} has none in {region}" if not len(labels) else undefined(metric, labels)
-    if reason:
-        raise BadInput(
-            f"{key} must be defined on the validation rows: got {rule!r}; of {workload.name}'s {len(labels)}, "
-            f"{reason}; take another metric or region, such as val/mae/all"
-            if len(labels)
-            else f"{key} needs validation rows: got {rule!r}, and {reason}"
-        )
 
 
 def _recipes(study: Study) -> list[Recipe]:
@@ -294,39 +272,6 @@ def _recipes(study: Study) -> list[Recipe]:
     if not recipes:
         raise ValueError("recipes must name at least one: got none; add objectives or also")
     return list(dict.fromkeys(recipes))
-
-
-def _check_space(study: Study, recipes: list[Recipe]) -> None:
-    used = {part for recipe in recipes for part in recipe.parts} | {"train"}
-    for name in study.space:
-        part, _, hparam = name.partition(".")
-        if part != "train" and part not in PARTS:
-            raise UnknownName("part", part, {*PARTS, "train"}, f"space '{name}'")
-        if part not in used:
-            raise ValueError(f"space names parts of its recipes: got '{name}', and no recipe has {part}; remove it")
-        if hparam not in declared(part):
-            raise UnknownName("hyperparameter", hparam, declared(part), f"space '{name}'")
-    for name, value in study.train.items():
-        if isinstance(value, Mapping):
-            if name not in study.names:
-                raise ValueError(
-                    f"train sets hyperparameters, or has workloads of the study: got {name!r}; "
-                    f"workloads: {', '.join(study.names)}"
-                )
-            for hparam in value:
-                _known_training(hparam, f"train.{name}")
-        else:
-            _known_training(name, "train")
-
-
-def _known_training(name: str, where: str) -> None:
-    if name not in Training.declared():
-        raise UnknownName("hyperparameter", name, Training.declared(), where)
-
-
-def declared(part: str) -> dict[str, Field]:
-    """Hyperparameters of a part, or of the loop (`train`)."""
-    return Training.declared() if part == "train" else PARTS[part].Hparams.declared()
 
 
 def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
@@ -351,7 +296,11 @@ def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
         else:
             asked[f"train.{name}"] = value
     fixed |= asked
-    paper = first_settings(workload.name, recipe)
+    of_parts = {
+        name: value for name, value in study.first.items() if name.partition(".")[0] in (*recipe.parts, "train")
+    }
+    settle(recipe, of_parts)  # refuses first values outside their ranges
+    paper = {**first_settings(workload.name, recipe), **of_parts}
     axes: list[Axis] = []
     for part in (*recipe.parts, "train"):
         for hparam in (acting(recipe) if part == "train" else declared(part)).values():

@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.ledger.records import Settings
 from orchestrator.study.axes import Axis
-from orchestrator.study.cells import Cell, declared
+from orchestrator.study.cells import Cell
+from orchestrator.study.hyperparameters import declared
 from workloads.hparams import Choice, Float, Int, Value
 from workloads.metrics import HIGHER_IS_BETTER
 from workloads.seeds import seed_of
