@@ -1,13 +1,11 @@
 """One trial as a generator of epochs: the only file here that trains."""
 
-import contextlib
 import io
 import os
 import platform
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -16,22 +14,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from orchestrator.engine.faults import NotReady, brief, said
 from orchestrator.engine.memory import Peak, tidy
+from orchestrator.engine.training import Notes, Paused, Training
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger import models
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import CurveRow, Phase, Record, ScoreRow, Settings, now
-from orchestrator.ledger.telling import tell as note
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import open_store, remote
 from orchestrator.study.cells import Trial, data_root, declare, declared_data, places
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.diverged import finite
-from workloads.loop import Epoch, Fit
+from workloads.epoch import Epoch
+from workloads.loop import Fit
 from workloads.memory import WholeBatch, out_of_memory
 from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
@@ -134,19 +134,12 @@ class Job:
         )
 
 
-@dataclass(frozen=True)
-class Paused:
-    """A job that wrote its checkpoint where it has to wait for others: the seconds so far, and the device."""
-
-    wall_s: float
-    device: str
-
-
-def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, None, Paused | None]:
+def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[], float]) -> Training:
     """Train a job, epoch by epoch, from its checkpoint if there is one, and commit its record at the end.
 
-    Yields the row of every epoch, those that the checkpoint holds included. `tell` is told what a user must know.
-    Returns where a job waits that is trained `until` an epoch: it leaves its checkpoint and no record.
+    Yields the row of every epoch, those that the checkpoint holds included, beside where a run stops for others.
+    `tell` is told what a user must know, `clock` says the seconds that the job has taken. Returns where a job waits
+    that is trained `until` an epoch: it leaves its checkpoint and no record.
 
     A machine that is taken away throws Preempted into it: the checkpoint is written at once, and the generator ends.
 
@@ -156,12 +149,11 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
     the driver's. A checkpoint that cannot be used is told and dropped.
     """
     ledger = _ledger(job.storage)
-    started, clock = now(), time.monotonic()
-    noted: dict[str, None] = {}
+    started = now()
     device = _device(job)
     peak = Peak(device)
     if job.gpus > 0 and device.type == "cpu":
-        noted[NO_GPU] = None
+        notes.said[NO_GPU] = None
         tell(NO_GPU)
     data = prepared(job)
     rows: list[CurveRow] = []
@@ -170,7 +162,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
         rows.clear()
         saved = ledger.store.get(job.checkpoint)
         try:
-            outcome = yield from _trained(job, ledger, data, device, saved, rows, noted, pieces)
+            outcome = yield from _trained(job, ledger, data, device, saved, rows, notes, clock, pieces)
             if outcome is None:
                 return None
             if isinstance(outcome, float):
@@ -187,7 +179,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
                     "status": "failed",
                     "error": brief(said(err)),
                     "log": log[-LOG_CHARS:],
-                    "wall_s": time.monotonic() - clock,
+                    "wall_s": clock(),
                 }
                 break
             # What was resumed may have been damaged, even where it could be read: it must not cost the trial.
@@ -198,7 +190,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
             tell(f"memory did not suffice for a batch of {job.recipe}: once more in {pieces} pieces")
             tidy()
             continue
-        noted[words] = None
+        notes.said[words] = None
         tell(words)
         ledger.store.delete(job.checkpoint)
     outcome |= peak.taken()
@@ -214,21 +206,24 @@ def _trained(
     device: torch.device,
     saved: bytes | None,
     rows: list[CurveRow],
-    noted: dict[str, None],
+    notes: Notes,
+    clock: Callable[[], float],
     pieces: int,
-) -> Generator[CurveRow, None, dict[str, Any] | float | None]:
+) -> Generator[Tensor | CurveRow | None, None, dict[str, Any] | float | None]:
     """Train from the bytes of a checkpoint, or from the start; returns the outcome.
 
     Where the job has to wait, the seconds so far; None after Preempted.
     """
-    clock = time.monotonic()
-    with _noting(noted):
-        fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device, pieces)
+    began = clock()
+    yield None  # what data and plugins warn of is no part of training
+    notes.listening = True
+    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device, pieces)
+    yield None
     spent = 0.0 if saved is None else _resume(fit, saved, job, device)
-    noted.update(dict.fromkeys(fit.notes))
+    notes.said.update(dict.fromkeys(fit.notes))
 
     def save() -> float:
-        wall_s = spent + time.monotonic() - clock
+        wall_s = spent + clock() - began
         ledger.store.put(job.checkpoint, _saved(job.trial_id, {"fit": fit.state_dict(), "wall_s": wall_s}))
         return wall_s
 
@@ -238,7 +233,10 @@ def _trained(
     if job.until is not None and len(rows) >= job.until:
         return spent
     last_save = time.monotonic()
-    for epoch in _told(iter(fit), noted):
+    while len(fit.curve) < job.epochs:
+        notes.listening = True
+        yield from fit.steps()
+        epoch = fit.curve[-1]
         rows.append(_row(epoch))
         try:
             yield rows[-1]
@@ -250,6 +248,7 @@ def _trained(
         if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
             save()
             last_save = time.monotonic()
+    notes.listening = False
     outcome: dict[str, Any] = {
         "status": "completed",
         "kept_epoch": fit.kept().epoch,
@@ -257,8 +256,8 @@ def _trained(
     }
     if job.phase == "evaluate":
         outcome["test"], outcome["predictions"] = _test(job, ledger, fit, data)
-    outcome["wall_s"] = spent + time.monotonic() - clock
-    outcome["log"] = "\n".join(noted)[-LOG_CHARS:] or None
+    outcome["wall_s"] = spent + clock() - began
+    outcome["log"] = "\n".join(notes.said)[-LOG_CHARS:] or None
     return outcome
 
 
@@ -315,25 +314,6 @@ def data_here(root: str | None, names: Iterable[str] = ()) -> Path | None:
     if root is None or remote(root) or Path(root).is_dir() or not own:
         return local_root(root, names, check=False)
     return local_root(own, names, check=False)
-
-
-@contextlib.contextmanager
-def _noting(noted: dict[str, None]) -> Iterator[None]:
-    """Keep the warnings of training: a worker's standard error is read by nobody."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    noted.update(dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught))
-
-
-def _told(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
-    """The epochs, with the warnings of each noted."""
-    while True:
-        with _noting(noted):
-            epoch = next(epochs, None)
-        if epoch is None:
-            return
-        yield epoch
 
 
 def _test(job: Job, ledger: Ledger, fit: Run, data: Data) -> tuple[tuple[ScoreRow, ...], str]:

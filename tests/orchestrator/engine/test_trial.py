@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import builders
-from orchestrator.engine.trial import Job, _saved, data_here, restored, run
+from orchestrator.engine.packs import run
+from orchestrator.engine.trial import Job, _saved, data_here, restored
 from orchestrator.errors import StorageFailed
 from orchestrator.ledger.checkpoints import packed
 from orchestrator.ledger.ledger import Ledger
