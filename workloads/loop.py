@@ -26,7 +26,7 @@ from workloads.recipe import Recipe, settings_of
 from workloads.seam import Batch, Features, Output, TrainLabels
 from workloads.seeds import seed_of
 from workloads.speed import channels_last, compiled
-from workloads.training import OPTIMIZERS, SCHEDULES, Training
+from workloads.training import OPTIMIZERS, PRECISIONS, SCHEDULES, Training
 from workloads.views import Rows, viewed
 from workloads.workload import Data, Maps, Split, Workload, rows_in
 

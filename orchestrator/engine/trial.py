@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from torch import Tensor
 from orchestrator.engine.faults import NotReady, brief, said
 from orchestrator.engine.memory import Peak, tidy
 from orchestrator.engine.training import Notes, Paused, Training
+from orchestrator.engine.worker import device_of, name_of, versions
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger import models
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
@@ -37,7 +37,6 @@ from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
 from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
-from workloads.speed import repeat_exactly
 from workloads.trainers import Run, start
 from workloads.workload import Data, DataError
 
@@ -45,7 +44,6 @@ LOG_CHARS: Final = 4000
 HALVES: Final = 2
 """Pieces of a batch in the second try of a trial that ran out of memory."""
 NO_GPU: Final = "the trial was given a GPU, and torch finds none on this node: it was trained on the CPU"
-PACKAGES: Final = ("tailsweep", "torch", "numpy", "ray", "optuna", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ class Job:
             started=started,
             finished=now(),
             host=platform.node(),
-            versions=dict(_versions()),
+            versions=dict(versions()),
             **outcome,
         )
 
@@ -150,7 +148,7 @@ def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[
     """
     ledger = _ledger(job.storage)
     started = now()
-    device = _device(job)
+    device = device_of(job.cpus, job.gpus, bool(job.settings.get("train.deterministic", True)))
     peak = Peak(device)
     if job.gpus > 0 and device.type == "cpu":
         notes.said[NO_GPU] = None
@@ -166,7 +164,7 @@ def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[
             if outcome is None:
                 return None
             if isinstance(outcome, float):
-                return Paused(outcome, _name(device))
+                return Paused(outcome, name_of(device))
             break
         except (StorageFailed, DataError, OSError):
             raise
@@ -194,7 +192,7 @@ def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[
         tell(words)
         ledger.store.delete(job.checkpoint)
     outcome |= peak.taken()
-    ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
+    ledger.commit(job.record(started, tuple(rows), device=name_of(device), **outcome), job.phase)
     ledger.store.delete(job.checkpoint)
     return None
 
@@ -263,7 +261,7 @@ def _trained(
 
 def fitted(job: Job) -> tuple[Run, Data]:
     """The run of a job once more, whole, and its data; nothing is written. Raises like `run`."""
-    device = _device(job)
+    device = device_of(job.cpus, job.gpus, bool(job.settings.get("train.deterministic", True)))
     data = prepared(job)
     fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
     for _ in fit:
@@ -347,27 +345,6 @@ def _data(workload: str, root: Path | None) -> Data:
 def _plugins(modules: tuple[str, ...], folder: str | None) -> None:
     """Loaded once per worker process: looking through all that is installed takes tens of milliseconds."""
     load_plugins(modules, folder)
-
-
-@lru_cache(maxsize=1)
-def _versions() -> dict[str, str]:
-    """What is installed does not change while a process runs; reading it takes milliseconds."""
-    return {name: version(name) for name in PACKAGES}
-
-
-def _device(job: Job) -> torch.device:
-    """The device that the trial was given; its share of a GPU's memory is enforced here, since Ray does not."""
-    torch.set_num_threads(max(1, int(job.cpus)))
-    repeat_exactly(bool(job.settings.get("train.deterministic", True)))
-    if job.gpus > 0 and torch.cuda.is_available():
-        if job.gpus < 1:
-            torch.cuda.set_per_process_memory_fraction(job.gpus)
-        return torch.device("cuda", 0)
-    return torch.device("cpu")
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
 def _saved(trial_id: str, state: Mapping[str, Any]) -> bytes:

@@ -1,0 +1,37 @@
+"""The process in which a trial runs: what is installed, and the device that it was given."""
+
+import platform
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Final
+
+import torch
+
+from workloads.speed import repeat_exactly
+
+PACKAGES: Final = ("tailsweep", "torch", "numpy", "ray", "optuna", "pyarrow")
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """What is installed does not change while a process runs; reading it takes milliseconds."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def device_of(cpus: float, gpus: float, exactly: bool) -> torch.device:
+    """The device that a trial was given; its share of a GPU's memory is enforced here, since Ray does not.
+
+    `exactly`: with algorithms that repeat to the bit.
+    """
+    torch.set_num_threads(max(1, int(cpus)))
+    repeat_exactly(exactly)
+    if gpus > 0 and torch.cuda.is_available():
+        if gpus < 1:
+            torch.cuda.set_per_process_memory_fraction(gpus)
+        return torch.device("cuda", 0)
+    return torch.device("cpu")
+
+
+def name_of(device: torch.device) -> str:
+    """The name of a GPU, or of the kind of processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
