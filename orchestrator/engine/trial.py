@@ -11,13 +11,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from orchestrator.engine.faults import NotReady, brief, said
+from orchestrator.engine.installed import plugins, versions
 from orchestrator.engine.memory import Peak, tidy
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger import models
@@ -34,7 +34,6 @@ from workloads.diverged import finite
 from workloads.loop import Epoch, Fit
 from workloads.memory import WholeBatch, out_of_memory
 from workloads.metrics import Score, shot_metrics
-from workloads.plugins import load_plugins
 from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
 from workloads.speed import repeat_exactly
@@ -45,7 +44,6 @@ LOG_CHARS: Final = 4000
 HALVES: Final = 2
 """Pieces of a batch in the second try of a trial that ran out of memory."""
 NO_GPU: Final = "the trial was given a GPU, and torch finds none on this node: it was trained on the CPU"
-PACKAGES: Final = ("tailsweep", "torch", "numpy", "ray", "optuna", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ class Job:
             started=started,
             finished=now(),
             host=platform.node(),
-            versions=dict(_versions()),
+            versions=dict(versions()),
             **outcome,
         )
 
@@ -275,7 +273,7 @@ def fitted(job: Job) -> tuple[Run, Data]:
 def prepared(job: Job) -> Data:
     """What a trial needs on its node: plugins and data, those that the driver has; raises what is no trial's fault."""
     try:
-        _plugins(job.plugins, job.plugins_from)
+        plugins(job.plugins, job.plugins_from)
         if job.own is not None:
             declare(job.own, data_here(job.data_root, places(job.own)))
         root = data_here(job.data_root, needed(WORKLOADS[job.workload]))
@@ -361,18 +359,6 @@ def _ledger(storage: str) -> Ledger:
 def _data(workload: str, root: Path | None) -> Data:
     """Loaded once per worker process: actors are reused from trial to trial."""
     return WORKLOADS[workload].load(root)
-
-
-@lru_cache(maxsize=2)
-def _plugins(modules: tuple[str, ...], folder: str | None) -> None:
-    """Loaded once per worker process: looking through all that is installed takes tens of milliseconds."""
-    load_plugins(modules, folder)
-
-
-@lru_cache(maxsize=1)
-def _versions() -> dict[str, str]:
-    """What is installed does not change while a process runs; reading it takes milliseconds."""
-    return {name: version(name) for name in PACKAGES}
 
 
 def _device(job: Job) -> torch.device:
