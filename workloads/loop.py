@@ -24,7 +24,7 @@ from workloads.recipe import Recipe, settings_of
 from workloads.seam import Batch, Features, Output, TrainLabels
 from workloads.seeds import seed_of
 from workloads.speed import channels_last, compiled
-from workloads.training import OPTIMIZERS, PRECISIONS, SCHEDULES, Training
+from workloads.training import OPTIMIZERS, SCHEDULES, Training
 from workloads.views import Rows, viewed
 from workloads.workload import Data, Maps, Split, Workload, rows_in
 
@@ -208,16 +208,12 @@ class Fit:
         """Add the gradient of a batch, in as many pieces as memory asks for; returns its loss."""
         parts = []
         for share, piece in in_pieces(batch, self.pieces) if self.pieces > 1 else ((None, batch),):
-            with self._autocast():
+            with self.hparams.autocast(self.device):
                 loss = self.model.loss(piece)
                 loss = loss if share is None else loss * share
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
             parts.append(loss.detach())
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
-
-    def _autocast(self) -> torch.autocast:
-        dtype = PRECISIONS[self.hparams.precision]
-        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def _scheduled(self, epoch: int, stage: int) -> float:
         """The share that is done of the stages under one schedule."""
@@ -296,7 +292,7 @@ class Fit:
     @torch.no_grad()
     def _encode(self, view: Rows, x: Tensor, rows: Tensor) -> Tensor:
         """Features of the scored labels of rows, `[…, D]`, in the precision of training."""
-        with self._autocast():
+        with self.hparams.autocast(self.device):
             return self.model.mapped(view.scored(self.model.encoder(x), rows))
 
     def outputs(self, split: Split, when: str) -> Output:
