@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from orchestrator.engine.faults import NotReady, brief, said
+from orchestrator.engine.installed import plugins, versions
 from orchestrator.engine.memory import Peak, tidy
 from orchestrator.engine.training import Notes, Paused, Training
-from orchestrator.engine.worker import device_of, name_of, versions
+from orchestrator.engine.worker import device_of, name_of
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger import models
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
@@ -34,7 +35,6 @@ from workloads.epoch import Epoch
 from workloads.loop import Fit
 from workloads.memory import WholeBatch, out_of_memory
 from workloads.metrics import Score, shot_metrics
-from workloads.plugins import load_plugins
 from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
 from workloads.trainers import Run, start
@@ -272,7 +272,7 @@ def fitted(job: Job) -> tuple[Run, Data]:
 def prepared(job: Job) -> Data:
     """What a trial needs on its node: plugins and data, those that the driver has; raises what is no trial's fault."""
     try:
-        _plugins(job.plugins, job.plugins_from)
+        plugins(job.plugins, job.plugins_from)
         if job.own is not None:
             declare(job.own, data_here(job.data_root, places(job.own)))
         root = data_here(job.data_root, needed(WORKLOADS[job.workload]))
@@ -339,12 +339,6 @@ def _ledger(storage: str) -> Ledger:
 def _data(workload: str, root: Path | None) -> Data:
     """Loaded once per worker process: actors are reused from trial to trial."""
     return WORKLOADS[workload].load(root)
-
-
-@lru_cache(maxsize=2)
-def _plugins(modules: tuple[str, ...], folder: str | None) -> None:
-    """Loaded once per worker process: looking through all that is installed takes tens of milliseconds."""
-    load_plugins(modules, folder)
 
 
 def _saved(trial_id: str, state: Mapping[str, Any]) -> bytes:

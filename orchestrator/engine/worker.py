@@ -1,21 +1,10 @@
-"""The process in which a trial runs: what is installed, and the device that it was given."""
+"""The device that a trial was given."""
 
 import platform
-from functools import lru_cache
-from importlib.metadata import version
-from typing import Final
 
 import torch
 
 from workloads.speed import repeat_exactly
-
-PACKAGES: Final = ("tailsweep", "torch", "numpy", "ray", "optuna", "pyarrow")
-
-
-@lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
-    """What is installed does not change while a process runs; reading it takes milliseconds."""
-    return {name: version(name) for name in PACKAGES}
 
 
 def device_of(cpus: float, gpus: float, exactly: bool) -> torch.device:
