@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import torch
 
+from orchestrator.engine.devices import device_for, name_of
 from orchestrator.engine.faults import NotReady, brief, said
 from orchestrator.engine.memory import Peak, tidy
 from orchestrator.errors import Preempted, StorageFailed
@@ -37,7 +38,6 @@ from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
 from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
-from workloads.speed import repeat_exactly
 from workloads.trainers import Run, start
 from workloads.workload import Data, DataError
 
@@ -158,7 +158,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
     ledger = _ledger(job.storage)
     started, clock = now(), time.monotonic()
     noted: dict[str, None] = {}
-    device = _device(job)
+    device = device_for(job.cpus, job.gpus, job.settings)
     peak = Peak(device)
     if job.gpus > 0 and device.type == "cpu":
         noted[NO_GPU] = None
@@ -174,7 +174,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
             if outcome is None:
                 return None
             if isinstance(outcome, float):
-                return Paused(outcome, _name(device))
+                return Paused(outcome, name_of(device))
             break
         except (StorageFailed, DataError, OSError):
             raise
@@ -202,7 +202,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
         tell(words)
         ledger.store.delete(job.checkpoint)
     outcome |= peak.taken()
-    ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
+    ledger.commit(job.record(started, tuple(rows), device=name_of(device), **outcome), job.phase)
     ledger.store.delete(job.checkpoint)
     return None
 
@@ -260,16 +260,6 @@ def _trained(
     outcome["wall_s"] = spent + time.monotonic() - clock
     outcome["log"] = "\n".join(noted)[-LOG_CHARS:] or None
     return outcome
-
-
-def fitted(job: Job) -> tuple[Run, Data]:
-    """The run of a job once more, whole, and its data; nothing is written. Raises like `run`."""
-    device = _device(job)
-    data = prepared(job)
-    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
-    for _ in fit:
-        pass
-    return fit, data
 
 
 def prepared(job: Job) -> Data:
@@ -373,21 +363,6 @@ def _plugins(modules: tuple[str, ...], folder: str | None) -> None:
 def _versions() -> dict[str, str]:
     """What is installed does not change while a process runs; reading it takes milliseconds."""
     return {name: version(name) for name in PACKAGES}
-
-
-def _device(job: Job) -> torch.device:
-    """The device that the trial was given; its share of a GPU's memory is enforced here, since Ray does not."""
-    torch.set_num_threads(max(1, int(job.cpus)))
-    repeat_exactly(bool(job.settings.get("train.deterministic", True)))
-    if job.gpus > 0 and torch.cuda.is_available():
-        if job.gpus < 1:
-            torch.cuda.set_per_process_memory_fraction(job.gpus)
-        return torch.device("cuda", 0)
-    return torch.device("cpu")
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
 def _saved(trial_id: str, state: Mapping[str, Any]) -> bytes:
