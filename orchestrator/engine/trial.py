@@ -15,11 +15,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from orchestrator.engine.devices import device_for, name_of
 from orchestrator.engine.faults import NotReady, brief, said
 from orchestrator.engine.installed import plugins, versions
 from orchestrator.engine.memory import Peak, tidy
 from orchestrator.engine.training import Notes, Paused, Training
-from orchestrator.engine.worker import device_of, name_of
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger import models
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
@@ -148,7 +148,7 @@ def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[
     """
     ledger = _ledger(job.storage)
     started = now()
-    device = device_of(job.cpus, job.gpus, bool(job.settings.get("train.deterministic", True)))
+    device = device_for(job.cpus, job.gpus, job.settings)
     peak = Peak(device)
     if job.gpus > 0 and device.type == "cpu":
         notes.said[NO_GPU] = None
@@ -257,16 +257,6 @@ def _trained(
     outcome["wall_s"] = spent + clock() - began
     outcome["log"] = "\n".join(notes.said)[-LOG_CHARS:] or None
     return outcome
-
-
-def fitted(job: Job) -> tuple[Run, Data]:
-    """The run of a job once more, whole, and its data; nothing is written. Raises like `run`."""
-    device = device_of(job.cpus, job.gpus, bool(job.settings.get("train.deterministic", True)))
-    data = prepared(job)
-    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
-    for _ in fit:
-        pass
-    return fit, data
 
 
 def prepared(job: Job) -> Data:

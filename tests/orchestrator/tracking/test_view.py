@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from in_process import swept
 from orchestrator.api import outcome
 from orchestrator.cli.main import main
 from orchestrator.ledger.ledger import Ledger
@@ -17,7 +18,6 @@ from orchestrator.tracking import track
 from orchestrator.tracking._view import DESCRIPTION, VIEW, description
 from orchestrator.tracking.mlflow import CONTROL, KIND, NAME, ROWS, links, tracking_uri
 from own_table import of
-from swept import swept
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
