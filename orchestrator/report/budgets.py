@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from orchestrator.study.planner import CellPlan, Planner
-from orchestrator.study.space import starts
+from orchestrator.study.samplers import family
 from orchestrator.study.spec import Study
 from workloads.published import first_settings
 
@@ -59,7 +59,8 @@ def steps(study: Study, planner: Planner, plans: Sequence[CellPlan]) -> str:
     """`4 settings (1 published + 3 random), the best 3 again with 2 seeds each, 5 seeds of the selected one`."""
     tune, budget = study.tune, planner.budget
     searched = any(plan.cell.axes for plan in plans)
-    tried = f"{tune.trials} setting{'s' if tune.trials > 1 else ''} ({_search(study, plans)})"
+    trials = max((planner.settings(plan.cell) for plan in plans if plan.cell.axes), default=tune.trials)
+    tried = f"{trials} setting{'s' if trials > 1 else ''} ({_search(study, plans, trials)})"
     settings = tried if searched else "1 setting, nothing to search"
     seeds = f"{budget['evaluate']} seeds of the selected one"
     rescored = f"the best {min(tune.rescore, tune.trials)} again with {tune.rescore_seeds} seeds each"
@@ -68,14 +69,14 @@ def steps(study: Study, planner: Planner, plans: Sequence[CellPlan]) -> str:
     return f"{', '.join(words)}{repeated}"
 
 
-def _search(study: Study, plans: Sequence[CellPlan]) -> str:
+def _search(study: Study, plans: Sequence[CellPlan], trials: int) -> str:
     """Where the settings come from: `1 published + 3 random`, `1 default + 7 random + 8 by TPE`."""
-    tune = study.tune
+    sampler = family(study.tune.sampler)
     published = any(first_settings(plan.cell.workload, plan.cell.recipe) for plan in plans)
-    random = starts(tune.trials, tune.sampler, study.protocol) - 1
-    modelled = tune.trials - 1 - random
-    words = [f"1 {'published' if published else 'default'}", f"{random} random", f"{modelled} by TPE"]
-    return " + ".join(word for word, count in zip(words, (1, random, modelled), strict=True) if count)
+    before = sampler.random(trials, study.protocol) - 1
+    words = [f"1 {'published' if published else 'default'}", f"{before} {sampler.unshaped}"]
+    words.append(f"{trials - 1 - before} {sampler.words}")
+    return " + ".join(word for word in words if not word.startswith("0 "))
 
 
 def between(values: Iterable[float]) -> str:

@@ -12,15 +12,17 @@ from orchestrator.ledger.records import Phase, Settings, canonical
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import remote
 from orchestrator.study.axes import BASE, Axis, axis_around, axis_in, ends, narrowed
-from orchestrator.study.keys import Interval
+from orchestrator.study.axes import declared as declared
+from orchestrator.study.conditions import When, check_conditions, in_order, under, when_of
+from orchestrator.study.defined import check_defined, check_primary, check_rule
+from orchestrator.study.keys import Interval, Listed, Tune
+from orchestrator.study.samplers import family
 from orchestrator.study.spec import PROTOCOL, Study
 from workloads import WORKLOADS
 from workloads.data.custom import rows as yours
 from workloads.data.custom.schema import kind_of
 from workloads.extras import MissingExtra, need
-from workloads.hparams import Choice, Field, Frame, UnknownName, Value
-from workloads.labels import REGIONS
-from workloads.metrics import METRICS, undefined
+from workloads.hparams import Choice, Frame, UnknownName, Value
 from workloads.plugins import load_plugins
 from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
@@ -197,8 +199,8 @@ def expand(study: Study) -> list[Cell]:
         except ValueError as err:
             raise BadInput(f"workload {name}: {err}") from None
         monitors = [rule for cell in cells if cell.workload == name for rule in _monitors(cell)]
-        for key, rule in dict.fromkeys((("tune.select_by", study.tune.select_by), *monitors)):
-            _check_defined(WORKLOADS[name], data, key, rule)
+        for key, rule in dict.fromkeys((*(("tune.select_by", rule) for rule in study.tune.rules), *monitors)):
+            check_defined(WORKLOADS[name], data, key, rule)
         fingerprints[name] = data.fingerprint
     return [replace(cell, data=fingerprints[cell.workload]) for cell in cells]
 
@@ -214,7 +216,8 @@ def sketch(study: Study) -> list[Cell]:
     try:
         load_plugins(study.plugins, study.plugins_from)
         recipes = _recipes(study)
-        _check_rule(study.tune.select_by)
+        for rule in study.tune.rules:
+            check_rule(rule)
         _check_space(study, recipes)
         for own in declared_data(study).values():
             declare(own, local_root(study.data, places(own)))
@@ -222,22 +225,27 @@ def sketch(study: Study) -> list[Cell]:
             if name not in WORKLOADS:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
             need(*WORKLOADS[name].needs)
-            _check_primary(study.report.primary, WORKLOADS[name])
+            check_primary(study.report.primary, WORKLOADS[name])
         _check_names(study, recipes)
         cells = [_cell(study, WORKLOADS[name], recipe) for name in study.names for recipe in recipes]
+        check_search(study.tune, study.protocol, cells)
         return [replace(cell, replicate=number) for cell in cells for number in range(study.tune.replicates)]
     except (ValueError, DataError, MissingExtra) as err:
         raise BadInput(str(err)) from None
 
 
-def _check_primary(primary: str | None, workload: Workload) -> None:
-    """Raises ValueError unless the column that decides a study is one of the workload's table."""
-    metric, _, region = (primary or "").partition("/")
-    if primary is not None and (metric not in workload.metrics or region not in ("all", *REGIONS)):
+def check_search(tune: Tune, protocol: int, cells: Sequence[Cell]) -> None:
+    """Raises ValueError where the sampler of a study cannot do what is asked of it."""
+    chosen = family(tune.sampler)
+    if protocol not in chosen.protocols:
+        raise ValueError(f"tune.sampler must be tpe or random under protocol: {protocol}: got {tune.sampler}")
+    if len(tune.rules) > 1 and not chosen.several:
         raise ValueError(
-            f"report.primary is METRIC/REGION, with a metric of {', '.join(workload.metrics)} for {workload.name} and "
-            f"a region of {', '.join(('all', *REGIONS))}: got {primary!r}"
+            f"tune.sampler: {tune.sampler} searches by one rule: got {len(tune.rules)} in tune.select_by; "
+            "select by one, or take tpe"
         )
+    if refused := next((why for cell in cells if (why := chosen.refused(cell, tune.trials))), ""):
+        raise ValueError(refused)
 
 
 def _check_names(study: Study, recipes: Sequence[Recipe]) -> None:
@@ -248,39 +256,12 @@ def _check_names(study: Study, recipes: Sequence[Recipe]) -> None:
             raise UnknownName("recipe", name, known, "report.names")
 
 
-def _check_rule(rule: str) -> None:
-    try:
-        Training.declared()["monitor"].range.check(rule)
-    except ValueError:
-        raise ValueError(
-            f"tune.select_by is val/METRIC/REGION, with a metric of {', '.join(METRICS)} and a region of "
-            f"{', '.join(('all', *REGIONS))}: got {rule!r}"
-        ) from None
-
-
 def _monitors(cell: Cell) -> Iterator[tuple[str, str]]:
     """The rules by which trials of a cell keep an epoch, with the key that says them."""
     searched = next((axis for axis in cell.axes if axis.name == MONITOR), None)
     written = cell.fixed.get(MONITOR) if searched is None else None
     rules = searched.range.options if searched is not None and isinstance(searched.range, Choice) else (written,)
     yield from ((MONITOR, str(rule)) for rule in rules if rule is not None)
-
-
-def _check_defined(workload: Workload, data: Data, key: str, rule: str) -> None:
-    """Refuse a rule that has no value on the validation rows, whatever is predicted."""
-    _, metric, region = rule.split("/")
-    grid = workload.grid
-    labels = grid.labels(grid.learnt(data.val.y.numpy()))  # with the digits that scores see
-    if region != "all":
-        labels = labels[workload.regions(data, data.val) == REGIONS.index(region)]
-    reason = f"{workload.name} has none in {region}" if not len(labels) else undefined(metric, labels)
-    if reason:
-        raise BadInput(
-            f"{key} must be defined on the validation rows: got {rule!r}; of {workload.name}'s {len(labels)}, "
-            f"{reason}; take another metric or region, such as val/mae/all"
-            if len(labels)
-            else f"{key} needs validation rows: got {rule!r}, and {reason}"
-        )
 
 
 def _recipes(study: Study) -> list[Recipe]:
@@ -314,6 +295,7 @@ def _check_space(study: Study, recipes: list[Recipe]) -> None:
             raise ValueError(f"space names parts of its recipes: got '{name}', and no recipe has {part}; remove it")
         if hparam not in declared(part):
             raise UnknownName("hyperparameter", hparam, declared(part), f"space '{name}'")
+    check_conditions(study.space, used)
     for name, value in study.train.items():
         if isinstance(value, Mapping):
             if name not in study.names:
@@ -330,11 +312,6 @@ def _check_space(study: Study, recipes: list[Recipe]) -> None:
 def _known_training(name: str, where: str) -> None:
     if name not in Training.declared():
         raise UnknownName("hyperparameter", name, Training.declared(), where)
-
-
-def declared(part: str) -> dict[str, Field]:
-    """Hyperparameters of a part, or of the loop (`train`)."""
-    return Training.declared() if part == "train" else PARTS[part].Hparams.declared()
 
 
 def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
@@ -361,13 +338,17 @@ def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     fixed |= asked
     paper = first_settings(workload.name, recipe)
     axes: list[Axis] = []
+    whens: dict[str, When] = {}
     for part in (*recipe.parts, "train"):
         for hparam in (acting(recipe) if part == "train" else declared(part)).values():
             name = f"{part}.{hparam.name}"
             written = study.space.get(name)
             default = paper.get(name, fixed.get(name, hparam.default))
-            if isinstance(written, Interval | tuple):
-                axes.append(axis_in(name, hparam, narrowed(name, hparam, written), default))
+            if isinstance(written, Interval | Listed | tuple):
+                when = when_of(written)
+                if {other.partition(".")[0] for other in when} <= {*recipe.parts, "train"}:  # else it cannot hold here
+                    whens[name] = when
+                    axes.append(under(axis_in(name, hparam, narrowed(name, hparam, written), default), when))
             elif written is not None:
                 fixed[name] = written
             elif hparam.range.tune:
@@ -377,6 +358,7 @@ def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     settle(recipe, fixed)  # refuses fixed values outside their ranges
     known = {*asked, *study.space, *(searched.name for searched in axes)}  # what the study says wins over the paper
     apart = {name: value for name, value in paper.items() if name not in known and fixed.get(name) != value}
+    axes = in_order(axes, fixed, whens)
     made = Cell(workload.name, recipe, fixed, tuple(axes), "", apart, study.protocol, study.replicate)
     _check_laws(made, workload)
     return made

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from importlib import resources
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +16,10 @@ from pydantic import (
     StrictInt,
     StrictStr,
     model_serializer,
+    model_validator,
 )
+
+from orchestrator.study import objectives, samplers
 
 Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | StrictStr
 Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
@@ -33,9 +36,23 @@ TRIALS, PARALLEL, SEEDS, CPUS = 10_000, 256, 1_000, 100_000
 
 
 class Model(BaseModel):
-    """Frozen; unknown keys are refused."""
+    """Frozen; unknown keys are refused.
+
+    Keys of `later` releases are not written where they have their defaults: so stored studies, and the names of
+    submissions, are what they were before.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = whole(self)
+        fields = type(self).model_fields
+        for key in self.later & tree.keys():
+            if getattr(self, key) == fields[key].get_default(call_default_factory=True):
+                del tree[key]
+        return tree
 
 
 class Recipes(Model):
@@ -56,6 +73,9 @@ class Tune(Model):
     All trials of a cell have one seed, so that settings differ in nothing else. Then the `rescore` best are trained
     with `rescore_seeds` further seeds each, and the one with the best mean over all its seeds is selected.
 
+    `select_by` may list several rules: the first of them is `select_by` from then on, and the others are `beside` it.
+    Then samplers search the Pareto set, and `pick` names the rule by which one of it is selected (`objectives.py`).
+
     With `replicates: K` all that (search, rescoring, selection, evaluation) is done K times with other seeds, and the
     intervals of the report are over replicates: they cover the luck of tuning.
 
@@ -64,15 +84,34 @@ class Tune(Model):
     """
 
     trials: Annotated[Count, Field(le=TRIALS)] = 16
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Annotated[str, AfterValidator(samplers.known)] = "tpe"
     scheduler: Literal["none", "asha"] = "none"
     select_by: str = "val/mae/all"
+    beside: tuple[str, ...] = ()
+    pick: str = "ideal"
     parallel: Annotated[Count, Field(le=PARALLEL)] = 4
     rescore: Annotated[Count, Field(le=TRIALS)] = 3
     rescore_seeds: Annotated[Count, Field(le=SEEDS)] = 2
     replicates: Annotated[Count, Field(le=SEEDS)] = 1
     time_limit_s: Seconds | None = None
     epoch_time_limit_s: Seconds | None = None
+
+    later: ClassVar[frozenset[str]] = frozenset({"beside", "pick"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed(cls, tree: object) -> object:
+        return objectives.listed(tree)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Tune":
+        objectives.check(self.rules, self.pick, self.scheduler)
+        return self
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """What a search is judged by: the first one, by which tables and figures are read, and those beside it."""
+        return (self.select_by, *self.beside)
 
 
 class Evaluate(Model):
@@ -92,11 +131,21 @@ class Report(Model):
 
 
 class Interval(Model):
-    """A narrowed range."""
+    """A narrowed range; it is searched only `when` other hyperparameters have one of the values listed for them."""
 
     low: StrictInt | StrictFloat
     high: StrictInt | StrictFloat
     log: bool | None = None
+    when: Mapping[str, tuple[Scalar, ...]] = {}
+
+    later: ClassVar[frozenset[str]] = frozenset({"when"})
+
+
+class Listed(Model):
+    """Listed values with such a condition."""
+
+    values: Annotated[tuple[Scalar, ...], Field(min_length=1)]
+    when: Mapping[str, tuple[Scalar, ...]]
 
 
 class Resources(Model):
@@ -139,13 +188,7 @@ class Tracking(Model):
     uri: Annotated[str | None, AfterValidator(_without_password)] = None
     tracker: Annotated[str, AfterValidator(_tracker)] = "mlflow"
 
-    @model_serializer(mode="wrap")
-    def _short(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the default tracker: so stored studies and names of submissions are what they were before others."""
-        tree: dict[str, Any] = whole(self)
-        if tree["tracker"] == "mlflow":
-            del tree["tracker"]
-        return tree
+    later: ClassVar[frozenset[str]] = frozenset({"tracker"})
 
 
 def trackers() -> list[str]:

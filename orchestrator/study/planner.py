@@ -16,6 +16,7 @@ from orchestrator.study.cells import Cell, Trial
 from orchestrator.study.known import Asked, Find, Known
 from orchestrator.study.lineage import Lineage, kept
 from orchestrator.study.ready import Ready
+from orchestrator.study.samplers import family
 from orchestrator.study.selection import Candidate, ranked, select, why_none
 from orchestrator.study.sharding import Share, Whole
 from orchestrator.study.space import Observation, suggest
@@ -146,6 +147,7 @@ class Planner:
         self.plans = [CellPlan(cell, replicated=study.tune.replicates > 1) for cell in cells]
         self._by_name = {plan.cell.name: plan for plan in self.plans}
         self._lineages = {plan.cell.name: Lineage(study, plan.cell) for plan in self.plans}
+        self._sizes = {cell.name: family(study.tune.sampler).size(cell) for cell in cells}
         self._find = find
         self._known = known or Asked(find)
         self._retry = retry_failed
@@ -169,15 +171,17 @@ class Planner:
 
     def planned(self, plan: CellPlan) -> int:
         """Trials of a cell, as far as they are known: settings that repeat are trained once."""
-        budget = self._budget(self._settings(plan.cell) - len(plan.repeats))
+        budget = self._budget(self.settings(plan.cell) - len(plan.repeats))
         if plan.rescoring is not None:
             budget["rescore"] = len(plan.rescoring)
         return sum(budget.values())
 
-    def _settings(self, cell: Cell) -> int:
+    def settings(self, cell: Cell) -> int:
         """Settings that a cell tries: where nothing is searched, the published ones and those without them."""
-        trials = self.study.tune.trials
-        return trials if cell.axes or cell.protocol == 1 else min(trials, 1 + bool(cell.published))
+        trials, size = self.study.tune.trials, self._sizes[cell.name]
+        if cell.axes or cell.protocol == 1:
+            return trials if size is None else min(trials, 1 + size)
+        return min(trials, 1 + bool(cell.published))
 
     def _budget(self, settings: int) -> dict[Step, int]:
         tune = self.study.tune
@@ -187,7 +191,7 @@ class Planner:
 
     def searches(self, trial: Trial) -> bool:
         """Whether a trial is one of the search, not one with the seed of another step."""
-        return trial.phase == "tune" and trial.number < self._settings(trial.cell)
+        return trial.phase == "tune" and trial.number < self.settings(trial.cell)
 
     def next(self) -> Trial | None:
         """The next trial to train, from the cell of this driver that was given the least so far.
@@ -306,7 +310,7 @@ class Planner:
         """Suggest as far as the results allow; then rescore the best, select, and plan the evaluation."""
         self._suggest(plan)
         outcomes = plan.outcomes["tune"]
-        if len(outcomes) < self._settings(plan.cell) or plan.trials["evaluate"]:
+        if len(outcomes) < self.settings(plan.cell) or plan.trials["evaluate"]:
             return
         if plan.rescoring is None:
             self._rescore(plan)
@@ -317,7 +321,7 @@ class Planner:
     def _suggest(self, plan: CellPlan) -> None:
         lineage, lag = self._lineages[plan.cell.name], self.study.tune.parallel - 1
         outcomes = plan.outcomes["tune"]
-        while len(plan.suggested) < self._settings(plan.cell):
+        while len(plan.suggested) < self.settings(plan.cell):
             number = len(plan.suggested)
             while (earlier := len(lineage.told)) < number - lag:
                 if earlier not in outcomes:
@@ -347,13 +351,13 @@ class Planner:
         if found is not None:
             return found
         under_way = [Observation(settings, TrialState.RUNNING) for settings in plan.suggested[len(lineage.told) :]]
-        settings = suggest(cell, tune.sampler, tune.select_by, number, [*lineage.told, *under_way])
+        settings = suggest(cell, tune.sampler, tune.rules, number, [*lineage.told, *under_way])
         return settings, replace(cell.trial("tune", number, settings, seed), search=key)
 
     def _rescore(self, plan: CellPlan) -> None:
         """Plan further seeds of the best settings; a single one needs none."""
         tune = self.study.tune
-        best = ranked(plan.searched, tune.select_by)[: tune.rescore]
+        best = ranked(plan.searched, tune.rules, tune.pick)[: tune.rescore]
         plan.rescoring = {}
         for record in best if len(best) > 1 else []:
             for seed in range(1, tune.rescore_seeds + 1):
@@ -366,10 +370,10 @@ class Planner:
         rescored: dict[int, list[Record]] = {}
         for number, first in (plan.rescoring or {}).items():
             rescored.setdefault(first, []).append(plan.outcomes["tune"][number])
-        best = ranked(plan.searched, tune.select_by)[: tune.rescore]
-        plan.chosen = select([(record, rescored.get(record.number, ())) for record in best], tune.select_by)
+        best = ranked(plan.searched, tune.rules, tune.pick)[: tune.rescore]
+        plan.chosen = select([(r, rescored.get(r.number, ())) for r in best], tune.rules, tune.pick)
         if plan.chosen is None:
-            plan.unselected = why_none(plan.searched, tune.select_by)
+            plan.unselected = why_none(plan.searched, tune.rules)
             return
         start, selected = plan.cell.replicate * seeds, plan.trials["tune"][plan.chosen.record.number]
         for seed in range(seeds):

@@ -20,7 +20,19 @@ from orchestrator.study.checks import (
     no_folder_of_storage,
     without_rescoring,
 )
-from orchestrator.study.keys import SEEDS, Evaluate, Interval, Model, Recipes, Report, Resources, Scalar, Tracking, Tune
+from orchestrator.study.keys import (
+    SEEDS,
+    Evaluate,
+    Interval,
+    Listed,
+    Model,
+    Recipes,
+    Report,
+    Resources,
+    Scalar,
+    Tracking,
+    Tune,
+)
 
 if TYPE_CHECKING:
     from workloads.data.custom.schema import CustomData
@@ -58,9 +70,10 @@ def _workload(item: object) -> object:
 class Study(Model):
     """A study: workloads × recipes, a tuning budget and evaluation seeds.
 
-    `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`; `train` sets `train.*` for all
-    workloads, or for one under its name. `plugins` are modules that bring methods of their own: code that runs. They
-    lie in the folder `plugins_from`, by itself that of the study file, or are installed.
+    `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`, also under a condition (`when`);
+    `train` sets `train.*` for all workloads, or for one under its name. `plugins` are modules that bring methods of
+    their own: code that runs. They lie in the folder `plugins_from`, which is that of the study file where it is not
+    said, or are installed.
 
     `replicate` is another copy of the same study: all its seeds, of suggestions too, are other ones. `protocol: 1` goes
     on with a study that began when every tuning trial had a seed of its own and none was rescored.
@@ -77,7 +90,7 @@ class Study(Model):
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     space: Annotated[
-        Mapping[str, Interval | Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]],
+        Mapping[str, Interval | Listed | Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]],
         BeforeValidator(check_space),
     ] = {}
     train: Annotated[Mapping[str, Scalar | Mapping[str, Scalar]], BeforeValidator(check_train)] = {}
