@@ -90,10 +90,11 @@ Word = Literal["waiting", "running", "ended", "failed", "stopped", "unknown"]
 
 @dataclass(frozen=True)
 class State:
-    """What a cluster says of a submission: a word, and readable lines with the reasons."""
+    """What a cluster says of a submission: a word, readable lines with the reasons, and the exit code where known."""
 
     word: Word
     lines: tuple[str, ...] = ()
+    code: int | None = None
 
     @property
     def live(self) -> bool:

@@ -16,15 +16,17 @@ from itertools import repeat
 from rich.console import Console
 
 from clusters.profile import Profile, profile
-from orchestrator.engine.heartbeat import Heartbeat
+from orchestrator.engine.heartbeat import Heartbeat, beats, forget
 from orchestrator.engine.leaving import interruptible
 from orchestrator.engine.progress import Display, preparing
+from orchestrator.engine.status import Status, status_of
 from orchestrator.errors import BadInput, StorageFailed, one_line
 from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import PHASES
 from orchestrator.ledger.segments import READERS
 from orchestrator.ledger.several import one
+from orchestrator.models.fitting import keep_best
 from orchestrator.report.asked import WHOLE, Asked
 from orchestrator.report.outputs import write_outputs
 from orchestrator.report.sections import Results, Section, assembled, sections
@@ -85,6 +87,19 @@ def outcome(
     return Outcome(study, Planner(study, cells, ledger.find, retry_failed, mine, Index(ledger)), ledger)
 
 
+def statuses(study: Study, console: Console | None = None) -> Iterator[Status]:
+    """How a study stands in its storage, where nothing is made: now, and each time that another one is asked for."""
+    ledger = Ledger(open_store(study.storage, write=False))
+    with preparing(console or Console(stderr=True)):
+        cells = expand(study)
+    index, planner = Index(ledger), None
+    while True:
+        if planner is None or index.refresh():  # where a failed trial was trained again, what follows may change
+            planner = Planner(study, cells, ledger.find, known=index)
+        planner.catch_up()
+        yield status_of(planner, ledger.store.uri, beats(ledger.store, study.study))
+
+
 @interruptible()
 def sweep(
     study: Study,
@@ -108,8 +123,12 @@ def sweep(
 
     with _tracker(study, state, console):
         with Display(state.planner, console) as display:
-            tune.sweep(study, state.planner, state.ledger, cluster, display)
+            forget(state.ledger.store, study.study)
+            heartbeat = Heartbeat(display, state.planner, state.ledger.store, 0, 1)
+            with heartbeat.until_end():
+                tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
         confirm(state)
+        keep_best(study, state.planner.plans, state.ledger)
         write_outputs(study, state.planner, state.ledger, state.sections)
     tidy(state.ledger, console)
     return state
@@ -150,6 +169,7 @@ def sweep_shard(
         with leases.renewed() if steal else contextlib.nullcontext():
             tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
         confirm(state)
+        keep_best(study, state.planner.mine, state.ledger)
         heartbeat.beat(ended=True)
     return state
 

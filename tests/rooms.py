@@ -18,13 +18,14 @@ FLOORS = [
     {"orchestrator.ledger"},
     {"orchestrator.study"},
     {"orchestrator.engine", "orchestrator.report", "clusters.submission"},
-    {"orchestrator.tracking", "orchestrator.catalogue", "clusters.shared", "clusters.aws"},
+    {"orchestrator.tracking", "orchestrator.catalogue", "orchestrator.models", "clusters.shared", "clusters.aws"},
     {"orchestrator.api", "clusters"},
     {"orchestrator.cli", "orchestrator"},
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
+FIRST = ("distances", "extras", "heads", "hparams", "labels", "losses", "messages", "relevance", "seeds")
 INSIDE = [
-    {f"workloads.{name}" for name in ("extras", "hparams", "labels", "losses", "messages", "relevance", "seeds")},
+    {f"workloads.{name}" for name in FIRST},
     {f"workloads.{name}" for name in ("density", "laws", "metrics", "recalibration", "seam")},
     {"workloads.diverged"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
@@ -34,7 +35,7 @@ INSIDE = [
     {"workloads.adjusting", "workloads.held_out", "workloads.plugins", "workloads.published", "workloads.views"},
     {"workloads.model", "workloads.training"},
     {"workloads.loop"},
-    {"workloads.trees"},
+    {"workloads.predictor", "workloads.trees"},
     {"workloads.trainers"},
     {"workloads"},
     {"workloads.catalog"},

@@ -38,7 +38,7 @@ ONLY_HERE = {
     "lightgbm": {"workloads.trees"},
     "transformers": {"workloads.encoders.images", "workloads.data.minilm"},
     "kornia": {"workloads.encoders.images"},
-    "safetensors": {"workloads.encoders.images"},
+    "safetensors": {"workloads.encoders.images", "orchestrator.ledger.models", "orchestrator.models.folder"},
     "huggingface_hub": {"workloads.encoders.hub"},
     "filelock": {"workloads.cache", "workloads.data.minilm", "orchestrator.storage.data_roots"},
     "vaderSentiment": set(),

@@ -37,7 +37,8 @@ class Run(Protocol):
 def joined(parts: Sequence[Ints], outputs: Sequence[Output]) -> Output:
     """What is said of all rows, from what is said of those of each part."""
     order = np.argsort(np.concatenate(parts))
-    return Output(np.concatenate([o.out for o in outputs]), np.concatenate([o.pred for o in outputs])).of(order)
+    out, pred = (np.concatenate(parts) for parts in zip(*((o.out, o.pred) for o in outputs), strict=True))
+    return Output(out, pred, outputs[0].head).of(order)
 
 
 class Rows:
@@ -148,12 +149,16 @@ class Adjusting:
         """Remember this epoch as the kept one."""
         self._kept = self._last
 
+    def held_out(self, kept: bool) -> HeldOut | None:
+        """What the adjustment of the kept or the last epoch is fitted to; None where nothing is adjusted."""
+        held = self._kept if kept else self._last
+        return None if self._method is None or held is None else HeldOut(held, self._y, self._weights)
+
     def of(self, output: Output, kept: bool, own: bool) -> Output:
         """What is said of rows, in the kept or the last epoch; `own`: of all the validation rows."""
-        held = self._kept if kept else self._last
-        if self._method is None or held is None:
+        given = self.held_out(kept)
+        if self._method is None or given is None:
             return output
-        given = HeldOut(held, self._y, self._weights)
         return self._crossed(given, self._method) if own and self._folds is None else self._method.adjust(given)(output)
 
     @staticmethod
@@ -170,7 +175,7 @@ class Adjusting:
     def state_dict(self) -> dict[str, Any]:
         """What the last and the kept epoch said of held-out rows, and the further models: tensors only."""
         said = {"last": self._last, "kept": self._kept}
-        outputs = {k: o and [torch.from_numpy(values) for values in (o.out, o.pred)] for k, o in said.items()}
+        outputs = {k: o and [torch.from_numpy(values) for values in (o.out, o.pred, o.head)] for k, o in said.items()}
         return {**outputs, "folds": self._folds.state_dict() if self._folds else []}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from workloads.laws import split_epochs
 from workloads.metrics import HIGHER_IS_BETTER, Score, shot_metrics
 from workloads.model import Model, tensors
 from workloads.recipe import Recipe, settings_of
-from workloads.seam import Features, Output, Stage, TrainLabels
+from workloads.seam import Features, Output, TrainLabels
 from workloads.seeds import seed_of
 from workloads.training import OPTIMIZERS, PRECISIONS, SCHEDULES, Training
 from workloads.views import Rows, viewed
@@ -99,7 +99,7 @@ class Fit:
         lengths = split_epochs([stage.share for stage in self.model.stages()], self.hparams.epochs)
         self.stages = [stage for stage, length in enumerate(lengths) for _ in range(length)]
         self.starts = [sum(lengths[:stage]) for stage in range(len(lengths))]
-        self.optimizer = self._enter(self.stages[0])
+        self.optimizer = self._optimizer(self.stages[0])
         alike = replace(workload, encoder=lambda _: workload.encoder(data))  # one of all rows, whatever it looks at
         self.adjusting = Adjusting.of_run(
             self.model.adjustment,
@@ -112,21 +112,33 @@ class Fit:
             device.type, enabled=self.hparams.precision == "fp16" and device.type == "cuda"
         )
 
-    def _enter(self, number: int) -> torch.optim.Optimizer:
-        """Freeze what the stage freezes and start its optimizer."""
-        stage: Stage = self.model.stages()[number]
-        self.model.encoder.requires_grad_(stage.trains == "all")
-        parts = [p for p in self._parts().parameters() if p.requires_grad]
-        of_parts = {id(p) for p in parts}
-        network = [p for p in self.model.parameters() if p.requires_grad and id(p) not in of_parts]
-        optimizer = OPTIMIZERS[self.hparams.optimizer](network, self.hparams)
-        if parts:  # a noise scale or a class centre is no weight: decay would pull it to an arbitrary 0
-            optimizer.add_param_group({"params": parts, "weight_decay": 0.0})
+    def _optimizer(self, number: int) -> torch.optim.Optimizer:
+        """A fresh one for what a stage trains; `rates` are the learning rates of its groups."""
+        p = self._settings(number)
+        parts = {part: [own for own in part.parameters() if own.requires_grad] for part in self.model.parts()}
+        own_rate = {part: rate for part in parts if parts[part] and (rate := part.learning_rate) is not None}
+        like_network = [own for part, held in parts.items() if part not in own_rate for own in held]
+        of_parts = {id(own) for held in parts.values() for own in held}
+        network = [each for each in self.model.parameters() if each.requires_grad and id(each) not in of_parts]
+        optimizer = OPTIMIZERS[p.optimizer](network, p)
+        # A noise scale or a class centre is no weight: decay would pull it to an arbitrary 0.
+        groups = [(like_network, p.lr)] if like_network else []
+        groups += [(parts[part], rate) for part, rate in own_rate.items()]
+        for held, _ in groups:
+            optimizer.add_param_group({"params": held, "weight_decay": 0.0})
+        self.rates = [p.lr, *(rate for _, rate in groups)]
         return optimizer
 
-    def _parts(self) -> nn.ModuleList:
-        """The parts of the recipe, whose own parameters are learned but not decayed."""
-        return nn.ModuleList([self.model.objective, self.model.methods, self.model.plan])
+    def _settings(self, number: int) -> Training:
+        """The hyperparameters of training in a stage."""
+        return replace(self.hparams, **dict[str, Any](self.model.stages()[number].settings))
+
+    def _enter(self, number: int) -> None:
+        """Begin a later stage: its head, what it freezes, and its optimizer."""
+        stage = self.model.stages()[number]
+        self.model.begin(number)
+        if not stage.continues:
+            self.optimizer = self._optimizer(number)
 
     def __iter__(self) -> Iterator[Epoch]:
         while len(self.curve) < self.hparams.epochs:
@@ -137,9 +149,7 @@ class Fit:
         if epoch and self.stages[epoch - 1] != stage:
             if self.model.stages()[stage].start == "best":
                 self._return_to_best()
-            if self.model.stages()[stage].fresh_head:
-                self.model.fresh_head()
-            self.optimizer = self._enter(stage)
+            self._enter(stage)
             self.best, self.best_score = None, math.inf  # a stage is judged by what it trained itself
         loss = self._train(epoch, stage)
         if not math.isfinite(loss):
@@ -157,10 +167,10 @@ class Fit:
         return result
 
     def _train(self, epoch: int, stage: int) -> float:
-        p = self.hparams
+        p = self._settings(stage)
         done = (epoch - self.starts[stage]) / self.stages.count(stage)
-        for group in self.optimizer.param_groups:
-            group["lr"] = p.lr * SCHEDULES[p.schedule](done)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * SCHEDULES[p.schedule](self._scheduled(epoch, stage))
         dtype = PRECISIONS[p.precision]
         total = torch.zeros((), device=self.device)
         self.model.train()
@@ -177,6 +187,13 @@ class Fit:
             self.scaler.update()
             total += loss.detach() * len(rows)
         return float(total) / self.rows  # the one synchronisation with the device in an epoch
+
+    def _scheduled(self, epoch: int, stage: int) -> float:
+        """The share that is done of the stages under one schedule."""
+        stages = self.model.stages()
+        first = max(at for at in range(stage + 1) if not (at and stages[at].continues))
+        end = next((at for at in range(stage + 1, len(stages)) if not stages[at].continues), len(stages))
+        return (epoch - self.starts[first]) / sum(self.stages.count(at) for at in range(first, end))
 
     def _batches(self, order: torch.Generator, of: Tensor | None = None) -> list[Tensor]:
         """All rows, or those of `of`, in batches and in a fresh order; a last batch of one row joins its neighbour.
@@ -215,7 +232,7 @@ class Fit:
         made: Tensor | None = None
         for shuffled in self._batches(order, self.train.wanted()):
             rows = shuffled.sort().values
-            z = self.train.scored(self.model.encoder(self.train.seen(rows)), rows)
+            z = self.model.mapped(self.train.scored(self.model.encoder(self.train.seen(rows)), rows))
             made = z.new_empty(len(self.train.y), *z.shape[1:]) if made is None else made
             made[self.train.places(rows).to(z.device)] = z
         assert made is not None  # a training set has rows
@@ -228,7 +245,7 @@ class Fit:
             return
         score = -value if name.split("/")[1] in HIGHER_IS_BETTER else value
         if score < self.best_score:
-            self.best_score, self.best = score, copy.deepcopy(self._predictor().state_dict())
+            self.best_score, self.best = score, copy.deepcopy(self.model.predictor().state_dict())
             self.adjusting.keep()
             following = self.model.stages()[epoch.stage + 1 :]
             if following and following[0].start == "best":
@@ -239,21 +256,21 @@ class Fit:
         if self.best is None:
             return
         kept = {name: held for name, held in self.best.items() if not name.endswith("_extra_state")}
-        self._predictor().load_state_dict(kept, strict=False)
+        self.model.predictor().load_state_dict(kept, strict=False)
         with torch.no_grad():
             for name, held in tensors(self.model.methods):
                 held.copy_(self.best_methods[name])
 
-    def _predictor(self) -> nn.ModuleList:
-        """The modules that a prediction needs."""
-        return nn.ModuleList([self.model.encoder, self.model.head, self.model.objective])
+    def weights(self) -> Mapping[str, Tensor]:
+        """Tensors that `predict` uses, each under the number of its module in `Model.predictor` (`0.…`)."""
+        return self.model.predictor().state_dict() if self.best is None else self.best
 
     def _encoded(self, view: Rows) -> Iterator[Tensor]:
         """Features of the scored labels, `[…, D]`, from as many rows at a time as a device can hold."""
         wanted = view.wanted()
         values = view.split.inputs(wanted[:1], self.device).numel()
         for rows in torch.split(wanted, min(ENCODE_ROWS, max(1, ENCODE_VALUES // values))):
-            yield view.scored(self.model.encoder(view.split.inputs(rows, self.device)), rows)
+            yield self.model.mapped(view.scored(self.model.encoder(view.split.inputs(rows, self.device)), rows))
 
     def outputs(self, split: Split, when: str) -> Output:
         """What the weights as they are say of a split; raises Diverged where a prediction is not finite."""
@@ -265,7 +282,7 @@ class Fit:
         wrong = np.flatnonzero(~np.isfinite(pred))
         if len(wrong):
             raise Diverged(f"{len(wrong)} of {len(pred)} predictions {when} are not finite: {pred[wrong[0]]}")
-        return Output(out, pred)
+        return Output(out, pred, self.model.linear_head())
 
     def _predict(self, split: Split, when: str) -> Floats:
         said = self.adjusting.of(self.outputs(split, when), self.best is not None, own=split is self.data.val)
@@ -284,7 +301,7 @@ class Fit:
         when = f"of epoch {self.kept().epoch}" if self.curve else "before the first epoch"
         if self.best is None:
             return self._predict(split, when)
-        predictor = self._predictor()
+        predictor = self.model.predictor()
         last = copy.deepcopy(predictor.state_dict())
         predictor.load_state_dict(self.best)
         try:
@@ -318,8 +335,8 @@ class Fit:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict` of a run that was made with the same arguments."""
         self.curve = [Epoch.of(row) for row in state["curve"]]
-        if self.curve:
-            self.optimizer = self._enter(self.curve[-1].stage)
+        for stage in range(1, self.curve[-1].stage + 1 if self.curve else 0):
+            self._enter(stage)  # one after another: a head is made of the one before
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])

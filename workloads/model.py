@@ -2,15 +2,33 @@
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from workloads.hparams import Value
-from workloads.recipe import Recipe
-from workloads.seam import Adjustment, Batch, Features, Method, NoEffectWarning, Output, Stage, Step, TrainLabels
+from workloads.labels import Floats
+from workloads.recipe import Recipe, objective_of
+from workloads.seam import (
+    NO_HEAD,
+    PENALTIES,
+    Adjustment,
+    Batch,
+    Features,
+    Method,
+    NoEffectWarning,
+    Objective,
+    Output,
+    Part,
+    Stage,
+    Step,
+    TrainLabels,
+    View,
+)
 from workloads.views import at_size
 from workloads.workload import Units
 
@@ -18,8 +36,8 @@ from workloads.workload import Units
 class Model(nn.Module):
     """Encoder, linear head and parts.
 
-        i ~ Π draw   x, y = augment(x_i, y_i)   z = encode(x)   h = calibrate(z)
-        out = offset + scale · head(h)   pred = decode(out)   L = mean_i( Π w_i · loss_i ) + Σ penalty
+        i ~ Π draw   x, y = augment(x_i, y_i)   z = map(encode(x))   h = calibrate(z)
+        out = offset + scale · head(h)   pred = decode(out)   L = mean_i( loss_i(Π w_i) ) + Σ penalty
 
     Offset and scale are those of the labels, and act on the outputs that are labels.
 
@@ -46,25 +64,64 @@ class Model(nn.Module):
         self.adjustment = next((m for m in methods.values() if isinstance(m, Adjustment)), None)
         self.dim = dim
         self.units = units
-        self.head = nn.Linear(dim, self.objective.outputs)
+        # Those of stages that have their own; only that of the stage that is on is a part of the state.
+        self._objectives = [objective_of(stage, self.objective) for stage in self.stages()]
+        self.head = self.objective.head(dim)
+        self._maps = {name: method for name, method in methods.items() if type(method).map is not Method.map}
 
     def fit(self, train: TrainLabels) -> None:
         """Let every part size its buffers, and give the head the width that the objective asks for."""
-        for part in (self.objective, *self._methods.values()):
+        for part in dict.fromkeys((*self._objectives, *self._methods.values())):
             part.fit(train)
+        self.objective = self._objectives[0]
         self.fresh_head()
+        self._freeze(self.stages()[0])
+
+    @property
+    def _weight(self) -> Tensor:
+        weight = self.head.weight
+        assert isinstance(weight, Tensor)  # torch says: or a module
+        return weight
 
     def seed(self, seeds: Mapping[str, int], device: torch.device) -> None:
         """Give every part its own random stream; `seeds` holds one number per part of the recipe."""
-        self.objective.seed(seeds["objective"], device)
+        for objective in self._objectives:
+            objective.seed(seeds["objective"], device)
         self.plan.seed(seeds["plan"], device)
         for name, method in self.methods.items():
             method.seed(seeds[name], device)  # type: ignore[operator]  # ModuleDict forgets that these are methods
 
     def fresh_head(self) -> None:
         """Start the head anew."""
-        device = self.head.weight.device
-        self.head = nn.Linear(self.dim, self.objective.outputs).to(device)
+        device = self._weight.device
+        self.head = self.objective.head(self.dim).to(device)
+
+    def begin(self, number: int) -> None:
+        """Enter a later stage: its objective, its head, and what is trained in it."""
+        stage, before = self.stages()[number], self.objective
+        self.objective = self._objectives[number].to(self._weight.device)
+        if stage.fresh_head or _head_of(before) != _head_of(self.objective):
+            self.fresh_head()
+        self._freeze(stage)
+        if stage.head is not None:
+            self.head = stage.head(self.head)
+
+    def _freeze(self, stage: Stage) -> None:
+        self.encoder.requires_grad_(stage.trains != "head")
+        self.head.requires_grad_(stage.trains != "encoder")
+
+    def parts(self) -> Sequence[Part]:
+        """The parts of the recipe, whose own parameters are learned but not decayed."""
+        return (self.objective, *self._methods.values(), self.plan)
+
+    def predictor(self) -> nn.ModuleList:
+        """The modules that a prediction needs."""
+        return nn.ModuleList([self.encoder, self.head, self.objective, *self._maps.values()])
+
+    @property
+    def predicting(self) -> list[str]:
+        """The names of these modules; a method's is its own."""
+        return ["encoder", "head", "objective", *self._maps]
 
     def stages(self) -> Sequence[Stage]:
         """The stages of the plan."""
@@ -76,7 +133,7 @@ class Model(nn.Module):
         Computed in half precision ages of 35 to 51 would come in steps of ¼ year, and 120 mmHg in steps of ½.
         """
         with torch.autocast(h.device.type, enabled=False):
-            out: Tensor = self.head(h.to(self.head.weight.dtype))
+            out: Tensor = self.head(h.to(self._weight.dtype))
         labels = self.objective.labels
         if labels == 0:
             return out
@@ -96,6 +153,19 @@ class Model(nn.Module):
         at = torch.rand(len(ends), dtype=ends.dtype, generator=order) * ends[-1]
         return torch.searchsorted(ends, at, right=True).clamp_(max=len(ends) - 1)  # a product may round up to the end
 
+    def mapped(self, z: Tensor) -> Tensor:
+        """What the methods make of the encoder's features `[…, D]`, in training and evaluation alike."""
+        for name, method in self._maps.items():
+            moved = method.map(z)
+            if self.training:
+                self._note(name, moved, z)
+            z = moved
+        return z
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Features of inputs."""
+        return self.mapped(self.encoder(x))
+
     def predict(self, z: Tensor) -> Tensor:
         """Predictions `[B]` of features `[B, D]`, on that scale, before any adjustment."""
         return self.objective.decode(self.output(z))
@@ -105,11 +175,20 @@ class Model(nn.Module):
         out = self.output(z)
         return out if self.adjustment else out.new_empty(len(out), 0), self.objective.decode(out)
 
+    def linear_head(self) -> Floats:
+        """Weights of the head and biases `[K, D + 1]`, where a method adjusts what it says."""
+        if self.adjustment is None:
+            return NO_HEAD
+        with torch.no_grad():
+            bias = self.head.bias if isinstance(self.head.bias, Tensor) else torch.zeros_like(self._weight[:, 0])
+            held = torch.cat([self._weight, bias.unsqueeze(1)], dim=1)
+        return np.asarray(held.double().cpu().numpy())
+
     def forward(self, x: Tensor) -> Tensor:
         """Predictions of inputs: `[B]`, or maps `[B, h, w]`."""
         z = self.encoder(x)
         last = z.movedim(1, -1)
-        return self.predict(last.flatten(0, -2)).view(last.shape[:-1])
+        return self.predict(self.mapped(last.flatten(0, -2))).view(last.shape[:-1])
 
     def loss(self, batch: Batch) -> Tensor:
         """The training loss of a batch, a scalar."""
@@ -118,8 +197,10 @@ class Model(nn.Module):
             made = method.augment(batch)
             if made is not batch:
                 self._note(name, made.x, batch.x)
+                made = replace(made, again=None)
             batch = made
         z, batch = samples(self.encoder(batch.x), batch)
+        z = self.mapped(z)
         h = z
         for name, method in acting:
             moved = method.calibrate(h, batch)
@@ -127,14 +208,17 @@ class Model(nn.Module):
                 self._note(name, moved, h)
             h = moved
         out = self.output(h)
-        step = Step(batch, z, h, out, self.objective.decode(out), self.encoder)
-        losses: Tensor = self.objective(step)
+        again = None if batch.again is None else cache(partial(self._view, batch.again))
+        step = Step(batch, z, h, out, self.objective.decode(out), self.encode, again=again)
+        w: Tensor | float = 1.0
         for name, method in acting:
             weight = method.weigh(step)
             if weight is not None:
                 self._note(name, weight, torch.ones_like(weight))
-                losses = losses * weight
-        total = losses.mean()
+                w = weight * w
+        step = replace(step, w=w)
+        alone = self.stages()[batch.stage].objective == PENALTIES
+        total = z.flatten()[:0].sum() if alone else self.objective.weighted(step).mean()
         for name, method in acting:
             penalty = method.penalty(step)
             if penalty is not None:
@@ -142,6 +226,10 @@ class Model(nn.Module):
                     self._note(name, penalty, torch.zeros_like(penalty))
                 total = total + penalty
         return total
+
+    def _view(self, augmented: Callable[[], Tensor]) -> View:
+        z = self.encode(augmented())
+        return View(z, self.predict(z))
 
     def end_epoch(self, epoch: int, stage: int, features: Features) -> None:
         """Let the methods that act in this stage update their statistics."""
@@ -172,6 +260,8 @@ class Model(nn.Module):
 
     def _acting(self, stage: int) -> list[tuple[str, Method]]:
         last = len(self.stages()) - 1
+        if not self.stages()[stage].methods:
+            return []
         return [(name, method) for name, method in self._methods.items() if stage >= min(method.joins, last)]
 
     def _note(self, name: str, new: Tensor, old: Tensor) -> None:
@@ -187,6 +277,11 @@ class Model(nn.Module):
 
     def _without_effect(self) -> set[str]:
         return {name for name, seen in zip(self._methods, self.effective.tolist(), strict=True) if not seen}
+
+
+def _head_of(objective: Objective) -> tuple[object, ...]:
+    """What two objectives share that can have one head."""
+    return type(objective).head, objective.outputs, objective.labels
 
 
 def samples(z: Tensor, batch: Batch) -> tuple[Tensor, Batch]:

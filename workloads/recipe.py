@@ -10,7 +10,7 @@ from workloads.hparams import Declared, Field, UnknownName, Value
 from workloads.methods import METHODS
 from workloads.objectives import OBJECTIVES
 from workloads.plans import PLANS
-from workloads.seam import SLOTS, Adjustment, Method, Objective, Part, Plan
+from workloads.seam import PENALTIES, SLOTS, Adjustment, Method, Objective, Part, Plan, Stage
 
 PARTS: Final[dict[str, type[Part]]] = {**OBJECTIVES, **METHODS, **PLANS}
 """Every part by name; its order is the canonical one."""
@@ -127,6 +127,28 @@ class Recipe:
         objective = OBJECTIVES[self.objective](hparams(self.objective))
         methods = {name: METHODS[name](hparams(name)) for name in self.methods}
         return objective, methods, PLANS[self.plan](hparams(self.plan))
+
+
+def objective_of(stage: Stage, own: Objective) -> Objective:
+    """The objective of a stage, where it is not the recipe's `own`: with its defaults."""
+    if stage.objective in ("", PENALTIES):
+        return own
+    kind = OBJECTIVES[stage.objective]
+    return own if type(own) is kind and not own.hparams.changed() else kind(kind.Hparams())
+
+
+def untrained(recipe: Recipe, settings: Mapping[str, Value]) -> str:
+    """What is wrong with a stage that has nothing to minimise, in words; empty where each has something."""
+    stages = PLANS[recipe.plan](PLANS[recipe.plan].Hparams.of(settings_of(recipe.plan, settings), recipe.plan)).stages()
+    penalties = [METHODS[name] for name in recipe.methods if METHODS[name].penalty is not Method.penalty]
+    for at, stage in enumerate(stages):
+        acts = stage.methods and any(min(method.joins, len(stages) - 1) <= at for method in penalties)
+        if stage.objective == PENALTIES and not acts:
+            return (
+                f"a stage without an objective needs a method with a penalty that acts in it, such as rnc: got none in "
+                f"stage {at} of '{recipe}'; add one, or give the stage an objective"
+            )
+    return ""
 
 
 def settings_of(part: str, settings: Mapping[str, Value]) -> dict[str, Value]:

@@ -1,7 +1,7 @@
 """The seam between a training loop and the methods: every hook is a term of one equation.
 
-    i ~ draw   x, y = augment(x_i, y_i)   z = encode(x)   h = calibrate(z)   out = head(h)   pred = adjust(decode(out))
-    L = mean_i( w_i · loss_i )  +  Σ_k penalty_k            over the stages of a plan
+    i ~ draw  x, y = augment(x_i, y_i)  z = map(encode(x))  h = calibrate(z)  out = head(h)  pred = adjust(decode(out))
+    L = mean_i( loss_i(w_i) )  +  Σ_k penalty_k            over the stages of a plan
 
 Letters, here and everywhere: B samples of a batch, N training rows, D features, K outputs of the head, M bins.
 Labels and predictions are as they are learnt (`LabelGrid`): in bins, or in a published data set's units (years). Where
@@ -9,18 +9,25 @@ labels are maps, a labelled pixel is a sample: hooks from `calibrate` on see B p
 reach them.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal, Protocol, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workloads.hparams import Declared
+from workloads.hparams import Declared, Value
 from workloads.labels import Floats, Ints, LabelGrid
 
 SLOTS: Final = {"density": "how rows count, by label density", "adjustment": "the predictions after training"}
 """What can be set once in a recipe, in words."""
+
+
+PENALTIES: Final = "none"
+"""The objective of a stage that has none: it minimises the penalties alone."""
+
+NO_HEAD: Final[Floats] = np.empty((0, 0))
 
 
 class Features(Protocol):
@@ -58,7 +65,8 @@ class TrainLabels:
 class Batch:
     """Inputs `x` `[B, …]`, labels `y` `[B]`, their bins `[B]` and rows in the training set `[B]`, and the time.
 
-    `done` is the share of the stage's epochs that lie behind, 0 in its first.
+    `done` is the share of the stage's epochs that lie behind, 0 in its first. `again` augments the same rows once more;
+    None where the workload augments nothing, or a method made other rows.
     As it comes from the data a dense batch has maps `[B, h, w]` of labels, NaN where there is none, and of bins.
     """
 
@@ -69,11 +77,24 @@ class Batch:
     epoch: int
     stage: int
     done: float = 0.0
+    again: Callable[[], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """Samples as they are encoded once more: features `z` `[B, D]` with a gradient, and predictions `pred` `[B]`."""
+
+    z: Tensor
+    pred: Tensor
 
 
 @dataclass(frozen=True)
 class Step:
-    """One forward pass: `z` `[B, D]`, calibrated `h` `[B, D]`, `out` `[B, K]`, `pred` `[B]`."""
+    """One forward pass: `z` `[B, D]`, calibrated `h` `[B, D]`, `out` `[B, K]`, `pred` `[B]`, weights `w` `[B]`.
+
+    `w` is the product of the methods' weights; 1 while they are asked for them. `again` gives the second view of the
+    batch: it is augmented and encoded when a part first asks, and shared. None where there is no other view.
+    """
 
     batch: Batch
     z: Tensor
@@ -81,18 +102,24 @@ class Step:
     out: Tensor
     pred: Tensor
     encode: Callable[[Tensor], Tensor]
+    w: Tensor | float = 1.0
+    again: Callable[[], View] | None = None
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says of rows in evaluation: `out` `[N, K]` and `pred` `[N]`, as labels are learnt."""
+    """What a model says of rows in evaluation: `out` `[N, K]` and `pred` `[N]`, as labels are learnt.
+
+    `head` `[K, D + 1]` has the weights of the head that said it, and its biases in the last column.
+    """
 
     out: Floats
     pred: Floats
+    head: Floats = field(default_factory=lambda: NO_HEAD)
 
     def of(self, rows: Ints) -> "Output":
         """The same of some of the rows."""
-        return Output(self.out[rows], self.pred[rows])
+        return Output(self.out[rows], self.pred[rows], self.head)
 
 
 @dataclass(frozen=True)
@@ -117,16 +144,26 @@ Adjust: TypeAlias = Callable[[Output], Output]
 
 @dataclass(frozen=True)
 class Stage:
-    """A share of the epochs, what is trained in it, and whether the head starts afresh.
+    """A share of the epochs, what is trained in it, by what loss, and where it starts.
 
     `start` is where a later stage begins: at the `last` epoch of the stage before, or at its `best`, the epoch that
-    `train.keep` and `train.monitor` name.
+    `train.keep` and `train.monitor` name. Its head is the one before, a fresh one, or what `head` makes of the one
+    before; where another objective needs another width, it is fresh.
+
+    `objective` names that of the stage, with its defaults: empty is the recipe's, `PENALTIES` none.
+    `methods` says whether methods act. `settings` are those of `train.*` that differ. Every stage has an optimizer and
+    a schedule of its own, unless it `continues` those of the stage before.
     """
 
     share: float
-    trains: Literal["all", "head"] = "all"
+    trains: Literal["all", "encoder", "head"] = "all"
     fresh_head: bool = False
     start: Literal["last", "best"] = "last"
+    objective: str = ""
+    methods: bool = True
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    continues: bool = False
+    head: Callable[[nn.Module], nn.Module] | None = None
 
 
 class NoEffectWarning(UserWarning):
@@ -185,6 +222,11 @@ class Part(nn.Module):
     def fit(self, train: TrainLabels) -> None:
         """Size and fill the buffers, once, before the first step."""
 
+    @property
+    def learning_rate(self) -> float | None:
+        """That of the part's own parameters, under the schedule of the rest; None is the rest's."""
+        return None
+
 
 class Objective(Part):
     """The base loss: exactly one in a recipe."""
@@ -200,13 +242,22 @@ class Objective(Part):
     None: all are labels. Logits and logarithms of scales are none.
     """
 
+    def head(self, dim: int) -> nn.Module:
+        """The head from features `[…, D]` to outputs `[…, K]`, with `weight` `[K, D]`, and `bias` `[K]` or None."""
+        return nn.Linear(dim, self.outputs)
+
     def decode(self, out: Tensor) -> Tensor:
         """Turn `out` `[B, K]`, the labels of it in label units, into predictions `[B]`."""
         return out[:, 0]
 
     def forward(self, step: Step) -> Tensor:
-        """Loss of every sample, `[B]`."""
+        """Loss of every sample, `[B]`, without the weights."""
         raise NotImplementedError
+
+    def weighted(self, step: Step) -> Tensor:
+        """Loss of every sample `[B]` that counts by the weights `step.w`: the product, unless they act inside."""
+        losses: Tensor = self(step)
+        return losses * step.w
 
 
 class Method(Part):
@@ -236,6 +287,10 @@ class Method(Part):
     def augment(self, batch: Batch) -> Batch:
         """The batch to train on instead, of any size; chained in the listed order."""
         return batch
+
+    def map(self, z: Tensor) -> Tensor:
+        """Features `[…, D]` that stand for the encoder's in training and evaluation, in all stages; chained."""
+        return z
 
     def calibrate(self, z: Tensor, batch: Batch) -> Tensor:
         """Features `[B, D]` that the head sees in training; chained in the listed order."""

@@ -11,7 +11,7 @@ from workloads.hparams import Choice, Declared, Field, Float, Int, Value
 from workloads.labels import REGIONS
 from workloads.metrics import METRICS
 from workloads.objectives import OBJECTIVES
-from workloads.recipe import PARTS, Recipe, settings_of
+from workloads.recipe import PARTS, Recipe, settings_of, untrained
 
 OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter], "Training"], torch.optim.Optimizer]]] = {
     "adam": lambda params, p: torch.optim.Adam(params, lr=p.lr, weight_decay=p.weight_decay),
@@ -76,6 +76,8 @@ def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
     """
     acts = acting(recipe)
     merged = {name: value for layer in layers for name, value in layer.items()}
+    if wrong := untrained(recipe, merged):
+        raise ValueError(wrong)
     declared: dict[str, type[Declared]] = {"train": Training, **{part: PARTS[part].Hparams for part in recipe.parts}}
     return {
         f"{part}.{name}": value

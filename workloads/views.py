@@ -1,6 +1,7 @@
 """Splits as the loop meets them: batches to train on, and the features of scored labels."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,7 +24,9 @@ class Rows:
     def batch(self, rows: Tensor, epoch: int, stage: int, done: float = 0.0) -> Batch:
         """Rows `[B]` (on the CPU) to train on, augmented."""
         index = rows.to(self.device, non_blocking=True)
-        return Batch(self.seen(rows), self.y[index], self.bins[index], index, epoch, stage, done)
+        x, augment = self.split.inputs(rows, self.device), self.workload.augment
+        seen, again = (x, None) if augment is None else (augment(x), partial(augment, x))
+        return Batch(seen, self.y[index], self.bins[index], index, epoch, stage, done, again)
 
     def wanted(self) -> Tensor:
         """The rows that have scored labels, ascending: all."""

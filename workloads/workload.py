@@ -96,6 +96,17 @@ class Drawn:
     names: Sequence[str] = ()
 
 
+class NewRows(Protocol):
+    """A reader of new rows for a trained model, with what was learnt of the training rows."""
+
+    @property
+    def kind(self) -> str:
+        """Which reader it is, in a model's folder."""
+
+    def read(self, path: Path) -> Tensor:
+        """Inputs `[N, …]` of the rows of a file; raises DataError."""
+
+
 @dataclass(frozen=True)
 class Data:
     """What a workload loads: the splits, how labels are scaled for the head, and a checksum of the source.
@@ -105,6 +116,7 @@ class Data:
     made of the files that they may not expect, such as a column that was left out.
     `test_groups` `[N]` numbers the subject of every test row, where rows of one subject are not independent.
     `drawn` says which rows of the file train, val and test hold, where the loader knows.
+    `new_rows` reads further rows as these were read, where the loader can.
     """
 
     train: Split
@@ -117,6 +129,7 @@ class Data:
     notes: tuple[str, ...] = ()
     test_groups: Ints | None = None
     drawn: tuple[Drawn, Drawn, Drawn] | None = None
+    new_rows: NewRows | None = None
 
 
 @dataclass(frozen=True)

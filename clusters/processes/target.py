@@ -86,11 +86,13 @@ class Processes:
         lines = tuple(f"{name}: exit code {code}" for name, code in codes.items())
         if self._alive():
             return State("running", lines)
+        ended = [int(code) for code in codes.values() if code.isdigit()]
+        code = next((code for code in reversed(ended) if code), 0) if ended else None  # a shard's before the report's
         if codes.get("report") in {str(code) for code in REPORTED}:
-            return State("ended", lines)
+            return State("ended", lines, code)
         if (self._folder / STOPPED).exists():
-            return State("stopped", lines)
-        return State("failed", (*lines, f"see {self._folder}"))
+            return State("stopped", lines, code)
+        return State("failed", (*(lines or ("it died",)), f"see {self._folder}"), code or None)
 
     def logs(self, follow: bool) -> Iterator[str]:
         """Lines of all parts, by their names."""

@@ -12,21 +12,21 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from orchestrator.cli import model as cli_model
 from orchestrator.cli import report as cli_report
 from orchestrator.cli import submit as cli_submit
+from orchestrator.cli.background import HERE, attach, detach
 from orchestrator.cli.console import say
 from orchestrator.cli.data import DATA_COMMANDS, add_actions
 from orchestrator.cli.guard import BAD_INPUT, COMPLETE, CUT_OFF, SOME_FAILED, STORAGE_FAILED, guarded
 from orchestrator.cli.ledger import LEDGER_COMMANDS, add_ledger_actions
 from orchestrator.cli.plan import add_plan, plan, say_notes
+from orchestrator.cli.status import add_status, status
 from orchestrator.cli.study import add_cluster, add_study, cluster_of, study_of
 from orchestrator.errors import BadInput, shown
 
 if TYPE_CHECKING:
     from orchestrator.api import Outcome
-
-HERE: Final = "processes"
-"""The target whose drivers run on this machine: `sweep` is such a driver itself."""
 
 
 def _code(outcome: "Outcome") -> int:
@@ -41,6 +41,13 @@ def sweep(args: argparse.Namespace) -> int:
     cluster = cluster_of(args, "ray" if args.address else "local")
     shard = None if args.shard is None else parse(os.path.expandvars(args.shard))
     study = study_of(args, cluster)
+    if args.detach and not args.dry_run:
+        if cluster.target != HERE or shard is not None or args.failed_ok:
+            raise BadInput(
+                "--detach is for a whole sweep on this machine: leave out --shard and --failed-ok; tailsweep submit "
+                "sends a study to a cluster and comes back"
+            )
+        return detach(study, cluster, args)
     if cluster.target != HERE or args.dry_run or (shard is None and (args.shards or cluster.shards) > 1):
         if shard is not None or args.failed_ok:
             raise BadInput(
@@ -74,25 +81,6 @@ def sweep(args: argparse.Namespace) -> int:
     return COMPLETE if args.failed_ok else _code(state)
 
 
-def status(args: argparse.Namespace) -> int:
-    """How far a study is, and what failed; with a cluster, what that says of it."""
-    if args.cluster:
-        return cli_submit.status(args)
-    study = study_of(args)
-    from orchestrator.api import outcome
-
-    state = outcome(study, write=False)
-    for p in state.planner.plans:
-        records = [*p.records("tune"), *p.records("evaluate")]
-        done = sum(record.status != "failed" for record in records)
-        chosen = f", best {study.tune.select_by} {p.chosen.score:.4g}" if p.chosen else ""
-        reason = f", {p.missing()}" if p.missing() else ""
-        say(f"{p.cell.name}: {done}/{state.planner.planned(p)}{chosen}{reason}")
-    total = sum(len(p.records("tune")) + len(p.records("evaluate")) for p in state.planner.plans)
-    say(f"{total}/{state.planner.total} trials in the ledger, {state.failed} failed; storage {state.ledger.store.uri}")
-    return _code(state)
-
-
 def track(args: argparse.Namespace) -> int:
     """Bring MLflow up to date with the ledger."""
     study = study_of(args)
@@ -120,6 +108,7 @@ def ledger(args: argparse.Namespace) -> int:
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "plan": plan,
     "sweep": sweep,
+    "attach": attach,
     "status": status,
     "report": cli_report.report,
     "compare": cli_report.compare,
@@ -127,6 +116,8 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "submit": cli_submit.submit,
     "logs": cli_submit.logs,
     "cancel": cli_submit.cancel,
+    "fit": cli_model.fit,
+    "predict": cli_model.predict,
     "data": data,
     "ledger": ledger,
 }
@@ -135,6 +126,8 @@ ACTIONS: Final = {
     "ledger": add_ledger_actions,
     "report": cli_report.add_report,
     "compare": cli_report.add_compare,
+    "fit": cli_model.add_fit,
+    "predict": cli_model.add_predict,
 }
 """Commands that take other arguments than one study."""
 
@@ -144,6 +137,7 @@ def _running(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--failed-ok", action="store_true", help="exit with 0 when trials failed: the report says which"
     )
+    command.add_argument("--detach", action="store_true", help="in the background, whatever becomes of the terminal")
     command.add_argument("--shard", metavar="I/N", help="train every N-th cell from the I-th on; I may be a $VARIABLE")
 
 
@@ -174,7 +168,7 @@ def _flag(name: str, text: str) -> Callable[[argparse.ArgumentParser], None]:
 ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]]] = {
     "plan": (add_plan,),
     "sweep": (add_cluster, _running, _sharing),
-    "status": (add_cluster,),
+    "status": (add_cluster, add_status),
     "track": (_flag("--follow", "until standard input ends"),),
     "submit": (add_cluster, _sharing, _flag("--follow", "wait for the end and print the tables")),
     "logs": (add_cluster, _flag("--follow", "until it ends")),

@@ -11,7 +11,7 @@ from orchestrator.errors import BadInput
 
 if TYPE_CHECKING:
     from clusters.profile import Profile
-    from clusters.submission import Target, Ticket
+    from clusters.submission import Submission, Target, Ticket
     from orchestrator.engine.heartbeat import Beat
     from orchestrator.storage.store import Store
     from orchestrator.study.spec import Study
@@ -27,28 +27,44 @@ def submit(args: argparse.Namespace) -> int:
 
 def send(study: "Study", profile: "Profile", args: argparse.Namespace) -> int:
     """Submit a study as the arguments say: `shards`, `steal`, `retry_failed`, `dry_run`, `replace`, `follow`."""
-    from clusters.submission import Submission, target
-    from clusters.submission import submit as send_once
-    from orchestrator.api import claim_name
-    from orchestrator.engine.heartbeat import forget
-    from orchestrator.storage.store import open_store
-    from orchestrator.study.cells import sketch
-
-    own = {"shards": args.shards, "steal": args.steal or None}
-    profile = profile.model_copy(update={key: value for key, value in own.items() if value is not None})
-    store = open_store(study.storage, check=not args.dry_run)
-    made = Submission(study, profile, store.uri, len(sketch(study)), retry_failed=args.retry_failed)
-    preview = target(made, {}).preview()  # what cannot be sent is refused before anything is written
     if args.dry_run:
-        say(preview)
+        from clusters.submission import target
+
+        say(target(_made(study, profile, args), {}).preview())
         return COMPLETE
-    claim_name(study, store, args.replace)
-    made, new = send_once(made, store, lambda: forget(store, study.study))
+    made, new, store = start(study, profile, args)
     say(f"{made.name}: {made.cells} cells in {made.shards} shards, {'sent' if new else 'under way already'}")
     if args.follow:
         return follow(study, store, profile.name)
     say(f"tailsweep status|logs|cancel {study.study} --cluster {profile.name} --storage '{store.uri}'")
     return COMPLETE
+
+
+def start(study: "Study", profile: "Profile", args: argparse.Namespace) -> "tuple[Submission, bool, Store]":
+    """Send a study, unless it is under way; returns what runs, whether it was sent now, and the storage."""
+    from clusters.submission import submit as send_once
+    from clusters.submission import target
+    from orchestrator.api import claim_name
+    from orchestrator.engine.heartbeat import forget
+    from orchestrator.storage.store import open_store
+
+    store = open_store(study.storage)
+    made = _made(study, profile, args)
+    target(made, {}).preview()  # what cannot be sent is refused before anything is written
+    claim_name(study, store, args.replace)
+    made, new = send_once(made, store, lambda: forget(store, study.study))
+    return made, new, store
+
+
+def _made(study: "Study", profile: "Profile", args: argparse.Namespace) -> "Submission":
+    from clusters.submission import Submission
+    from orchestrator.storage.store import open_store
+    from orchestrator.study.cells import sketch
+
+    own = {"shards": args.shards, "steal": args.steal or None}
+    profile = profile.model_copy(update={key: value for key, value in own.items() if value is not None})
+    place = open_store(study.storage, check=False).uri
+    return Submission(study, profile, place, len(sketch(study)), retry_failed=args.retry_failed)
 
 
 def follow(study: "Study", store: "Store", profile: str) -> int:

@@ -1,6 +1,7 @@
 """Tables of studies on a terminal."""
 
 from collections.abc import Callable
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -8,17 +9,41 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from orchestrator.api import Outcome
+from orchestrator.engine.status import Status
 from orchestrator.report.across import Across, across_explained
 from orchestrator.report.escape import line
 from orchestrator.report.formats import cell, change, title
 from orchestrator.report.sections import Results
 from orchestrator.report.tables import TITLES, Table
 
+WIDE: Final = 10_000
+"""Columns of a console that is no terminal: more than a table needs."""
+
+
+def wide(console: Console) -> Console:
+    """A console that gives tables the width that they need, where nothing is cut off at the edge of a screen."""
+    return console if console.is_terminal else Console(file=console.file, width=WIDE)
+
+
+def standing(made: Status, lines: int) -> Grid:
+    """How a study stands as a table of at most so many lines: cells at work, then those that are not done."""
+    grid = Grid(caption=made.summary, caption_justify="left", box=None, pad_edge=False)
+    grid.add_column("cell", no_wrap=True, overflow="ellipsis")
+    for name in ("done", "running", "failed", "missing", f"best {made.select_by}"):
+        grid.add_column(escape(name), justify="right")
+    grid.add_column("why", overflow="ellipsis", no_wrap=True)
+    room = max(3, lines - 5)
+    order = sorted(made.cells, key=lambda cell: (not cell.running, not cell.missing))
+    for one in made.cells if len(made.cells) <= room else order[:room]:
+        counts = (str(count or "") for count in (one.running, one.failed, one.missing))
+        best = "" if one.best is None else f"{one.best:.4g}"
+        grid.add_row(escape(one.cell), f"{one.done}/{one.planned}", *counts, best, escape(line(one.reason)))
+    return grid
+
 
 def show(results: Results, console: Console, written: str = "") -> None:
     """Print every table with its verdict and what stands under it, and where the files are."""
-    if not console.is_terminal:
-        console = Console(width=200)  # a table in a log is not cut to a guessed width
+    console = wide(console)
 
     def say(text: str) -> None:
         console.print(f"  {line(text)}", highlight=False, markup=False, soft_wrap=True)
@@ -64,8 +89,7 @@ def _show_across(found: Across | str, console: Console, say: Callable[[str], Non
 
 def show_comparison(results: Results, ours: str, theirs: str, console: Console) -> None:
     """Two rows of every table beside each other: scores, difference with its interval, p and verdict per column."""
-    if not console.is_terminal:
-        console = Console(width=200)
+    console = wide(console)
     for section in results.sections:
         table = section.table
         rows = {row.recipe: row for row in table.rows}

@@ -3,10 +3,12 @@
 <study>/shards/<number>-of-<count>.json
 """
 
+import contextlib
 import json
 import platform
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -36,6 +38,8 @@ class Beat:
     epochs: int = 0
     of_epochs: int = 0
     """Of the trials that are running: those that they have, and all."""
+    cells: Mapping[str, int] = field(default_factory=dict)
+    """Of every cell that is at work, how many trials run."""
 
     def __str__(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
@@ -45,7 +49,12 @@ class Beat:
     @property
     def age(self) -> str:
         """When it said so."""
-        return f"{max(0, round((now() - self.at).total_seconds()))} s ago"
+        return f"{round(self.silent_s)} s ago"
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since then."""
+        return max(0.0, (now() - self.at).total_seconds())
 
 
 class Heartbeat:
@@ -96,9 +105,24 @@ class Heartbeat:
             at=now(),
             epochs=running.epochs,
             of_epochs=running.of,
+            cells={plan.cell.name: len(plan.running) for plan in plans if plan.running},
         )
-        key = f"{_folder(self._planner.study.study)}{self._shard:05d}-of-{self._shards:05d}.json"
-        self._store.put(key, json.dumps(asdict(beat), default=str).encode())
+        self._store.put(self._key, json.dumps(asdict(beat), default=str).encode())
+
+    @contextlib.contextmanager
+    def until_end(self) -> Iterator[None]:
+        """Say at the end that it has ended; where an error ends it, take back what was said."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(StorageFailed):
+                self._store.delete(self._key)
+            raise
+        self.beat(ended=True)
+
+    @property
+    def _key(self) -> str:
+        return f"{_folder(self._planner.study.study)}{self._shard:05d}-of-{self._shards:05d}.json"
 
 
 def beats(store: Store, study: str) -> list[Beat]:

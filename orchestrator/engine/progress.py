@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.live import Live
@@ -17,7 +18,9 @@ from orchestrator.study.space import direction
 from workloads.cache import telling
 from workloads.labels import REGIONS
 
-LINE_EVERY_S = 5.0
+DECODED_EVERY_S: Final = 5.0
+LINE_EVERY_S: Final = 60.0
+"""Off a terminal, between two lines of a sweep to which nothing happens."""
 
 
 @contextlib.contextmanager
@@ -38,7 +41,7 @@ def preparing(console: Console) -> Iterator[None]:
             if bars.finished:  # none yet, or the last data set's
                 bars.add_task(what, total=of)
             bars.update(bars.task_ids[-1], completed=done)
-        elif time.monotonic() - last_line >= LINE_EVERY_S:
+        elif time.monotonic() - last_line >= DECODED_EVERY_S:
             last_line = time.monotonic()
             console.print(f"{what}: {done}/{of}", highlight=False, markup=False, soft_wrap=True)
 
@@ -57,6 +60,8 @@ class Display:
         self._planner, self._console = planner, console
         self._start = self._last_line = time.monotonic()
         self._resumed = self._count("done")
+        self._plans = {plan.cell.name: plan for plan in planner.plans}
+        self._steps: dict[str, str] = {}
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
 
     def __enter__(self) -> "Display":
@@ -75,9 +80,22 @@ class Display:
         """Nothing to say: the table shows it."""
 
     def finished(self, trial: Trial, record: Record) -> None:
-        """Failures are said at once."""
+        """Failures are said at once, and off a terminal the end of a cell's search and of its evaluation, too."""
         if record.status == "failed":
             self._say(f"failed: {trial.cell.name} {trial.phase} {trial.number}: {reason(record)}")
+        if not self._console.is_terminal:
+            self._say_step(self._plans[trial.cell.name])
+
+    def _say_step(self, plan: CellPlan) -> None:
+        """Say once that the search of a cell has ended, or its evaluation."""
+        counted = plan.chosen is not None or bool(plan.unselected)
+        evaluated = plan.chosen is not None and len(plan.records("evaluate")) == len(plan.trials["evaluate"])
+        step = "evaluated" if evaluated else "tuned" if counted else ""
+        if step and self._steps.get(plan.cell.name) != step:
+            self._steps[plan.cell.name] = step
+            rule = self._planner.study.tune.select_by
+            best = f", {rule} {plan.chosen.score:.4g}" if plan.chosen else f", {plan.unselected}"
+            self._say(f"{plan.cell.name} is {step}{best}")
 
     def lost(self, trial: Trial, why: str) -> None:
         """Said at once, too: it costs time, and may cost more."""

@@ -18,6 +18,7 @@ import torch
 
 from orchestrator.engine.faults import NotReady, brief, said
 from orchestrator.errors import Preempted, StorageFailed
+from orchestrator.ledger import models
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import CurveRow, Phase, Record, ScoreRow, Settings, now
@@ -28,9 +29,10 @@ from orchestrator.study.cells import Trial, data_root, declare, declared_data, p
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.diverged import finite
-from workloads.loop import Epoch
+from workloads.loop import Epoch, Fit
 from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
+from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
 from workloads.trainers import Run, start
 from workloads.workload import Data, DataError
@@ -62,6 +64,7 @@ class Job:
     plugins: tuple[str, ...] = ()
     plugins_from: str | None = None
     own: Mapping[str, Any] | None = None
+    keep_model: bool = False
     search: str | None = None
 
     @classmethod
@@ -87,6 +90,7 @@ class Job:
             plugins=study.plugins,
             plugins_from=study.plugins_from,
             own=declared_data(study).get(trial.cell.workload),
+            keep_model=study.evaluate.keep_models != "none",
             search=trial.search,
         )
 
@@ -114,7 +118,7 @@ class Job:
             started=started,
             finished=now(),
             host=platform.node(),
-            versions={name: version(name) for name in PACKAGES},
+            versions=dict(_versions()),
             **outcome,
         )
 
@@ -134,7 +138,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
     started, clock = now(), time.monotonic()
     noted: dict[str, None] = {}
     device = _device(job)
-    data = _prepared(job)
+    data = prepared(job)
     rows: list[CurveRow] = []
     while True:
         rows.clear()
@@ -209,10 +213,20 @@ def _trained(
     return outcome
 
 
-def _prepared(job: Job) -> Data:
+def fitted(job: Job) -> tuple[Run, Data]:
+    """The run of a job once more, whole, and its data; nothing is written. Raises like `run`."""
+    device = _device(job)
+    data = prepared(job)
+    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+    for _ in fit:
+        pass
+    return fit, data
+
+
+def prepared(job: Job) -> Data:
     """What a trial needs on its node: plugins and data, those that the driver has; raises what is no trial's fault."""
     try:
-        load_plugins(job.plugins, job.plugins_from)
+        _plugins(job.plugins, job.plugins_from)
         if job.own is not None:
             declare(job.own, data_here(job.data_root, places(job.own)))
         root = data_here(job.data_root, needed(WORKLOADS[job.workload]))
@@ -275,6 +289,8 @@ def _test(job: Job, ledger: Ledger, fit: Run, data: Data) -> tuple[tuple[ScoreRo
     name = ledger.commit_predictions(job.trial_id, y, pred, job.attempt)
     if workload.task == "regression" and not workload.dense:  # what the report recalibrates
         ledger.commit_validation(job.trial_id, name, fit.labels(data.val), fit.predict(data.val))
+    if job.keep_model and isinstance(fit, Fit):
+        models.write(ledger.store, job.trial_id, name, tensors_of(fit))
     ledger.commit_splits(job.workload, data)
     return _scores(scores), name
 
@@ -289,6 +305,18 @@ def _ledger(storage: str) -> Ledger:
 def _data(workload: str, root: Path | None) -> Data:
     """Loaded once per worker process: actors are reused from trial to trial."""
     return WORKLOADS[workload].load(root)
+
+
+@lru_cache(maxsize=2)
+def _plugins(modules: tuple[str, ...], folder: str | None) -> None:
+    """Loaded once per worker process: looking through all that is installed takes tens of milliseconds."""
+    load_plugins(modules, folder)
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    """What is installed does not change while a process runs; reading it takes milliseconds."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def _device(job: Job) -> torch.device:

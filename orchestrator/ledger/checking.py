@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from orchestrator.ledger import predictions, splits
+from orchestrator.ledger import models, predictions, splits
 from orchestrator.ledger.checkpoints import FOLDER, is_checkpoint, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import (
@@ -58,6 +58,7 @@ def verify(ledger: Ledger) -> Findings:
         found.notes.append(f"{OF_DAMAGED} holds {len(aside)} files that a repair set aside")
     for phase in PHASES:
         _verify_phase(ledger, phase, found)
+    found.damage += [problem for _, problem in models.damaged(ledger.store)]
     _verify_splits(ledger, found)
     _verify_checkpoints(ledger, found)
     _verify_cache(found)

@@ -9,11 +9,13 @@ import pyarrow as pa
 from orchestrator.errors import BadInput, StorageFailed
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import (
+    OF_MODELS,
     OF_PREDICTIONS,
     OF_SPLITS,
     OF_VALIDATION,
     PHASES,
     foreign,
+    modelled_by,
     predicted_by,
     record_key,
     split_of,
@@ -41,7 +43,12 @@ def copy(source: Ledger, target: Ledger, progress: Progress) -> int:
     differing: list[str] = []
     for phase in PHASES:
         differing += _plan_records(source, target, phase, todo)
-    for prefix, ours in ((OF_PREDICTIONS, predicted_by), (OF_VALIDATION, validated_by), (OF_SPLITS, split_of)):
+    for prefix, ours in (
+        (OF_PREDICTIONS, predicted_by),
+        (OF_VALIDATION, validated_by),
+        (OF_MODELS, modelled_by),
+        (OF_SPLITS, split_of),
+    ):
         there = set(target.store.keys(prefix))
         for key in filter(ours, source.store.keys(prefix)):
             if key not in there:

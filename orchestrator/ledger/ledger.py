@@ -4,6 +4,7 @@
     ledger/evaluate/<trial id>.<attempt>.parquet
     ledger/compact/<phase>/<number>.parquet             segments: many of these rows, moved
     ledger/predictions/<trial id>.<name>.parquet        test predictions of evaluate trials, by the name in the record
+    ledger/models/<trial id>.<name>.safetensors         weights of evaluate trials, where a study keeps them
     ledger/splits/<workload>-<data>.parquet             which rows of the file train, val and test hold
     ledger/damaged/...                                  what a repair set aside
     checkpoints/<trial id>.pt                           of a trial that is not committed yet

@@ -12,6 +12,7 @@ Attempt: TypeAlias = tuple[str, int]
 PHASES: Final[tuple[Phase, ...]] = ("tune", "evaluate")
 OF_PREDICTIONS: Final = "ledger/predictions/"
 OF_VALIDATION: Final = "ledger/validation/"
+OF_MODELS: Final = "ledger/models/"
 OF_SPLITS: Final = "ledger/splits/"
 OF_DAMAGED: Final = "ledger/damaged/"
 """Where a repair puts what it sets aside."""
@@ -21,6 +22,7 @@ _SEGMENT: Final = re.compile(r"ledger/compact/(?:tune|evaluate)/(\d{6,})\.parque
 _PREDICTIONS: Final = re.compile(rf"ledger/predictions/([\w-]+)(?:\.({_NUMBER}\.[0-9a-f]{{16}}))?\.parquet", re.ASCII)
 
 _VALIDATION: Final = re.compile(rf"ledger/validation/([\w-]+)\.({_NUMBER}\.[0-9a-f]{{16}})\.parquet", re.ASCII)
+_MODEL: Final = re.compile(rf"ledger/models/([\w-]+)\.({_NUMBER}\.[0-9a-f]{{16}})\.safetensors", re.ASCII)
 _SPLIT: Final = re.compile(r"ledger/splits/([\w.-]+)\.parquet", re.ASCII)
 
 
@@ -42,6 +44,11 @@ def predictions_key(trial_id: str, name: str | None) -> str:
 def validation_key(trial_id: str, name: str) -> str:
     """Where predictions of validation rows lie, under the name that a record gives to those of test rows."""
     return f"{OF_VALIDATION}{trial_id}.{name}.parquet"
+
+
+def model_key(trial_id: str, name: str) -> str:
+    """Where the tensors of an evaluate trial lie, under the name that its record gives to its predictions."""
+    return f"{OF_MODELS}{trial_id}.{name}.safetensors"
 
 
 def split_key(workload: str, data: str) -> str:
@@ -73,6 +80,12 @@ def validated_by(key: str) -> tuple[str, str] | None:
     return None if found is None else (found[1], found[2])
 
 
+def modelled_by(key: str) -> tuple[str, str] | None:
+    """The trial id of a model and the name of its predictions; None for a file that is none of the ledger's."""
+    found = _MODEL.fullmatch(key)
+    return None if found is None else (found[1], found[2])
+
+
 def split_of(key: str) -> str | None:
     """The workload and fingerprint whose splits lie here; None for a file that is none of the ledger's."""
     found = _SPLIT.fullmatch(key)
@@ -81,5 +94,5 @@ def split_of(key: str) -> str | None:
 
 def foreign(keys: Iterable[str]) -> list[str]:
     """Files below `ledger/` that Tailsweep did not write: of file systems, desktops, programs that synchronise."""
-    known = (attempt_of, segment_number, predicted_by, validated_by, split_of)
+    known = (attempt_of, segment_number, predicted_by, validated_by, modelled_by, split_of)
     return [key for key in keys if not key.startswith(OF_DAMAGED) and all(find(key) is None for find in known)]

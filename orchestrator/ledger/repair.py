@@ -10,7 +10,7 @@ from itertools import count
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestrator.ledger import predictions, splits
+from orchestrator.ledger import models, predictions, splits
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import (
     OF_DAMAGED,
@@ -42,7 +42,7 @@ def repair(store: Store, progress: Progress) -> int:
     ledger = Ledger(store)
     for phase in PHASES:
         done += sum(_record(ledger, phase, *item, progress) for item in ledger.loose(phase).items())
-    done += _predictions(ledger, progress) + _splits(store, progress)
+    done += _predictions(ledger, progress) + _splits(store, progress) + _models(store, progress)
     for phase in PHASES:
         _close_gaps(Ledger(store), phase)
     return done
@@ -147,6 +147,16 @@ def _splits(store: Store, progress: Progress) -> int:
             progress(f"{key}: the next trial that is evaluated writes it again; the file is {aside} now")
             done += 1
     return done
+
+
+def _models(store: Store, progress: Progress) -> int:
+    """Set damaged tensors aside: a model can be fitted again."""
+    bad = [key for key, _ in models.damaged(store)]
+    for key in bad:
+        aside = _set_aside(store, key, store.get(key) or b"")
+        store.delete(key)
+        progress(f"{key}: `tailsweep fit` makes it again; the file is {aside} now")
+    return len(bad)
 
 
 def _sound(data: bytes, key: str) -> bool:

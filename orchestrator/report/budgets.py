@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from orchestrator.study.planner import CellPlan, Planner
-from orchestrator.study.samplers import family
+from orchestrator.study.samplers import sampler_named
 from orchestrator.study.spec import Study
 from workloads.published import first_settings
 
@@ -71,7 +71,7 @@ def steps(study: Study, planner: Planner, plans: Sequence[CellPlan]) -> str:
 
 def _search(study: Study, plans: Sequence[CellPlan], trials: int) -> str:
     """Where the settings come from: `1 published + 3 random`, `1 default + 7 random + 8 by TPE`."""
-    sampler = family(study.tune.sampler)
+    sampler = sampler_named(study.tune.sampler)
     published = any(first_settings(plan.cell.workload, plan.cell.recipe) for plan in plans)
     before = sampler.random(trials, study.protocol) - 1
     words = [f"1 {'published' if published else 'default'}", f"{before} {sampler.unshaped}"]

@@ -10,6 +10,7 @@ from orchestrator.report.escape import markdown_text
 from orchestrator.report.formats import NOTHING, changes_markdown, grid, markdown, title, to_csv
 from orchestrator.report.latex import latex
 from orchestrator.report.notes import change_heading
+from orchestrator.report.replaced import replaced
 from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.search.best import best_yaml
 from orchestrator.report.sections import Results, Section, sections
@@ -100,5 +101,11 @@ def write_outputs(
     found = sections(study, planner, ledger) if found is None else found
     files = outputs(Results(study, ledger, found))
     for name, content in files.items():
-        ledger.store.put(f"{study.study}/{name}", content.encode() if isinstance(content, str) else content)
+        ledger.store.put(f"{study.study}/{name}", _bytes(content))
+    drawn = {name: _bytes(content) for name, content in files.items() if name.startswith("figures/")}
+    replaced(ledger.store, study.study, drawn)
     return {name: content for name, content in files.items() if isinstance(content, str)}
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content

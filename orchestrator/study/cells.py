@@ -16,7 +16,7 @@ from orchestrator.study.axes import declared as declared
 from orchestrator.study.conditions import When, check_conditions, in_order, under, when_of
 from orchestrator.study.defined import check_defined, check_primary, check_rule
 from orchestrator.study.keys import Interval, Listed, Tune
-from orchestrator.study.samplers import family
+from orchestrator.study.samplers import sampler_named
 from orchestrator.study.spec import PROTOCOL, Study
 from workloads import WORKLOADS
 from workloads.data.custom import rows as yours
@@ -236,7 +236,7 @@ def sketch(study: Study) -> list[Cell]:
 
 def check_search(tune: Tune, protocol: int, cells: Sequence[Cell]) -> None:
     """Raises ValueError where the sampler of a study cannot do what is asked of it."""
-    chosen = family(tune.sampler)
+    chosen = sampler_named(tune.sampler)
     if protocol not in chosen.protocols:
         raise ValueError(f"tune.sampler must be tpe or random under protocol: {protocol}: got {tune.sampler}")
     if len(tune.rules) > 1 and not chosen.several:

@@ -115,9 +115,22 @@ class Tune(Model):
 
 
 class Evaluate(Model):
-    """The selected setting of every cell is trained with this many seeds and scored on test."""
+    """The selected setting of every cell is trained with this many seeds and scored on test.
+
+    `keep_models` keeps weights in the storage: of no trial, of all these trials, or of the one of every cell with the
+    best score on validation.
+    """
 
     seeds: Annotated[Count, Field(le=SEEDS)] = 5
+    keep_models: Literal["none", "best", "all"] = "none"
+
+    @model_serializer(mode="wrap")
+    def _short(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the default: so stored studies and names of submissions are what they were before."""
+        tree: dict[str, Any] = whole(self)
+        if tree["keep_models"] == "none":
+            del tree["keep_models"]
+        return tree
 
 
 class Report(Model):

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from orchestrator.ledger.records import Record, Settings, canonical
 from orchestrator.study.cells import Cell, Trial, declared
-from orchestrator.study.samplers import family
+from orchestrator.study.samplers import sampler_named
 from orchestrator.study.space import Observation, acts, first_setting
 from orchestrator.study.spec import Study
 from workloads.hparams import Value
@@ -65,7 +65,7 @@ class Lineage:
     def key(self, number: int) -> str:
         """That of the number-th suggestion, which knows what was told so far."""
         tune = self._study.tune
-        shaped = family(tune.sampler).learns(number, self._cell.protocol)
+        shaped = sampler_named(tune.sampler).learns(number, self._cell.protocol)
         parts = (self._learning, self._outcomes) if shaped else (self._alone,)
         return _digest(*parts, str(number).encode()).hex()
 

@@ -16,7 +16,7 @@ from orchestrator.study.cells import Cell, Trial
 from orchestrator.study.known import Asked, Find, Known
 from orchestrator.study.lineage import Lineage, kept
 from orchestrator.study.ready import Ready
-from orchestrator.study.samplers import family
+from orchestrator.study.samplers import sampler_named
 from orchestrator.study.selection import Candidate, ranked, select, why_none
 from orchestrator.study.sharding import Share, Whole
 from orchestrator.study.space import Observation, suggest
@@ -147,7 +147,7 @@ class Planner:
         self.plans = [CellPlan(cell, replicated=study.tune.replicates > 1) for cell in cells]
         self._by_name = {plan.cell.name: plan for plan in self.plans}
         self._lineages = {plan.cell.name: Lineage(study, plan.cell) for plan in self.plans}
-        self._sizes = {cell.name: family(study.tune.sampler).size(cell) for cell in cells}
+        self._sizes = {cell.name: sampler_named(study.tune.sampler).size(cell) for cell in cells}
         self._find = find
         self._known = known or Asked(find)
         self._retry = retry_failed

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.ledger.records import Settings
 from orchestrator.study.axes import Axis
 from orchestrator.study.cells import Cell, declared
-from orchestrator.study.samplers import family
+from orchestrator.study.samplers import sampler_named
 from workloads.hparams import Choice, Float, Int, Value
 from workloads.metrics import HIGHER_IS_BETTER
 from workloads.seeds import seed_of
@@ -69,7 +69,7 @@ def suggest(
     if number == 0:
         return first_setting(cell)
     rules = [rule] if isinstance(rule, str) else rule
-    return family(sampler).suggest(cell, number, history, [direction(each) for each in rules])
+    return sampler_named(sampler).suggest(cell, number, history, [direction(each) for each in rules])
 
 
 def ask(

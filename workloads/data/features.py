@@ -1,6 +1,7 @@
 """Columns of measurements as inputs of a network."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -22,26 +23,49 @@ def _size(values: Floats) -> float:
     return float(np.abs(values).max()) or 1.0
 
 
-def scaled(columns: Iterable[tuple[str, Floats]], train: Ints) -> Iterator[tuple[str, Floats]]:
-    """Columns `[N]` scaled to mean 0 and sd 1 on the training rows, each with its name.
+@dataclass(frozen=True)
+class Scale:
+    """How a column of numbers is scaled: (x / size − mean) / sd, and 0 for a gap (NaN).
 
-    A gap (NaN) becomes 0, and where training has gaps a further column marks them. Columns that do not vary on the
-    training rows are left out. A number that is too far from those of training may become infinite.
+    `size` is 1 but for numbers whose squares are none. `gaps` says whether a further column marks the gaps.
     """
-    for name, values in columns:
-        known = values[train][~np.isnan(values[train])]
+
+    name: str
+    mean: float
+    sd: float
+    size: float = 1.0
+    gaps: bool = False
+
+    @classmethod
+    def of(cls, name: str, train: Floats) -> "Scale | None":
+        """The scale of training values `[N]`: mean 0 and sd 1; None where they do not vary."""
+        known = train[~np.isnan(train)]
         if not varies(known):
-            continue
+            return None
+        size = _size(known)
+        size = 1.0 if 1 / SQUARES < size < SQUARES else size
+        known = known / size
+        return cls(name, float(known.mean()), float(known.std()), size, bool(np.isnan(train).any()))
+
+    def columns(self, values: Floats) -> Iterator[tuple[str, Floats]]:
+        """Values `[N]` scaled, and the mark of gaps; a number that is too far from training's may become infinite."""
         gaps = np.isnan(values)
         with np.errstate(over="ignore", invalid="ignore"):  # some bits of NaN are told as invalid
-            if not 1 / SQUARES < (size := _size(known)) < SQUARES:
-                values, known = values / size, known / size
-            z = np.where(gaps, 0.0, (values - known.mean()) / known.std())
-        yield name, z
-        if gaps[train].any():
-            yield f"{name} is missing", gaps.astype(np.float64)
+            z = np.where(gaps, 0.0, (values / self.size - self.mean) / self.sd)
+        yield self.name, z
+        if self.gaps:
+            yield f"{self.name} is missing", gaps.astype(np.float64)
 
 
-def standardise(columns: Mapping[str, Floats], train: Ints) -> Floats:
-    """Columns `[N]` as `[N, F]`, scaled to mean 0 and sd 1 on the training rows, with marks of gaps: see `scaled`."""
-    return np.stack([values for _, values in scaled(columns.items(), train)], axis=1)
+def scales(columns: Iterable[tuple[str, Floats]], train: Ints) -> Iterator[tuple[Scale, Floats]]:
+    """The scale of every column `[N]` that varies on the training rows, with its values."""
+    for name, values in columns:
+        if (scale := Scale.of(name, values[train])) is not None:
+            yield scale, values
+
+
+def standardised(columns: Mapping[str, Floats], train: Ints) -> tuple[Floats, tuple[Scale, ...]]:
+    """Columns `[N]` as `[N, F]`, scaled on the training rows, with marks of gaps; and their scales."""
+    found = list(scales(columns.items(), train))
+    made = [column for scale, values in found for _, column in scale.columns(values)]
+    return np.stack(made, axis=1), tuple(scale for scale, _ in found)

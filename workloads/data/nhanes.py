@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from workloads.data.features import standardise
+from workloads.data.custom.new_rows import TableRows
+from workloads.data.features import standardised
 from workloads.data.split import balanced_split
 from workloads.encoders.tables import mlp
 from workloads.extras import way_out
@@ -107,15 +108,19 @@ def load(target: str, leaks: Sequence[str], grid: LabelGrid, cap: int, root: Pat
     y = labels[measured].astype(np.float32)
 
     columns: dict[str, Floats] = {}
+    sources: dict[str, list[str] | None] = {}
     for name in kept:
+        sources[name] = None
         if name in TEXT:
-            for word in sorted({word for word in cells[name] if word}):
+            sources[name] = words = sorted({word for word in cells[name] if word})
+            for word in words:
                 columns[f"{name}={word}"] = np.array([float(word == cell) for cell in cells[name]])[measured]
         else:
             columns[name] = _numbers(path, name, cells[name])[measured]
 
     train, val, test = balanced_split(grid.bin(y), cap, f"nhanes {target}")
-    x = torch.from_numpy(standardise(columns, train)).float()
+    made, scales = standardised(columns, train)
+    x = torch.from_numpy(made).float()
     labels_of = torch.from_numpy(y)
 
     def rows_of(index: Ints) -> Table:
@@ -125,7 +130,9 @@ def load(target: str, leaks: Sequence[str], grid: LabelGrid, cap: int, root: Pat
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     units = Units(float(np.median(y[train])), float(y[train].std()))
     drawn = (Drawn(measured[train]), Drawn(measured[val]), Drawn(measured[test]))
-    return Data(rows_of(train), rows_of(val), rows_of(test), units, f"{digest}-{PREPARATION}", drawn=drawn)
+    new_rows = TableRows(sources, scales, tuple(name for name in header if name not in sources))
+    splits = (rows_of(train), rows_of(val), rows_of(test))
+    return Data(*splits, units, f"{digest}-{PREPARATION}", drawn=drawn, new_rows=new_rows)
 
 
 def _encoder(data: Data) -> tuple[nn.Module, int]:

@@ -181,6 +181,7 @@ def _workload(
     counts: tuple[int, int, int],
     shots: ShotRule = OFFICIAL,
     fixture: Callable[[str, Path], None] = write_fixture,
+    version: int = 2,  # 2: of the LSTM, which reads sentences in groups of similar length
 ) -> Workload:
     return Workload(
         name=name,
@@ -196,6 +197,7 @@ def _workload(
         by_objective=BY_OBJECTIVE,
         counts={**DIR_COUNTS, **dict(zip(("test/many", "test/medium", "test/few"), counts, strict=True))},
         fixture=partial(fixture, split.folder),
+        version=version,
     )
 
 
@@ -238,6 +240,7 @@ WORKLOADS: Final = (
         _mlp,
         FROZEN,
         (756, 170, 74),
+        version=1,
     ),
     _workload(
         "sts-b-dir-ranksim",

@@ -4,6 +4,7 @@ from typing import Final
 
 from workloads.methods.classbalanced import ClassBalanced
 from workloads.methods.cmixup import CMixup
+from workloads.methods.conr import ConR
 from workloads.methods.denseweight import DenseWeight
 from workloads.methods.distloss import DistLoss
 from workloads.methods.fds import FDS
@@ -15,8 +16,10 @@ from workloads.methods.ranksim import RankSim
 from workloads.methods.recalibrate import Affine, AffineOutOfFold, Isotonic
 from workloads.methods.relevant import RelevanceWeights
 from workloads.methods.reweight import Inverse, SqrtInverse
+from workloads.methods.rnc import RnC
 from workloads.methods.sampling import BalancedSampling
 from workloads.methods.smoter import SMOGN, SmoteR
+from workloads.methods.taunorm import TauNorm
 from workloads.seam import Method
 
 METHODS: Final[dict[str, type[Method]]] = {
@@ -31,6 +34,8 @@ METHODS: Final[dict[str, type[Method]]] = {
     "ranksim": RankSim,
     "ordinal_entropy": OrdinalEntropy,
     "gar": GAR,
+    "rnc": RnC,
+    "conr": ConR,
     "distloss": DistLoss,
     "ot": OT,
     "cmixup": CMixup,
@@ -39,4 +44,5 @@ METHODS: Final[dict[str, type[Method]]] = {
     "affine": Affine,
     "isotonic": Isotonic,
     "affine_oof": AffineOutOfFold,
+    "tau_norm": TauNorm,
 }

@@ -7,15 +7,9 @@ from torch import Tensor
 from torch.linalg import vector_norm
 from torch.nn.functional import normalize
 
+from workloads.distances import pairwise
 from workloads.hparams import Declared, Float
 from workloads.seam import Method, Step
-
-
-def root(squares: Tensor) -> Tensor:
-    """Square root, 0 with the gradient 0 where rounding left nothing above 0."""
-    hit = squares <= 0
-    # The root is taken of 1 there: its slope at 0 is infinite, and autograd multiplies it by 0 even behind `where`.
-    return torch.where(hit, 0.0, torch.where(hit, 1.0, squares).sqrt())
 
 
 def spreading(z: Tensor, y: Tensor) -> Tensor:
@@ -30,9 +24,7 @@ def spreading(z: Tensor, y: Tensor) -> Tensor:
     apart = (y[:, None] - y[None, :]).abs()
     least, most = apart.masked_fill(itself, torch.inf).min(), apart.max()
     weight = ((apart - least) / torch.where(most > 0, most, 1.0)).masked_fill(itself, 0.0)
-    length = z.square().sum(1)
-    distance = root(length[:, None] + length[None, :] - 2.0 * z @ z.T)  # by a product: `cdist` takes ten times as long
-    return -(weight * distance).sum() / max(m * (m - 1), 1)
+    return -(weight * pairwise(z)).sum() / max(m * (m - 1), 1)
 
 
 def ordinal_entropy(z: Tensor, y: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:

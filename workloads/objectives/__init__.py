@@ -8,6 +8,7 @@ from workloads.objectives.boosting import Boosting
 from workloads.objectives.classes import ARB, CrossEntropy
 from workloads.objectives.evidential import Evidential
 from workloads.objectives.histogram import BalancedHLGauss, HLGauss
+from workloads.objectives.ldam import LDAM
 from workloads.objectives.likelihood import BetaNLL, GaussianNLL, LaplaceNLL
 from workloads.objectives.pointwise import L1, MSE, FocalL1, FocalMSE, Huber
 from workloads.objectives.quantile import Quantile
@@ -34,4 +35,5 @@ OBJECTIVES: Final[dict[str, type[Objective]]] = {
     "arb": ARB,
     "logit_adjust": LogitAdjusted,
     "vector_scaling": VectorScaling,
+    "ldam": LDAM,
 }

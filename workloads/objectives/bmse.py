@@ -45,15 +45,15 @@ class BalancedMSE(Objective):
     integral over a Gaussian mixture of the training labels, log Σ_k p_k N(pred_i; μ_k, σ_k² + σ²), in closed form. The
     factor 2σ² (detached) keeps the scale of a squared error.
 
-    The noise σ starts at the published 10 (years) and is learned, as in the paper, here on a log scale and with the
-    learning rate of the rest (published: its own, 0.01). Weight decay leaves it alone. For NYUD2 the published σ is 1 m
-    and fixed, `learn = false`.
+    The noise σ starts at the published 10 (years) and is learned, as in the paper, here on a log scale and by default
+    with the learning rate of the rest (published: its own, `rate = 0.01`). Weight decay leaves it alone. For NYUD2 the
+    published σ is 1 m and fixed, `learn = false`.
 
     Where labels are maps, `bmc` takes the labels of a batch by bins, each at the mean of the labels it holds: B²
     numbers do not fit for pixels.
 
     The published numbers for IMDB-WIKI are of a second stage on a backbone that was trained with L1: 10 epochs at a
-    rate of 1e-4. A recipe has one objective for all its stages, so `bmse + rrt` trains the first with it too.
+    rate of 1e-4. That is `bmse + two_stages` with `two_stages.first: l1`, `trains: head` and `lr: 1e-4`.
     """
 
     source: ClassVar[str] = "Ren et al., CVPR 2022, arXiv:2203.16427, Sec. 3"
@@ -61,11 +61,12 @@ class BalancedMSE(Objective):
     version: ClassVar[int] = 2  # 2: bins lie at the mean of their labels, and weight decay does not pull at the noise
 
     class Hparams(Declared):
-        """`noise` in label units; `components` of the mixture (ours)."""
+        """`noise` in label units, learned at `rate` (0: that of the rest); `components` of the mixture (ours)."""
 
         variant: Annotated[str, Choice("bmc", "gai", "bni")] = "bmc"
         noise: Annotated[float, Float(0.05, 50.0, log=True)] = 10.0
         learn: Annotated[bool, Choice(True, False, tune=False)] = True
+        rate: Annotated[float, Float(0.0, 1.0, tune=False), Only(learn=(True,))] = 0.0
         components: Annotated[int, Int(1, 64, tune=False), Only(variant=("gai",))] = 8
 
     hparams: Hparams
@@ -82,6 +83,11 @@ class BalancedMSE(Objective):
             self.log_noise = nn.Parameter(start)
         else:
             self.register_buffer("log_noise", start)
+
+    @property
+    def learning_rate(self) -> float | None:
+        """That of the noise."""
+        return self.hparams.rate or None
 
     def fit(self, train: TrainLabels) -> None:
         """Keep the distribution of the training labels as the variant describes it; `bmc` needs none."""

@@ -33,7 +33,7 @@ def known(name: str) -> str:
 
 
 @cache
-def family(name: str) -> "Family":
+def sampler_named(name: str) -> "Family":
     """The sampler of a name; a shipped one wins over an installed one."""
     if name in FAMILIES:
         module, _, kind = FAMILIES[name].partition(":")

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from builders import study
+from builders import record, study
 from orchestrator.engine import progress
 from orchestrator.engine.progress import Display
 from orchestrator.study.cells import expand
@@ -27,3 +27,33 @@ def test_a_line_tells_epochs_of_a_long_trial_and_how_long_it_will_take(monkeypat
     line, _ = said.getvalue().splitlines()
     half = f"{trial.epochs // 2}/{trial.epochs} epochs"
     assert line == f"0/2 trials done, 1 running ({half}), 0 failed, 1:00 elapsed, about 3:00 left", line
+
+
+def test_off_a_terminal_a_line_comes_once_a_minute_and_when_a_step_of_a_cell_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    made = study(recipes={"also": ["l1"]}, tune={"trials": 2, "parallel": 1, "rescore": 1}, evaluate={"seeds": 1})
+    planner = Planner(made, expand(made), lambda trial_id, phase: None)
+    said = io.StringIO()
+    with Display(planner, Console(file=said, width=20)) as display:
+        for value in (3.0, 2.0, 4.0):
+            trial = planner.next()
+            assert trial is not None
+            done = record(trial, value)
+            planner.finish(trial, done)
+            display.finished(trial, done)
+            for _ in range(30):  # ten seconds a trial
+                clock[0] += 1 / 3
+                display.tick()
+        clock[0] = 60.0
+        display.tick()
+        clock[0] = 61.0
+        display.tick()
+    lines = said.getvalue().splitlines()
+    assert lines[:2] == [
+        "nhanes-sbp/l1 is tuned, val/mae/all 2",
+        "nhanes-sbp/l1 is evaluated, val/mae/all 2",
+    ]
+    assert [line.split(",")[0] for line in lines[2:]] == ["3/3 trials done"] * 2, "after a minute, and at the end"

@@ -38,6 +38,7 @@ def test_a_study_ends_in_tables_a_page_and_a_ledger(whole: Path) -> None:
         "table.tex",
         "report.html",
         "figures",
+        "shards",
     }
     rows = (whole / "tiny" / "table.csv").read_text().splitlines()
     assert len(rows) == 3

@@ -127,5 +127,5 @@ def test_another_storage_with_the_same_trials_gives_the_same_bytes(shared: Path,
     assert made[0] == made[1]
     ours, theirs = (open_store(one.storage) for one in (study, other))
     figures = ours.keys("tiny/figures/")
-    assert len(figures) >= 12 and {Path(name).suffix for name in figures} == {".svg", ".pdf", ".png"}
+    assert len(figures) >= 12 and {Path(name).suffix for name in figures} == {".svg", ".pdf", ".png", ".json"}
     assert all(ours.get(name) == theirs.get(name) for name in figures)

@@ -11,7 +11,7 @@ from builders import cell
 from orchestrator.study import cells
 from orchestrator.study.axes import BASE
 from orchestrator.study.cells import declared
-from orchestrator.study.samplers import family
+from orchestrator.study.samplers import sampler_named
 from orchestrator.study.space import START, Observation, ask, distribution, frozen, suggest
 from workloads import WORKLOADS
 from workloads.hparams import Choice, Int
@@ -179,9 +179,9 @@ def test_paired_draws_have_the_distribution_that_is_declared() -> None:
 def test_tpe_acts_after_its_start_and_in_no_trial_of_it() -> None:
     """A trial of the start ignores the results; the first one after it draws near the better of two far settings."""
     made = cell("l1", space={"train.weight_decay": 0.0, "train.lr": {"low": 1e-6, "high": 1.0, "log": True}})
-    assert [family("tpe").random(trials, 2) for trials in (1, 4, 5, 16, 100)] == [1, 4, 4, 8, 10]
-    assert [family("tpe").random(trials, 1) for trials in (4, 16)] == [4, 10]
-    assert family("random").random(100, 2) == 100
+    assert [sampler_named("tpe").random(trials, 2) for trials in (1, 4, 5, 16, 100)] == [1, 4, 4, 8, 10]
+    assert [sampler_named("tpe").random(trials, 1) for trials in (4, 16)] == [4, 10]
+    assert sampler_named("random").random(100, 2) == 100
 
     def near(good: float, number: int) -> list[object]:
         known = [Observation({"train.lr": lr}, TrialState.COMPLETE, float(lr != good)) for lr in (1e-5, 1e-1)]

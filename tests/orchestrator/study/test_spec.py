@@ -114,10 +114,10 @@ def test_the_first_protocol_rescores_nothing_and_refuses_to() -> None:
 
 def test_the_samplers_and_schedulers_of_the_file_are_those_that_exist() -> None:
     from orchestrator.engine.early_stopping import SCHEDULERS
-    from orchestrator.study.samplers import FAMILIES, family
+    from orchestrator.study.samplers import FAMILIES, sampler_named
 
     protocols = set(get_args(Study.model_fields["protocol"].annotation))
-    assert protocols == set().union(*(family(name).protocols for name in FAMILIES))
+    assert protocols == set().union(*(sampler_named(name).protocols for name in FAMILIES))
     assert set(get_args(Tune.model_fields["scheduler"].annotation)) == SCHEDULERS.keys()
 
 

@@ -94,6 +94,32 @@ class Column:
             raise DataError(*(f"{self.path}: row {row + 1}: {self._shown(row, found)}" for row in wrong[:SHOWN]))
         return [(self.name, found)]
 
+    def numbers(self) -> Floats:
+        """Inputs `[N]` of a column of numbers, NaN for gaps; raises DataError with rows that hold something else."""
+        codes, values = self._distinct()
+        try:
+            read = numbers(values)
+        except ValueError as err:
+            if not isinstance(err, Stray):
+                raise DataError(f"{self.path}: column {brief(self.name)} {reason(err)}") from None
+            read = None
+        if read is None and not is_text(self.kind):
+            raise DataError(f"{self.path}: column {brief(self.name)} must hold numbers: got {self.kind}")
+        word = np.zeros(len(values), dtype=bool)
+        if read is None:
+            said = parsed(values)
+            read, word = said.numbers, said.word
+        found, wrong = np.append(read, np.nan)[codes], np.append(word, False)[codes]
+        if len(rows := np.flatnonzero(wrong | np.isinf(found))):
+            law = f"{brief(self.name)} must be a number, or empty"
+            raise DataError(
+                *(
+                    f"{self.path}: row {row + 1}: {law}: got {brief(self.cells[row].as_py())}"
+                    for row in rows[:SHOWN].tolist()
+                )
+            )
+        return found
+
     def texts(self) -> list[str | None]:
         """Every cell as text, None for gaps."""
         codes, values = self._distinct()

@@ -1,6 +1,7 @@
 """Inputs of custom data as tensors: scaled on the training rows, and finite."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,15 +12,30 @@ import torch
 from workloads.data.custom.arrays import double
 from workloads.data.custom.columns import SHOWN
 from workloads.data.custom.notes import Notes
-from workloads.data.features import SQUARES, scaled, varies
+from workloads.data.features import SQUARES, Scale, scales, varies
 from workloads.labels import Floats, Ints
 from workloads.messages import listed
 from workloads.workload import DataError, Split, Table
 
 Part: TypeAlias = Callable[[Ints], Split]
 """The split of some rows."""
-Fitted: TypeAlias = tuple[Part, str]
-"""The split of any rows, and a checksum of what is read besides the file."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The split of any rows, a checksum of what is read besides the file, and how columns or channels are scaled.
+
+    None among `scales` stands for a channel that does not vary.
+    """
+
+    part: Part
+    read: str = ""
+    scales: tuple[Scale | None, ...] = ()
+
+    @property
+    def used(self) -> tuple[Scale, ...]:
+        """The scales of what varies."""
+        return tuple(scale for scale in self.scales if scale is not None)
 
 
 def flat(
@@ -39,21 +55,35 @@ def flat(
                 notes.anew |= len(known) > 0 and seen[name] != bool(1 / SQUARES < known.std() < SQUARES)
             yield name, values
 
-    made: list[npt.NDArray[np.float32]] = []
-    problems: list[str] = []
-    for name, values in scaled(noted(), train):
-        made.append(_single(values))
-        for row in np.flatnonzero(~np.isfinite(made[-1]))[:SHOWN].tolist():
-            problems.append(_far(path, row, listed([name])))
-    if problems:
-        raise DataError(*problems[:SHOWN])
-    if not made:
+    used: list[Scale] = []
+
+    def kept() -> Iterator[tuple[Scale, Floats]]:
+        for scale, values in scales(noted(), train):
+            used.append(scale)
+            yield scale, values
+
+    made = rows_of(kept(), path)
+    if made is None:
         raise DataError(
             f"{path}: no column of inputs varies on the training rows; it has {listed(list(seen)) or 'none'}"
         )
     if same := [name for name, varied in seen.items() if not varied and name not in words]:
         notes.add(f"no inputs, for they do not vary on the training rows: {listed(same)}")
-    return part_of(np.stack(made, axis=1), y), ""
+    return Fitted(part_of(made, y), scales=tuple(used))
+
+
+def rows_of(columns: Iterable[tuple[Scale, Floats]], path: Path) -> npt.NDArray[np.float32] | None:
+    """Columns `[N]` scaled, as rows `[N, F]`; None without any. Raises DataError for numbers that are too far."""
+    made: list[npt.NDArray[np.float32]] = []
+    problems: list[str] = []
+    for scale, values in columns:
+        for name, column in scale.columns(values):
+            made.append(_single(column))
+            far = np.flatnonzero(~np.isfinite(made[-1]))[:SHOWN].tolist()
+            problems += [_far(path, row, listed([name])) for row in far]
+    if problems:
+        raise DataError(*problems[:SHOWN])
+    return np.stack(made, axis=1) if made else None
 
 
 def shaped(x: npt.NDArray[Any], y: Floats, path: Path, notes: Notes, train: Ints) -> Fitted:
@@ -61,31 +91,29 @@ def shaped(x: npt.NDArray[Any], y: Floats, path: Path, notes: Notes, train: Ints
 
     Gaps are 0, and so is a channel that does not vary on the training rows.
     """
-    made = np.zeros(x.shape, np.float32)
-    same: list[str] = []
-    problems: list[str] = []
-    for channel in range(x.shape[1]):
-        values = double(x[:, channel])
-        seen = values[train]
-        known = seen[~np.isnan(seen)]
-        if not varies(known):
-            same.append(str(channel))
-            continue
-        with np.errstate(over="ignore", invalid="ignore"):
-            if not 1 / SQUARES < (size := float(np.abs(known).max())) < SQUARES:
-                values, known = values / size, known / size
-            made[:, channel] = _single(
-                np.nan_to_num((values - known.mean()) / known.std(), posinf=np.inf, neginf=-np.inf)
-            )
-        far = np.flatnonzero(~np.isfinite(made[:, channel]).reshape(len(x), -1).all(axis=1))
-        problems += [_far(path, int(row), f"channel {channel}") for row in far[:SHOWN]]
+    found = tuple(Scale.of(f"channel {at}", double(x[train, at]).ravel()) for at in range(x.shape[1]))
+    same = [str(channel) for channel, scale in enumerate(found) if scale is None]
     if len(same) == x.shape[1]:
         raise DataError(f"{path}: no channel of inputs varies on the training rows; there are {x.shape[1]}")
-    if problems:
-        raise DataError(*problems[:SHOWN])
+    made = channels_of(x, found, path)
     if same:
         notes.add(f"0 throughout, for they do not vary on the training rows: channels {listed(same)}", anew=True)
-    return part_of(made, y), ""
+    return Fitted(part_of(made, y), scales=found)
+
+
+def channels_of(x: npt.NDArray[Any], scales: tuple[Scale | None, ...], path: Path) -> npt.NDArray[np.float32]:
+    """Inputs `[N, C, …]` with every channel scaled; raises DataError for numbers that are too far."""
+    made = np.zeros(x.shape, np.float32)
+    problems: list[str] = []
+    for channel, scale in enumerate(scales):
+        if scale is not None:
+            _, values = next(scale.columns(double(x[:, channel])))
+            made[:, channel] = _single(values)
+            far = np.flatnonzero(~np.isfinite(made[:, channel]).reshape(len(x), -1).all(axis=1))
+            problems += [_far(path, int(row), f"channel {channel}") for row in far[:SHOWN]]
+    if problems:
+        raise DataError(*problems[:SHOWN])
+    return made
 
 
 def _far(path: Path, row: int, name: str) -> str:

@@ -19,14 +19,14 @@ from workloads.data.custom.columns import SPLITS, Texts, column_of, group_of, re
 from workloads.data.custom.files import decoded_files, names_below, weights_of
 from workloads.data.custom.grid import grid_of
 from workloads.data.custom.inputs import Fitted, flat, shaped
+from workloads.data.custom.new_rows import TRANSFORMS, ArrayRows, ImageRows, TableRows, sources_of
 from workloads.data.custom.notes import Notes
 from workloads.data.custom.schema import CustomArrays, CustomData, CustomImages, CustomMaps, CustomTable
-from workloads.data.images import resized, squared
 from workloads.data.split import balanced_split, grouped_split
 from workloads.encoders.images import augmented
-from workloads.labels import Floats, Ints, Shots
+from workloads.labels import Floats, Ints, LabelGrid, Shots
 from workloads.messages import brief
-from workloads.workload import Data, DataError, Drawn, Origin, Units, Workload
+from workloads.workload import Data, DataError, Drawn, NewRows, Origin, Units, Workload
 
 CROPPED: Final = 14
 """Images are moved by up to this part of their size: 16 of 224 pixels, as published for faces."""
@@ -40,7 +40,7 @@ ANEW: Final = 2
 class _Raw:
     """A file as read: labels, what tells the splits, and `inputs(train)`, fitted on those rows.
 
-    `names` are those of rows; `notes` what is worth a word to the person who asked.
+    `names` are those of rows; `notes` what is worth a word to the person who asked; `new_rows(fitted)` reads others.
     """
 
     y: Floats
@@ -48,6 +48,7 @@ class _Raw:
     group: Texts | None
     inputs: Callable[[Ints], Fitted]
     notes: Notes
+    new_rows: Callable[[Fitted], NewRows]
     names: Sequence[str] = ()
 
 
@@ -56,6 +57,7 @@ def _table(own: CustomTable, path: Path) -> _Raw:
     y = columns[own.target].labels()
     made: list[tuple[str, Floats]] = []
     words: set[str] = set()
+    sources: dict[str, list[str]] = {}
     problems: list[str] = []
     for name in (name for name in columns if name not in own.columns):
         try:
@@ -64,11 +66,17 @@ def _table(own: CustomTable, path: Path) -> _Raw:
             problems += err.problems
             continue
         made += found
+        sources[name] = [word for word, _ in found]
         words |= {word for word, _ in found if word != name}
     if problems:
         raise DataError(*problems)
     group = group_of(own, columns, notes)
-    return _Raw(y, split_of(own, columns), group, partial(flat, made, words, y, path, notes), notes)
+    new_rows = partial(_table_rows, sources_of(sources), tuple(own.columns))
+    return _Raw(y, split_of(own, columns), group, partial(flat, made, words, y, path, notes), notes, new_rows)
+
+
+def _table_rows(sources: dict[str, list[str] | None], others: tuple[str, ...], fitted: Fitted) -> NewRows:
+    return TableRows(sources, fitted.used, others)
 
 
 def _arrays(own: CustomArrays, path: Path) -> _Raw:
@@ -87,7 +95,11 @@ def _arrays(own: CustomArrays, path: Path) -> _Raw:
         made = partial(shaped, _with_channels(own, path, x))
     notes = Notes()
     group = group_of(own, columns, notes)
-    return _Raw(y, split_of(own, columns), group, partial(made, y, path, notes), notes)
+    flattened, shape = own.named.axes == 0, tuple(x.shape[1:])
+    return _Raw(
+        *(y, split_of(own, columns), group, partial(made, y, path, notes), notes),
+        lambda fitted: ArrayRows(own.inputs, shape, fitted.scales, flattened),
+    )
 
 
 def _with_channels(own: CustomArrays, path: Path, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -105,7 +117,10 @@ def _images(own: CustomImages, path: Path) -> _Raw:
     names = names_below(columns[own.column])
     notes.anew = True
     group = group_of(own, columns, notes)
-    return _Raw(y, split_of(own, columns), group, lambda train: _decoded(own, names, y), notes, names)
+    reader = ImageRows(own.column, own.size, own.transform)
+    return _Raw(
+        *(y, split_of(own, columns), group, lambda train: _decoded(own, names, y), notes), lambda fitted: reader, names
+    )
 
 
 def _decoded(own: CustomImages, names: list[str], y: Floats) -> Fitted:
@@ -116,11 +131,8 @@ def _decoded(own: CustomImages, names: list[str], y: Floats) -> Fitted:
         picked = torch.from_numpy(index)
         return CachedSplit(rows, place[picked], labels[picked])
 
-    return part, rows.digest
+    return Fitted(part, rows.digest)
 
-
-TRANSFORMS: Final = {"resized": resized, "squared": squared}
-"""How images are brought to their size."""
 
 READERS: Final[dict[str, Callable[[Any, Path], _Raw]]] = {"table": _table, "arrays": _arrays, "images": _images}
 """Kinds of files by the `type` of the declaration."""
@@ -191,18 +203,18 @@ def load(own: CustomData, root: Path | None) -> Data:
         raise DataError(
             *(f"{path}: the {name} split is empty; a bin needs three rows to be held out" for name in empty)
         )
-    part, read = raw.inputs(train)
+    fitted = raw.inputs(train)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
     digest.update(own.identity().encode())
-    digest.update(read.encode())
+    digest.update(fitted.read.encode())
     weights = weights_of(own) if isinstance(own, CustomImages) else None
     if weights is not None:
         digest.update(weights.read_bytes())
     data = Data(
-        part(train),
-        part(val),
-        part(test),
+        fitted.part(train),
+        fitted.part(val),
+        fitted.part(test),
         Units(float(np.median(raw.y[train])), float(raw.y[train].std()) if np.ptp(raw.y[train]) > 0 else grid.unit),
         f"{digest.hexdigest()[:16]}-{ANEW if raw.notes.anew else PREPARATION}{grid.mark}",
         weights,
@@ -210,6 +222,7 @@ def load(own: CustomData, root: Path | None) -> Data:
         notes=tuple(raw.notes.words),
         test_groups=None if raw.group is None else np.unique(raw.group[test], return_inverse=True)[1],
         drawn=(_drawn(raw, train), _drawn(raw, val), _drawn(raw, test)),
+        new_rows=raw.new_rows(fitted),
     )
     if weights is not None:
         _encoder(own, data)  # weights that do not fit are told before any training
@@ -236,12 +249,17 @@ def build(own: CustomData, root: Path | None) -> Workload:
     if isinstance(own, CustomMaps):
         return your_maps.build(own)
     path = Path(own.file)
+    return with_grid(own, grid_of(own, READERS[own.type](own, path).y, path))
+
+
+def with_grid(own: CustomData, grid: LabelGrid) -> Workload:
+    """The workload of a declaration whose bins are known."""
     return Workload(
         name=own.name,
         title=own.title or own.target,
         unit=own.unit,
-        origin=Origin(source=path.name, licence="yours"),
-        grid=grid_of(own, READERS[own.type](own, path).y, path),
+        origin=Origin(source=Path(own.file).name, licence="yours"),
+        grid=grid,
         shots=Shots(own.many, own.few),
         load=lambda given: load(own, given),
         encoder=partial(_encoder, own),

@@ -1,0 +1,82 @@
+"""tailsweep fit and predict: parse, call one function each."""
+
+import argparse
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.console import progress, say
+from orchestrator.cli.guard import COMPLETE
+from orchestrator.cli.study import add_study, study_of
+from orchestrator.errors import BadInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def fit(args: argparse.Namespace) -> int:
+    """Make the model of a recipe again, as a folder with weights, preprocessing, setting and card."""
+    study = study_of(args)
+    from orchestrator.models.fitting import evaluated, fit_model
+    from orchestrator.models.folder import check_free
+
+    out = Path(args.out)
+    check_free(out)
+    chosen = evaluated(study, args.recipe, args.workload, args.seed)
+    progress(f"{chosen.plan.cell.name}, trial {chosen.record.trial_id}")
+    model = fit_model(chosen, out)
+    said = "equal those of the ledger to the bit" if model.about.equal else "differ from those of the ledger"
+    say(f"{out}: the model of trial {model.about.trial}; its test predictions {said}")
+    if not model.about.equal:
+        progress(f"note: the ledger's were made on {model.about.device}; only the same kind of CPU gives the same bits")
+    return COMPLETE
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Predictions of new rows by a model's folder, with intervals where it is calibrated; CSV, or a file."""
+    out = None if args.out is None else Path(args.out)
+    if out is not None and out.suffix not in {".csv", ".parquet"}:
+        raise BadInput(f"--out names a .csv or .parquet file: got {args.out}")
+    from orchestrator.models.folder import load_model
+
+    table = load_model(args.model, args.plugin or ()).predict(args.rows, args.level)
+    data = _written(table, "csv" if out is None else out.suffix[1:])
+    if out is None:
+        sys.stdout.write(data.decode())
+        return COMPLETE
+    partial = out.with_name(f".{out.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(out)
+    progress(f"{out}: {len(table)} predictions")
+    return COMPLETE
+
+
+def _written(table: "pa.Table", kind: str) -> bytes:
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    sink = io.BytesIO()
+    if kind == "csv":
+        pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(quoting_style="needed"))
+    else:
+        pyarrow.parquet.write_table(table, sink)
+    return sink.getvalue()
+
+
+def add_fit(command: argparse.ArgumentParser) -> None:
+    """The study, and which of its models goes where."""
+    add_study(command)
+    command.add_argument("--recipe", required=True, metavar="NAME", help="which row, as `l1 + lds`")
+    command.add_argument("--workload", metavar="NAME", help="of several, which data set")
+    command.add_argument("--seed", type=int, metavar="K", help="the K-th seed, from 0 (the best on validation)")
+    command.add_argument("--out", required=True, metavar="DIR", help="a new folder for the model")
+
+
+def add_predict(command: argparse.ArgumentParser) -> None:
+    """The model and the rows."""
+    command.add_argument("model", metavar="DIR", help="a folder that `tailsweep fit` made")
+    command.add_argument("rows", metavar="FILE", help="new rows: .csv, .tsv or .parquet; arrays in .npz")
+    command.add_argument("--out", metavar="FILE", help="write there: .csv or .parquet")
+    command.add_argument("--level", type=float, default=0.9, metavar="SHARE", help="of labels in intervals (0.9)")
+    command.add_argument("--plugin", action="append", metavar="MODULE", help="a module with methods that it uses")

@@ -1,0 +1,221 @@
+"""From a study to a model's folder: with weights that the ledger kept, or trained once more."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orchestrator.engine.faults import NotReady
+from orchestrator.engine.trial import Job, fitted, prepared
+from orchestrator.errors import BadInput, one_line
+from orchestrator.ledger import models
+from orchestrator.ledger.index import Index
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import Record
+from orchestrator.models.about import FORMAT, About, Labels
+from orchestrator.models.card import card
+from orchestrator.models.conformal import Calibration, calibrated
+from orchestrator.models.folder import (
+    ABOUT,
+    CARD,
+    LEVEL,
+    ROWS,
+    SETTING,
+    TENSORS,
+    TrainedModel,
+    Whole,
+    check_free,
+    load_model,
+    packed,
+)
+from orchestrator.report.one_row import one_row_yaml
+from orchestrator.storage.store import open_store
+from orchestrator.study.cells import Trial, expand
+from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.space import sign_of
+from orchestrator.study.spec import Study
+from workloads import WORKLOADS
+from workloads.data.custom.new_rows import PreparedRows, tree_of
+from workloads.data.custom.schema import CustomData
+from workloads.diverged import Diverged
+from workloads.hparams import UnknownName
+from workloads.loop import Fit
+from workloads.predictor import tensors_of
+from workloads.recipe import Recipe
+from workloads.workload import Data, DataError, Workload
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluate trial of a study, with its record and the ledger that has it."""
+
+    study: Study
+    plan: CellPlan
+    trial: Trial
+    record: Record
+    ledger: Ledger
+
+    @property
+    def workload(self) -> Workload:
+        """The data set."""
+        return WORKLOADS[self.record.workload]
+
+
+def evaluated(study: Study, recipe: str, workload: str | None = None, seed: int | None = None) -> Evaluated:
+    """The trial of a recipe with a seed, by default with the best validation score; raises BadInput without one."""
+    ledger = Ledger(open_store(study.storage, write=False))
+    plans = [
+        plan
+        for plan in Planner(study, expand(study), ledger.find, known=Index(ledger)).plans
+        if not plan.cell.replicate
+    ]
+    plan = _plan(plans, recipe, workload)
+    if WORKLOADS[plan.cell.workload].dense:
+        raise BadInput(f"a model of rows can be fitted: {plan.cell.workload} has a label for every pixel")
+    done = {record.trial_id: record for record in plan.records("evaluate") if record.status == "completed"}
+    there = {at: trial for at, trial in enumerate(plan.trials["evaluate"]) if trial.id in done}
+    if not there:
+        why = plan.missing() or "it is not trained yet"
+        raise BadInput(f"{plan.cell.name} must have an evaluated trial: {why}; tailsweep sweep goes on with the study")
+    if seed is None:
+        rule = study.tune.select_by
+        seed = min(there, key=lambda at: _rank(done[there[at].id], rule))
+    if seed not in there:
+        raise BadInput(f"--seed is one of {', '.join(map(str, there))} for {plan.cell.name}: got {seed}")
+    return Evaluated(study, plan, there[seed], done[there[seed].id], ledger)
+
+
+def _plan(plans: list[CellPlan], recipe: str, workload: str | None) -> CellPlan:
+    try:
+        name = str(Recipe.parse(recipe))
+        of_recipe = [plan for plan in plans if str(plan.cell.recipe) == name]
+        if not of_recipe:
+            raise UnknownName("recipe", name, {str(plan.cell.recipe) for plan in plans}, "the study")
+        found = [plan for plan in of_recipe if workload in (None, plan.cell.workload)]
+        if not found:
+            raise UnknownName("workload", str(workload), {plan.cell.workload for plan in plans}, "the study")
+    except ValueError as err:
+        raise BadInput(str(err)) from None
+    if len(found) > 1:
+        raise BadInput(f"--workload says which: {name} has {', '.join(plan.cell.workload for plan in found)}")
+    return found[0]
+
+
+def _rank(record: Record, rule: str) -> float:
+    value = record.score(rule)
+    return np.inf if value is None else sign_of(rule) * value
+
+
+def fit_model(chosen: Evaluated, out: Path) -> TrainedModel:
+    """Write the folder of a trial's model, and return the model; raises BadInput, and nothing is half written.
+
+    Kept weights are taken; else the trial is trained once more, which on the CPU gives the same ones.
+    """
+    check_free(out)
+    tensors, data = _tensors(chosen)
+    record, workload = chosen.record, chosen.workload
+    first = data.train.inputs(torch.zeros(1, dtype=torch.long), CPU)
+    kind = str(first.dtype).removeprefix("torch.")
+    counts = workload.bin_counts(data)
+    grid = workload.grid
+    labels = Labels(
+        low=grid.low,
+        high=grid.high,
+        bins=grid.bins,
+        learnt_in=grid.learnt_in,
+        offset=data.units.offset,
+        scale=data.units.scale,
+        unit=workload.unit,
+        counts=tuple(counts.tolist()),
+        regions=tuple(workload.shots.of_counts(counts).tolist()),
+    )
+    own = next((item for item in chosen.study.custom if item.name == record.workload), None)
+    calibration = _calibration(chosen, labels)
+    content = packed(tensors, calibration)
+    about = About(
+        format=FORMAT,
+        tailsweep=version("tailsweep"),
+        study=chosen.study.study,
+        workload=record.workload,
+        target=workload.title,
+        own=None if own is None else _without_places(own),
+        recipe=record.recipe,
+        settings=record.settings,
+        seed=record.seed,
+        trial=record.trial_id,
+        data=record.data,
+        device=record.device,
+        equal=False,
+        inputs=tuple(first.shape[1:]),
+        type=kind,
+        labels=labels,
+        plugins=chosen.study.plugins,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+    rows = data.new_rows or PreparedRows(about.inputs, about.type)
+    try:
+        model = TrainedModel(about, rows, tensors)
+    except ValueError as err:
+        raise BadInput(f"no model of {record.workload} can be written: {one_line(err)}") from None
+    kept = chosen.ledger.predictions(record)
+    y, before = (kept[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
+    pred = model.predictor.predict(data.test.inputs(torch.arange(len(data.test.y)), CPU))
+    about = about.model_copy(update={"equal": bool(np.array_equal(pred, before))})
+    with Whole(out) as folder:
+        (folder / TENSORS).write_bytes(content)
+        (folder / ABOUT).write_text(about.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / ROWS).write_text(json.dumps(tree_of(rows), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        name = f"{chosen.study.study[:70]}-row"
+        (folder / SETTING).write_text(one_row_yaml(chosen.study, chosen.plan, name), encoding="utf-8")
+        said = card(about, y, pred, calibration, workload.origin.source, LEVEL)
+        (folder / CARD).write_text(said, encoding="utf-8")
+    return load_model(out, about.plugins)
+
+
+def _without_places(own: CustomData) -> dict[str, Any]:
+    """A declaration as JSON without where its files lie: nobody else has them."""
+    update = {key: "training data" if key == "file" else None for key in own.places}
+    return own.model_copy(update=update).model_dump(mode="json")
+
+
+def _tensors(chosen: Evaluated) -> tuple[dict[str, Tensor], Data]:
+    """Tensors of the model, kept or trained, and the data that it was trained on."""
+    job = Job.of(chosen.trial, chosen.record.attempt, chosen.study, chosen.ledger.store.uri)
+    kept = models.find(chosen.ledger.store, chosen.record.trial_id, chosen.record.predictions)
+    try:
+        if kept is not None:
+            return kept, prepared(job)
+        run, data = fitted(job)
+    except (DataError, NotReady, Diverged) as err:
+        raise BadInput(f"{chosen.plan.cell.name} cannot be trained again: {one_line(err)}") from None
+    if not isinstance(run, Fit):
+        raise BadInput(f"the folder of a model holds a network: {chosen.plan.cell.name} has none")
+    return tensors_of(run), data
+
+
+def _calibration(chosen: Evaluated, labels: Labels) -> Calibration | None:
+    """Errors on validation rows, from the predictions that the ledger kept; None without, and for classes."""
+    found = chosen.ledger.validation(chosen.record)
+    if found is None or chosen.workload.task != "regression":
+        return None
+    y, pred = (found[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
+    return calibrated(pred, y, labels.grid, labels.by_bin)
+
+
+def keep_best(study: Study, plans: list[CellPlan], ledger: Ledger) -> None:
+    """Delete kept weights of all but the best trial of every cell whose seeds are all done, where the study says so."""
+    if study.evaluate.keep_models != "best":
+        return
+    for plan in plans:
+        records = [record for record in plan.records("evaluate") if record.status == "completed"]
+        if records and len(plan.records("evaluate")) == len(plan.trials["evaluate"]):
+            best = min(records, key=lambda record: _rank(record, study.tune.select_by))
+            models.keep_only(ledger.store, [record.trial_id for record in records], [best.trial_id])

@@ -1,0 +1,121 @@
+"""A trained model apart from its data: from inputs to predictions in label units."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workloads.hparams import Value
+from workloads.labels import Floats, Ints, LabelGrid
+from workloads.loop import ENCODE_ROWS, ENCODE_VALUES, Fit
+from workloads.methods import METHODS
+from workloads.model import Model
+from workloads.recipe import Recipe
+from workloads.seam import Adjustment, HeldOut, Method, Output, TrainLabels
+from workloads.training import Training
+from workloads.workload import Table, Units
+
+HELD_OUT: Final = "held_out"
+OWN_STREAM: Final = "_extra_state"
+"""The end of the names of random streams, which predictions do not draw from."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a model is beside its tensors: recipe, settings, bins and units of labels, training rows by bin `[M]`."""
+
+    recipe: str
+    settings: Mapping[str, Value]
+    grid: LabelGrid
+    units: Units
+    counts: Ints
+
+
+def tensors_of(fit: Fit) -> dict[str, Tensor]:
+    """Tensors of a run that its predictions need, on the CPU: weights, and what its adjustment is fitted to."""
+    found, names = {}, fit.model.predicting
+    for name, value in fit.weights().items():
+        part, _, rest = name.partition(".")
+        if not name.endswith(OWN_STREAM):
+            found[f"{names[int(part)]}.{rest}"] = value
+    given = fit.adjusting.held_out(kept=fit.best is not None)
+    if given is not None:
+        arrays = {"out": given.output.out, "pred": given.output.pred, "y": given.y, "weights": given.weights}
+        found |= {f"{HELD_OUT}.{name}": torch.from_numpy(np.asarray(values)) for name, values in arrays.items()}
+    return {name: value.detach().cpu().clone().contiguous() for name, value in found.items()}
+
+
+class Predictor(nn.Module):
+    """Encoder, head, objective and adjustment of a trained model.
+
+    Predictions of the same rows in the same order are those of the run, bit for bit on the CPU.
+    """
+
+    def __init__(self, setup: Setup, encoder: tuple[nn.Module, int], tensors: Mapping[str, Tensor]) -> None:
+        """Raises ValueError for tensors that are not those of such a model."""
+        super().__init__()
+        self.setup = setup
+        whole = Recipe.parse(setup.recipe)
+        recipe = Recipe(whole.objective, tuple(name for name in whole.methods if _predicts(name)))
+        self.model = Model(*encoder, recipe, setup.settings, setup.units.learnt(setup.grid))
+        self.model.fit(_labels(setup, encoder[1]))
+        for name, module in zip(self.model.predicting, self.model.predictor(), strict=True):
+            _load(module, name, _below(name, tensors))
+        self._adjust = None
+        if self.model.adjustment is not None:
+            given = {name: value.numpy() for name, value in _below(HELD_OUT, tensors).items()}
+            if given.keys() != {"out", "pred", "y", "weights"}:
+                raise ValueError(f"tensors of {HELD_OUT} are missing, to which {whole.adjustment} is fitted")
+            held_out = HeldOut(Output(given["out"], given["pred"]), given["y"], given["weights"])
+            self._adjust = self.model.adjustment.adjust(held_out)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predictions `[B]` of inputs `[B, …]` in label units, float32, before any adjustment."""
+        grid = self.setup.grid
+        made: Tensor = self.model(x) * grid.unit + grid.zero
+        return made
+
+    def predict(self, x: Tensor) -> Floats:
+        """Predictions `[N]` of inputs `[N, …]` in label units, float64; NaN and infinity as they come."""
+        rows = min(ENCODE_ROWS, max(1, ENCODE_VALUES // max(1, x[:1].numel())))
+        with torch.no_grad():
+            made = [self.model.outputs(self.model.mapped(self.model.encoder(part))) for part in torch.split(x, rows)]
+        out, pred = (torch.cat(parts).double().numpy() for parts in zip(*made, strict=True))
+        said = Output(out, pred)
+        return self.setup.grid.labels((said if self._adjust is None else self._adjust(said)).pred)
+
+
+def example(shape: Sequence[int], kind: str) -> Table:
+    """A row of zeros of a shape, for encoders that are made to fit their inputs."""
+    return Table(torch.zeros((1, *shape), dtype=getattr(torch, kind)), torch.zeros(1))
+
+
+def _predicts(method: str) -> bool:
+    """Whether a method acts on predictions, not in training alone."""
+    kind = METHODS[method]
+    return issubclass(kind, Adjustment) or kind.map is not Method.map
+
+
+def _labels(setup: Setup, dim: int) -> TrainLabels:
+    """Labels with the counts of training, at the middles of their bins: parts size their tensors by counts."""
+    y = np.repeat(setup.grid.learnt(setup.grid.centres), setup.counts)
+    return TrainLabels(torch.from_numpy(y), setup.grid.of_learnt(), dim, Training().batch_size)
+
+
+def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {full.removeprefix(f"{name}."): value for full, value in tensors.items() if full.startswith(f"{name}.")}
+
+
+def _load(module: nn.Module, name: str, state: Mapping[str, Any]) -> None:
+    """Raises ValueError for a tensor that is missing, foreign, or of another shape."""
+    try:
+        missing, foreign = module.load_state_dict(state, strict=False)
+    except RuntimeError as err:
+        raise ValueError(f"tensors of the {name} are of another shape: {' '.join(str(err).split())[:300]}") from None
+    wrong = [key for key in missing if not key.endswith(OWN_STREAM)] + foreign
+    if wrong:
+        raise ValueError(f"tensors of the {name} are missing or foreign: {', '.join(wrong[:5])}")
