@@ -54,7 +54,10 @@ class Lineage:
     def _learning(self) -> bytes:
         """What those depend on that results shape, beside the results."""
         tune = self._study.tune
-        return _digest(self._alone, canonical({"parallel": tune.parallel, "select_by": list(tune.rules)}).encode())
+        beside = {"beside": list(tune.beside)} if tune.beside else {}
+        return _digest(
+            self._alone, canonical({"parallel": tune.parallel, "select_by": tune.select_by, **beside}).encode()
+        )
 
     def tell(self, settings: Settings, record: Record) -> None:
         """The settings and the outcome of the next trial."""

@@ -4,7 +4,7 @@ Optuna's own keeps the state of the evolution beside its trials; here it follows
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 from optuna.trial import TrialState
@@ -26,8 +26,8 @@ class Cmaes(Family):
     Numbers are searched on their scale, mapped to [0, 1].
     """
 
-    words: ClassVar[str] = "by CMA-ES"
-    several: ClassVar[bool] = False
+    words: str = "by CMA-ES"
+    several: bool = False
 
     def learns(self, number: int, protocol: int) -> bool:
         """Always: the first generation is drawn around the first setting."""

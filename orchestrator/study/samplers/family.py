@@ -1,7 +1,6 @@
 """What a sampler is: suggestions as a function of the cell, the number and the results that may be known."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from orchestrator.study.cells import Cell
 from orchestrator.study.space import START, Direction, Observation
@@ -16,13 +15,13 @@ class Family:
     asked for.
     """
 
-    words: ClassVar[str]
+    words: str
     """What stands behind the number of its settings under a table: `8 by TPE`."""
-    unshaped: ClassVar[str] = "random"
+    unshaped: str = "random"
     """The same for those that no result shapes."""
-    several: ClassVar[bool] = True
+    several: bool = True
     """Whether it serves several objectives."""
-    protocols: ClassVar[frozenset[int]] = frozenset({2})
+    protocols: frozenset[int] = frozenset({2})
 
     def learns(self, number: int, protocol: int) -> bool:
         """Whether results may shape the suggestion with a number."""

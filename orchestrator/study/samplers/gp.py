@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import ClassVar
 
 import optuna
 
@@ -16,7 +15,7 @@ from workloads.hparams import Value
 class Gp(Family):
     """Starts as TPE does. It models one space of numbers and words, without conditions."""
 
-    words: ClassVar[str] = "by a Gaussian process"
+    words: str = "by a Gaussian process"
 
     def suggest(
         self, cell: Cell, number: int, history: Sequence[Observation], directions: Sequence[Direction]

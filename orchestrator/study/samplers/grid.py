@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import ClassVar, Final
+from typing import Final
 
 from orchestrator.study.axes import Axis, at
 from orchestrator.study.cells import Cell
@@ -40,8 +40,8 @@ def points(cell: Cell, chosen: dict[str, Value] | None = None, place: int = 0) -
 class Grid(Family):
     """Refused where the budget does not cover it: a grid that is cut says nothing of what was cut off."""
 
-    words: ClassVar[str] = "of a grid"
-    unshaped: ClassVar[str] = words
+    words: str = "of a grid"
+    unshaped: str = words
 
     def learns(self, number: int, protocol: int) -> bool:
         """Never."""

@@ -1,7 +1,7 @@
 """Random search, in which a part tries the same settings in every recipe."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import optuna
 
@@ -31,8 +31,8 @@ def paired(cell: Cell, number: int) -> dict[str, Value]:
 class Random(Family):
     """Independent draws; under protocol 1 those of a trial have one seed."""
 
-    words: ClassVar[str] = "random"
-    protocols: ClassVar[frozenset[int]] = frozenset({1, 2})
+    words: str = "random"
+    protocols: frozenset[int] = frozenset({1, 2})
 
     def learns(self, number: int, protocol: int) -> bool:
         """Never."""

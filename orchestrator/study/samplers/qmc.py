@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import ClassVar
 
 from scipy.stats.qmc import Sobol
 
@@ -16,8 +15,8 @@ from workloads.hparams import Value
 class Qmc(Family):
     """The k-th suggestion is the k-th point, one coordinate per axis; what a condition leaves out ignores its own."""
 
-    words: ClassVar[str] = "quasi-random"
-    unshaped: ClassVar[str] = words
+    words: str = "quasi-random"
+    unshaped: str = words
 
     def learns(self, number: int, protocol: int) -> bool:
         """Never."""

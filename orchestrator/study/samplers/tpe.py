@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 import optuna
 
@@ -19,8 +19,8 @@ OPTUNAS_START: Final = 10
 class Tpe(Family):
     """TPE after a random start; `group`: what is under a condition is modelled with what acts together with it."""
 
-    words: ClassVar[str] = "by TPE"
-    protocols: ClassVar[frozenset[int]] = frozenset({1, 2})
+    words: str = "by TPE"
+    protocols: frozenset[int] = frozenset({1, 2})
 
     def learns(self, number: int, protocol: int) -> bool:
         """Under protocol 1 as soon as there are Optuna's ten results, which failures put off."""
