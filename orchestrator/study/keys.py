@@ -15,6 +15,7 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
@@ -84,7 +85,9 @@ class Tune(Model):
     """
 
     trials: Annotated[Count, Field(le=TRIALS)] = 16
-    sampler: Annotated[str, AfterValidator(samplers.known)] = "tpe"
+    sampler: Annotated[
+        str, AfterValidator(samplers.known), WithJsonSchema({"type": "string", "enum": [*samplers.FAMILIES]})
+    ] = "tpe"
     scheduler: Literal["none", "asha"] = "none"
     select_by: str = "val/mae/all"
     beside: tuple[str, ...] = ()

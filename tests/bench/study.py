@@ -26,7 +26,7 @@ from rich.console import Console
 
 from bench import data as bench_data
 from bench import methods as parts
-from bench import null_tables
+from bench import null_tables, planning
 from clusters.profile import profile
 from orchestrator.engine.tune import connect, sweep
 from orchestrator.ledger.ledger import SEGMENT, Ledger
@@ -353,7 +353,8 @@ def main() -> None:
     """Measure and print; `--json` for programs."""
     console = Console()
     found: dict[str, list[tuple[str, str]]] = {}
-    for measure in (command_line, ledger, ledger_at_scale, ledger_in_s3, tracking, images, engine, null_tables.main):
+    many = (ledger, ledger_at_scale, ledger_in_s3, planning.many_trials)
+    for measure in (command_line, *many, tracking, images, engine, null_tables.main):
         found[measure.__name__] = measure()
         if "--json" not in sys.argv:
             for name, value in found[measure.__name__]:
