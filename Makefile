@@ -22,7 +22,7 @@ ON = $(if $(CLUSTER),--cluster "$(CLUSTER)")
 APART = $(if $(shell sh tests/isolated.sh echo yes 2>/dev/null),--dist $(1) --tx '$(2)*popen//python=sh tests/isolated.sh $(BIN)/python')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep submit logs cancel plan status report track ui test slow chaos lint docs bench clean
+.PHONY: help setup sweep submit logs cancel plan status report track ui test slow chaos gpu lint docs bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -70,13 +70,16 @@ ui: $(DONE) ## serve the MLflow UI on 127.0.0.1
 	  --host 127.0.0.1 --port $(PORT)
 
 test: $(DEV) ## run the tests, without those marked slow
-	$(BIN)/python -m pytest -m 'not slow' $(call APART,loadfile,2) $(ARGS)
+	$(BIN)/python -m pytest -m 'not slow and not gpu' $(call APART,loadfile,2) $(ARGS)
 
 slow: $(DEV) ## run the slow tests: real systems, killed and broken in many ways
 	$(BIN)/python -m pytest -m slow --timeout 2400 $(call APART,worksteal,3) $(ARGS)
 
 chaos: $(DEV) ## break sweeps at random and compare: FAULTS, SEED, MINUTES
 	PYTHONPATH=tests $(BIN)/python -m chaos.run --faults "$(FAULTS)" --seed "$(SEED)" --minutes "$(MINUTES)" $(ARGS)
+
+gpu: $(DEV) ## run what takes a GPU; skipped with a reason where there is none
+	$(BIN)/python -m pytest -m gpu --timeout 1800 tests/gpu $(ARGS)
 
 lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff format --check .
@@ -87,7 +90,7 @@ docs: $(DEV) ## build the site of the documents into build/site, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 bench: $(DEV) ## measure the performance claims, as ratios in one run
-	$(BIN)/python -m bench.study $(ARGS)
+	PYTHONPATH="$(CURDIR):$(CURDIR)/tests" $(BIN)/python -m bench.study $(ARGS)
 
 clean: ## remove .venv, caches and build files; results stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -27,12 +27,14 @@ from orchestrator.ledger.names import PHASES
 from orchestrator.ledger.segments import READERS
 from orchestrator.ledger.several import one
 from orchestrator.models.fitting import keep_best
+from orchestrator.report.ahead import made_ahead
 from orchestrator.report.asked import WHOLE, Asked
 from orchestrator.report.outputs import write_outputs
 from orchestrator.report.sections import Results, Section, assembled, sections
 from orchestrator.report.sources import Source
 from orchestrator.storage.leases import TTL_S, Leases
 from orchestrator.storage.store import Store, local_folder, open_store, remote
+from orchestrator.study.allowance import check_reach
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.sharding import Shard, Share, Stealing
@@ -65,8 +67,9 @@ class Outcome:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing failed, and every cell that was tuned has a selected trial."""
-        return not self.failed and not any(plan.unselected for plan in self.planner.plans)
+        """Whether nothing failed or was too expensive, and every cell that was tuned has a selected trial."""
+        poor = self.planner.spent
+        return not (self.failed or poor or any(plan.unselected for plan in self.planner.plans))
 
 
 def outcome(
@@ -83,6 +86,7 @@ def outcome(
     ledger = Ledger(open_store(study.storage, write=write))
     with preparing(console or Console(stderr=True)):
         cells = expand(study)
+    check_reach(study, cells)
     mine = None if share is None else share([cell.name for cell in cells])
     return Outcome(study, Planner(study, cells, ledger.find, retry_failed, mine, Index(ledger)), ledger)
 
@@ -125,7 +129,7 @@ def sweep(
         with Display(state.planner, console) as display:
             forget(state.ledger.store, study.study)
             heartbeat = Heartbeat(display, state.planner, state.ledger.store, 0, 1)
-            with heartbeat.until_end():
+            with heartbeat.until_end(), made_ahead(study, state.ledger.store):
                 tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
         confirm(state)
         keep_best(study, state.planner.plans, state.ledger)
@@ -152,6 +156,10 @@ def sweep_shard(
     that is silent for `lease_s` seconds has lost its cells.
     """
     cluster = cluster or profile("local")
+    if steal and study.budget.bounds:
+        raise BadInput(
+            "a budget is shared among drivers by their cells, and --steal gives a driver those of others: leave one out"
+        )
     store = open_store(study.storage)
     leases = Leases(store, study.study, f"{platform.node()}-{uuid.uuid4().hex}", lease_s)
 

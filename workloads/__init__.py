@@ -1,9 +1,14 @@
 """What is trained: workloads, objectives, methods and plans. Knows torch, and nothing of Ray, MLflow or S3."""
 
+from dataclasses import replace
 from importlib import import_module
-from typing import Final
+from typing import ClassVar, Final
 
-from workloads.workload import Workload
+import torch
+from torch import nn
+
+from workloads.encoders.named import ENCODERS
+from workloads.workload import Data, Workload
 
 FAMILIES: Final = (
     "nhanes",
@@ -21,7 +26,47 @@ FAMILIES: Final = (
     "ade20k",
 )
 """Files of `workloads/data/` with the tuple WORKLOADS, in the order of `tailsweep data list`."""
-WORKLOADS: Final[dict[str, Workload]] = {
-    workload.name: workload for family in FAMILIES for workload in import_module(f"workloads.data.{family}").WORKLOADS
-}
+
+
+class Registry(dict[str, Workload]):
+    """Workloads by name; `NAME@ENCODER` is the data set NAME, read by another encoder of its kind (`ENCODERS`)."""
+
+    _read_otherwise: ClassVar[dict[tuple[Workload, str], Workload]] = {}
+
+    def __contains__(self, name: object) -> bool:
+        if super().__contains__(name):
+            return True
+        base, _, encoder = str(name).partition("@")
+        return super().__contains__(base) and encoder in ENCODERS.get(super().__getitem__(base).kind, ())
+
+    def __missing__(self, name: str) -> Workload:
+        if name not in self:
+            raise KeyError(name)
+        base, _, encoder = name.partition("@")
+        key = super().__getitem__(base), encoder
+        if key not in self._read_otherwise:
+            self._read_otherwise[key] = read_by(*key)
+        return self._read_otherwise[key]
+
+
+def read_by(workload: Workload, encoder: str) -> Workload:
+    """The same data set with another encoder of its kind."""
+    named = ENCODERS[workload.kind][encoder]
+
+    def made(data: Data) -> tuple[nn.Module, int]:
+        shape = data.train.inputs(torch.zeros(1, dtype=torch.long), torch.device("cpu")).shape[1:]
+        return named.make(shape, named.hidden, None)
+
+    return replace(
+        workload,
+        name=f"{workload.name}@{encoder}",
+        title=f"{workload.title}, {encoder}",
+        encoder=made,
+        needs=(*workload.needs, *named.needs),
+    )
+
+
+WORKLOADS: Final[dict[str, Workload]] = Registry(
+    (workload.name, workload) for family in FAMILIES for workload in import_module(f"workloads.data.{family}").WORKLOADS
+)
 """Every workload by name."""

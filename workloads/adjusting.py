@@ -47,6 +47,7 @@ class Rows:
     def __init__(self, split: Split, rows: Ints) -> None:
         self._split, self._rows = split, torch.from_numpy(rows)
         self.y = split.y[self._rows]
+        self.read_ahead = bool(getattr(split, "read_ahead", False))
 
     def inputs(self, index: Tensor, device: torch.device) -> Tensor:
         """Inputs `[B, …]` of the rows `index` `[B]` among these."""

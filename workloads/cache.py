@@ -389,9 +389,10 @@ def _batches(
 class CachedSplit:
     """A part of a data set whose inputs lie in a cache: row i is row `at[i]` of the cache."""
 
+    read_ahead = True
+
     def __init__(self, rows: Rows, at: Tensor, y: Tensor) -> None:
-        self.y = y
-        self._rows, self._at = rows, at
+        self.y, self._rows, self._at = y, rows, at
 
     def inputs(self, index: Tensor, device: torch.device) -> Tensor:
         """Rows `[B, …]` on the device."""

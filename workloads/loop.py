@@ -12,14 +12,18 @@ from torch import Tensor, nn
 
 from workloads.adjusting import Adjusting
 from workloads.diverged import Diverged, finite
+from workloads.features import Encoded
 from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.laws import split_epochs
+from workloads.memory import WholeBatch, in_pieces, told
 from workloads.metrics import HIGHER_IS_BETTER, Score, shot_metrics
 from workloads.model import Model, tensors
+from workloads.prefetch import ahead
 from workloads.recipe import Recipe, settings_of
-from workloads.seam import Features, Output, TrainLabels
+from workloads.seam import Batch, Features, Output, TrainLabels
 from workloads.seeds import seed_of
+from workloads.speed import channels_last, compiled
 from workloads.training import OPTIMIZERS, PRECISIONS, SCHEDULES, Training
 from workloads.views import Rows, viewed
 from workloads.workload import Data, Maps, Split, Workload, rows_in
@@ -60,6 +64,9 @@ class Fit:
 
     All numbers derive from the arguments: the same call gives the same run on the CPU, whatever ran before it in the
     process, and however often it was interrupted and continued from its `state_dict`.
+
+    Batches are trained in `pieces`, whose gradients add up to that of the batch, where one does not fit into memory.
+    Raises WholeBatch where a part must see it whole.
     """
 
     def __init__(
@@ -70,9 +77,10 @@ class Fit:
         settings: Mapping[str, Value],
         seed: int,
         device: torch.device,
+        pieces: int = 1,
     ) -> None:
         self.hparams = Training.of(settings_of("train", settings), "train")
-        self.workload, self.data, self.device = workload, data, device
+        self.workload, self.data, self.device, self.pieces = workload, data, device, pieces
         self.metrics = tuple(dict.fromkeys((*workload.metrics, self.hparams.monitor.split("/")[1])))
         self.curve: list[Epoch] = []
         self.best: dict[str, Tensor] | None = None
@@ -87,12 +95,18 @@ class Fit:
         pixels = workload.bin_counts(data) if isinstance(data.train, Maps) else None
         labels = torch.from_numpy(self.grid.learnt(data.train.y.numpy()))
         self.model.fit(TrainLabels(labels, self.grid.of_learnt(), dim, self.hparams.batch_size, pixels))
+        if pieces > 1 and self.model.whole_batches:
+            raise WholeBatch(self.model.whole_batches)
         self.model.to(device)
         self.model.seed({name: seed_of(seed, name) for name in ("objective", "plan", *recipe.methods)}, device)
         torch.manual_seed(seed_of(seed, "dropout"))
         self.order = torch.Generator().manual_seed(seed_of(seed, "batch order"))
 
         self.train = viewed(data.train, workload, device)
+        if self.hparams.channels_last:
+            channels_last(self.model.encoder, self.train.inputs(torch.tensor([0]))[0])
+        if self.hparams.compile:
+            compiled(self.model.encoder, device)
         self.rows = rows_in(data.train)
         self.val_regions = workload.regions(data, data.val)
         self.val_labels = self.labels(data.val)
@@ -105,12 +119,17 @@ class Fit:
             self.model.adjustment,
             data,
             self.grid,
-            lambda rows: Fit(alike, replace(data, train=rows), recipe.trained, settings, seed, device),
+            lambda rows: Fit(alike, replace(data, train=rows), recipe.trained, settings, seed, device, pieces),
             device,
         )
         self.scaler = torch.amp.GradScaler(
             device.type, enabled=self.hparams.precision == "fp16" and device.type == "cuda"
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a record says of how it was trained."""
+        return told(self.pieces, self.model.encoder)
 
     def _optimizer(self, number: int) -> torch.optim.Optimizer:
         """A fresh one for what a stage trains; `rates` are the learning rates of its groups."""
@@ -171,22 +190,34 @@ class Fit:
         done = (epoch - self.starts[stage]) / self.stages.count(stage)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * SCHEDULES[p.schedule](self._scheduled(epoch, stage))
-        dtype = PRECISIONS[p.precision]
         total = torch.zeros((), device=self.device)
         self.model.train()
-        for rows in self._batches(self.order, self.model.drawn(stage, self.order)):
-            batch = self.train.batch(rows, epoch, stage, done)
-            with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-                loss = self.model.loss(batch)
+        batches = self._batches(self.order, self.model.drawn(stage, self.order))
+        for rows, read in ahead(self.train.read, batches, self.device, self.train.read_ahead):
             self.optimizer.zero_grad(set_to_none=True)
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            loss = self._backward(self.train.batch(rows, epoch, stage, done, read))
             if p.grad_clip:
                 self.scaler.unscale_(self.optimizer)
                 nn.utils.clip_grad_norm_(self.model.parameters(), p.grad_clip)
             self.scaler.step(self.optimizer)
             self.scaler.update()
-            total += loss.detach() * len(rows)
+            total += loss * len(rows)
         return float(total) / self.rows  # the one synchronisation with the device in an epoch
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Add the gradient of a batch, in as many pieces as memory asks for; returns its loss."""
+        parts = []
+        for share, piece in in_pieces(batch, self.pieces) if self.pieces > 1 else ((None, batch),):
+            with self._autocast():
+                loss = self.model.loss(piece)
+                loss = loss if share is None else loss * share
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            parts.append(loss.detach())
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+
+    def _autocast(self) -> torch.autocast:
+        dtype = PRECISIONS[self.hparams.precision]
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def _scheduled(self, epoch: int, stage: int) -> float:
         """The share that is done of the stages under one schedule."""
@@ -208,35 +239,24 @@ class Fit:
 
     def _features(self, epoch: int) -> Features:
         """The training set encoded when a method asks, once per mode for all that ask."""
-        cache: dict[bool, Tensor] = {}
 
-        def features(train_mode: bool = False) -> tuple[Tensor, Tensor]:
-            if train_mode not in cache:
-                self.model.train(train_mode)
-                with torch.no_grad():
-                    cache[train_mode] = (
-                        self._passed(epoch) if train_mode else torch.cat(list(self._encoded(self.train)))
-                    )
-            return cache[train_mode], self.train.y
+        def batches(train_mode: bool) -> Iterator[tuple[Tensor, Tensor]]:
+            self.model.train(train_mode)
+            return self._passed(epoch) if train_mode else self._encoded(self.train)
 
-        return features
+        return Encoded(self.train.y, batches)
 
-    def _passed(self, epoch: int) -> Tensor:
-        """Features of the scored labels `[N, D]` from a pass in training mode: BatchNorm moves, dropout acts.
+    def _passed(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Places and features of the scored labels from a pass in training mode: BatchNorm moves, dropout acts.
 
         In batches, shuffled and augmented like those of a training epoch: in the order of the table, which is often
         sorted by label, BatchNorm would end with the statistics of the last labels. The order is a stream of its own,
         so that what a method asks for leaves the order of training as it is.
         """
         order = torch.Generator().manual_seed(seed_of(self.seed, "statistics pass", epoch))
-        made: Tensor | None = None
-        for shuffled in self._batches(order, self.train.wanted()):
-            rows = shuffled.sort().values
-            z = self.model.mapped(self.train.scored(self.model.encoder(self.train.seen(rows)), rows))
-            made = z.new_empty(len(self.train.y), *z.shape[1:]) if made is None else made
-            made[self.train.places(rows).to(z.device)] = z
-        assert made is not None  # a training set has rows
-        return made
+        batches = [shuffled.sort().values for shuffled in self._batches(order, self.train.wanted())]
+        for rows, (x,) in ahead(self.train.inputs, batches, self.device, self.train.read_ahead):
+            yield self.train.places(rows), self._encode(self.train, self.train.seen(x), rows)
 
     def _keep(self, epoch: Epoch) -> None:
         name = self.hparams.monitor
@@ -265,19 +285,26 @@ class Fit:
         """Tensors that `predict` uses, each under the number of its module in `Model.predictor` (`0.…`)."""
         return self.model.predictor().state_dict() if self.best is None else self.best
 
-    def _encoded(self, view: Rows) -> Iterator[Tensor]:
-        """Features of the scored labels, `[…, D]`, from as many rows at a time as a device can hold."""
+    def _encoded(self, view: Rows) -> Iterator[tuple[Tensor, Tensor]]:
+        """Places and features of the scored labels, from as many rows at a time as a device can hold."""
         wanted = view.wanted()
         values = view.split.inputs(wanted[:1], self.device).numel()
-        for rows in torch.split(wanted, min(ENCODE_ROWS, max(1, ENCODE_VALUES // values))):
-            yield self.model.mapped(view.scored(self.model.encoder(view.split.inputs(rows, self.device)), rows))
+        most = max(1, min(ENCODE_ROWS, ENCODE_VALUES // values) // self.pieces)
+        for rows, (x,) in ahead(view.inputs, torch.split(wanted, most), self.device, view.read_ahead):
+            yield view.places(rows), self._encode(view, x, rows)
+
+    @torch.no_grad()
+    def _encode(self, view: Rows, x: Tensor, rows: Tensor) -> Tensor:
+        """Features of the scored labels of rows, `[…, D]`, in the precision of training."""
+        with self._autocast():
+            return self.model.mapped(view.scored(self.model.encoder(x), rows))
 
     def outputs(self, split: Split, when: str) -> Output:
         """What the weights as they are say of a split; raises Diverged where a prediction is not finite."""
         self.model.eval()
         view = viewed(split, self.workload, self.device)
         with torch.no_grad():
-            made = [self.model.outputs(z) for z in self._encoded(view)]
+            made = [self.model.outputs(z) for _, z in self._encoded(view)]
         out, pred = (torch.cat(parts).cpu().double().numpy() for parts in zip(*made, strict=True))
         wrong = np.flatnonzero(~np.isfinite(pred))
         if len(wrong):
@@ -327,6 +354,7 @@ class Fit:
             "best_score": self.best_score,
             "best_methods": self.best_methods,
             "adjusting": self.adjusting.state_dict(),
+            "pieces": self.pieces,
             "order": self.order.get_state(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -344,6 +372,7 @@ class Fit:
         self.best_methods = state.get("best_methods", {})
         if "adjusting" in state:  # older ones have no adjustment
             self.adjusting.load_state_dict(state["adjusting"])
+        self.pieces = max(self.pieces, state.get("pieces", 1))
         # The state of a stream lives on the CPU, wherever a checkpoint is read to.
         self.order.set_state(state["order"].cpu())
         torch.set_rng_state(state["rng"].cpu())

@@ -66,6 +66,8 @@ class Model(nn.Module):
         self.units = units
         # Those of stages that have their own; only that of the stage that is on is a part of the state.
         self._objectives = [objective_of(stage, self.objective) for stage in self.stages()]
+        names = [stage.objective.removeprefix(PENALTIES) or recipe.objective for stage in self.stages()]
+        self._named: dict[str, Part] = {**dict(zip(names, self._objectives, strict=True)), **methods}
         self.head = self.objective.head(dim)
         self._maps = {name: method for name, method in methods.items() if type(method).map is not Method.map}
 
@@ -122,6 +124,11 @@ class Model(nn.Module):
     def predicting(self) -> list[str]:
         """The names of these modules; a method's is its own."""
         return ["encoder", "head", "objective", *self._maps]
+
+    @property
+    def whole_batches(self) -> list[str]:
+        """Names of the parts that must see a batch whole."""
+        return [name for name, part in self._named.items() if part.batch_matters]
 
     def stages(self) -> Sequence[Stage]:
         """The stages of the plan."""

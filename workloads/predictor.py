@@ -14,7 +14,7 @@ from workloads.loop import ENCODE_ROWS, ENCODE_VALUES, Fit
 from workloads.methods import METHODS
 from workloads.model import Model
 from workloads.recipe import Recipe
-from workloads.seam import Adjustment, HeldOut, Method, Output, TrainLabels
+from workloads.seam import NO_HEAD, Adjustment, HeldOut, Method, Output, TrainLabels
 from workloads.training import Training
 from workloads.workload import Table, Units
 
@@ -44,6 +44,7 @@ def tensors_of(fit: Fit) -> dict[str, Tensor]:
     given = fit.adjusting.held_out(kept=fit.best is not None)
     if given is not None:
         arrays = {"out": given.output.out, "pred": given.output.pred, "y": given.y, "weights": given.weights}
+        arrays |= {"head": given.output.head} if given.output.head.size else {}
         found |= {f"{HELD_OUT}.{name}": torch.from_numpy(np.asarray(values)) for name, values in arrays.items()}
     return {name: value.detach().cpu().clone().contiguous() for name, value in found.items()}
 
@@ -59,17 +60,20 @@ class Predictor(nn.Module):
         super().__init__()
         self.setup = setup
         whole = Recipe.parse(setup.recipe)
-        recipe = Recipe(whole.objective, tuple(name for name in whole.methods if _predicts(name)))
+        recipe = Recipe(whole.objective, tuple(name for name in whole.methods if _predicts(name)), whole.plan)
         self.model = Model(*encoder, recipe, setup.settings, setup.units.learnt(setup.grid))
         self.model.fit(_labels(setup, encoder[1]))
+        for stage in range(1, len(self.model.stages())):
+            self.model.begin(stage)
         for name, module in zip(self.model.predicting, self.model.predictor(), strict=True):
             _load(module, name, _below(name, tensors))
         self._adjust = None
         if self.model.adjustment is not None:
             given = {name: value.numpy() for name, value in _below(HELD_OUT, tensors).items()}
+            head = given.pop("head", NO_HEAD)
             if given.keys() != {"out", "pred", "y", "weights"}:
                 raise ValueError(f"tensors of {HELD_OUT} are missing, to which {whole.adjustment} is fitted")
-            held_out = HeldOut(Output(given["out"], given["pred"]), given["y"], given["weights"])
+            held_out = HeldOut(Output(given["out"], given["pred"], head), given["y"], given["weights"])
             self._adjust = self.model.adjustment.adjust(held_out)
         self.eval()
 
@@ -85,7 +89,7 @@ class Predictor(nn.Module):
         with torch.no_grad():
             made = [self.model.outputs(self.model.mapped(self.model.encoder(part))) for part in torch.split(x, rows)]
         out, pred = (torch.cat(parts).double().numpy() for parts in zip(*made, strict=True))
-        said = Output(out, pred)
+        said = Output(out, pred, self.model.linear_head())
         return self.setup.grid.labels((said if self._adjust is None else self._adjust(said)).pred)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -28,10 +28,20 @@ class Published:
 
 
 @cache
+def _tree() -> dict[str, Any]:
+    tree: dict[str, Any] = yaml.safe_load((resources.files("workloads") / "published.yaml").read_text("utf-8"))
+    return tree
+
+
+def protocol(workload: str) -> str:
+    """How the published numbers of a workload were made: split, network, epochs, selection; empty where not known."""
+    return " ".join(_tree()["protocols"].get(workload, "").split())
+
+
+@cache
 def published() -> tuple[Published, ...]:
     """Every row of the file."""
-    tree = yaml.safe_load((resources.files("workloads") / "published.yaml").read_text("utf-8"))
-    sources = tree.pop("sources")
+    sources = _tree()["sources"]
     return tuple(
         Published(
             workload,
@@ -41,7 +51,8 @@ def published() -> tuple[Published, ...]:
             {metric: _printed(numbers) for metric, numbers in row["results"].items()},
             sources[row["source"]],
         )
-        for workload, rows in tree.items()
+        for workload, rows in _tree().items()
+        if workload not in ("protocols", "sources")
         for row in rows
     )
 

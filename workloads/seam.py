@@ -9,7 +9,7 @@ labels are maps, a labelled pixel is a sample: hooks from `calibrate` on see B p
 reach them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal, Protocol, TypeAlias
 
@@ -31,10 +31,17 @@ NO_HEAD: Final[Floats] = np.empty((0, 0))
 
 
 class Features(Protocol):
-    """The training set encoded without gradient, when first asked for: features `[N, D]` and labels `[N]`."""
+    """The training set encoded without gradient, when first asked for: features `[N, D]` and `labels` `[N]`."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels `[N]`, as they are learnt."""
 
     def __call__(self, train_mode: bool = False) -> tuple[Tensor, Tensor]:
         """In evaluation mode; or in training mode on shuffled, augmented batches: dropout acts and BatchNorm moves."""
+
+    def chunks(self, train_mode: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same, never whole in memory where it is large: ascending places `[n]` in it and features `[n, D]`."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +197,11 @@ class Part(nn.Module):
     """Why it cannot, where it cannot."""
     slot: ClassVar[str | None] = None
     """Two parts that fill the same slot (`SLOTS`) contradict each other: both would set the same thing."""
+    batch_matters: bool = False
+    """Whether a hook looks at the samples of a batch together, so that a batch in two pieces gives something else.
+
+    A part for which some hyperparameters or labels decide it sets it when it is made, or in `fit`.
+    """
     needs: ClassVar[tuple[str, ...]] = ()
     """Modules of `workloads.extras` that it takes."""
     version: ClassVar[int] = 1

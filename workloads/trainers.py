@@ -22,6 +22,9 @@ class Run(Protocol):
     curve: list[Epoch]
     metrics: tuple[str, ...]
 
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
     def __iter__(self) -> Iterator[Epoch]: ...
 
     def kept(self) -> Epoch: ...
@@ -35,7 +38,7 @@ class Run(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-Start = Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device], Run]
+Start = Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device, int], Run]
 TRAINERS: Final[dict[str, Start]] = {"network": Fit, "trees": Trees}
 """By the name that an objective gives as its trainer."""
 
@@ -47,7 +50,16 @@ def check(recipe: Recipe, data: Data) -> None:
 
 
 def start(
-    workload: Workload, data: Data, recipe: Recipe, settings: Mapping[str, Value], seed: int, device: torch.device
+    workload: Workload,
+    data: Data,
+    recipe: Recipe,
+    settings: Mapping[str, Value],
+    seed: int,
+    device: torch.device,
+    pieces: int = 1,
 ) -> Run:
-    """The run of a recipe under complete settings (`training.settle`), before its first epoch."""
-    return TRAINERS[OBJECTIVES[recipe.objective].trainer](workload, data, recipe, settings, seed, device)
+    """The run of a recipe under complete settings (`training.settle`), before its first epoch.
+
+    Batches are trained in `pieces`; raises WholeBatch where that cannot be.
+    """
+    return TRAINERS[OBJECTIVES[recipe.objective].trainer](workload, data, recipe, settings, seed, device, pieces)

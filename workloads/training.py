@@ -37,6 +37,10 @@ class Training(Declared):
 
     `monitor` is the validation score by which the best epoch is kept (`keep = best`); `grad_clip` bounds the
     gradient's norm, 0 leaves it.
+
+    `compile` has torch compile the encoder; `channels_last` lays images out with the channels of a pixel together.
+    `deterministic` takes algorithms that give the same bits each time: only then does a continued run equal one that
+    was not interrupted. Without it a GPU takes the fastest algorithms of cuDNN, found by trying.
     """
 
     epochs: Annotated[int, Int(1, 10_000, tune=False)] = 30
@@ -47,6 +51,9 @@ class Training(Declared):
     schedule: Annotated[str, Choice(*SCHEDULES, tune=False)] = "constant"
     grad_clip: Annotated[float, Float(0.0, 1e6, tune=False)] = 0.0
     precision: Annotated[str, Choice(*PRECISIONS, tune=False)] = "full"
+    compile: Annotated[bool, Choice(True, False, tune=False)] = False
+    channels_last: Annotated[bool, Choice(True, False, tune=False)] = False
+    deterministic: Annotated[bool, Choice(True, False, tune=False)] = True
     keep: Annotated[str, Choice("best", "last", tune=False)] = "best"
     monitor: Annotated[str, Choice(*(f"val/{m}/{r}" for m in METRICS for r in ("all", *REGIONS)), tune=False)] = (
         "val/mae/all"
@@ -54,8 +61,11 @@ class Training(Declared):
 
     @property
     def version(self) -> int:
-        """Part of the trial id as the version of a part is; 2: in half precision the head runs in float32."""
-        return 1 if self.precision == "full" else 2
+        """Part of the trial id as the version of a part is.
+
+        In half precision: 2, the head runs in float32; 3, evaluation and statistics are in half precision as well.
+        """
+        return 1 if self.precision == "full" else 3
 
 
 ACTING: Final[Mapping[str, frozenset[str]]] = {"trees": frozenset({"epochs", "keep", "monitor"})}
@@ -74,17 +84,31 @@ def settle(recipe: Recipe, *layers: Mapping[str, Value]) -> dict[str, Value]:
     Later layers win; a layer may name parts that the recipe does not have. Raises ValueError for a value outside its
     range. The result is what identifies a trial, and all that `Fit` needs.
     """
-    acts = acting(recipe)
     merged = {name: value for layer in layers for name, value in layer.items()}
     if wrong := untrained(recipe, merged):
         raise ValueError(wrong)
-    declared: dict[str, type[Declared]] = {"train": Training, **{part: PARTS[part].Hparams for part in recipe.parts}}
     return {
         f"{part}.{name}": value
-        for part, hparams in declared.items()
-        for name, value in hparams.of(settings_of(part, merged), part).changed().items()
-        if part != "train" or name in acts
+        for part, hparams in _of(recipe, merged).items()
+        for name, value in hparams.changed().items()
+        if part != "train" or name in acting(recipe)
     }
+
+
+def active(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Every hyperparameter that acts under the settings of a trial, those with their default included."""
+    return {
+        f"{part}.{name}": value
+        for part, hparams in _of(recipe, settings).items()
+        for name, value in hparams.active().items()
+        if part != "train" or name in acting(recipe)
+    }
+
+
+def _of(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, Declared]:
+    """Hyperparameters of the loop and of the recipe's parts; raises ValueError for a value outside its range."""
+    kinds: dict[str, type[Declared]] = {"train": Training, **{part: PARTS[part].Hparams for part in recipe.parts}}
+    return {part: kind.of(settings_of(part, settings), part) for part, kind in kinds.items()}
 
 
 def versions(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, int]:

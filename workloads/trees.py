@@ -14,6 +14,7 @@ from workloads.diverged import Diverged, finite
 from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.loop import Epoch
+from workloads.memory import WholeBatch
 from workloads.metrics import HIGHER_IS_BETTER, shot_metrics
 from workloads.objectives.boosting import Boosting
 from workloads.recipe import Recipe, settings_of
@@ -43,8 +44,10 @@ class Trees:
 
     Every epoch is a model of its own, which goes on from the sum of those before it; predictions are read from the
     models as text, so that a run that is continued from its state gives the same numbers bit for bit. `device` is not
-    used: trees grow on the CPU.
+    used: trees grow on the CPU, on all rows at once.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -54,7 +57,10 @@ class Trees:
         settings: Mapping[str, Value],
         seed: int,
         device: torch.device,
+        pieces: int = 1,
     ) -> None:
+        if pieces > 1:
+            raise WholeBatch([recipe.objective])
         self.hparams = Training.of(settings_of("train", settings), "train")
         self.workload, self.data, self.seed, self.grid = workload, data, seed, workload.grid
         self.metrics = tuple(dict.fromkeys((*workload.metrics, self.hparams.monitor.split("/")[1])))

@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate
 
 from workloads.labels import LabelGrid
 from workloads.methods.bins import bin_of
+from workloads.prefetch import Read
 from workloads.seam import Batch
 from workloads.workload import Maps, Split, Workload
 
@@ -21,10 +22,27 @@ class Rows:
         self.y = torch.from_numpy(workload.grid.learnt(split.y.numpy())).to(device)
         self.bins = torch.from_numpy(workload.grid.bin(split.y.numpy())).to(device)
 
-    def batch(self, rows: Tensor, epoch: int, stage: int, done: float = 0.0) -> Batch:
-        """Rows `[B]` (on the CPU) to train on, augmented."""
+    @property
+    def read_ahead(self) -> bool:
+        """Whether inputs come from a disk, so that a thread should read the next batch while the last one is trained.
+
+        A split says so by `read_ahead = True`; a gather from a table takes less time than it takes to ask a thread.
+        """
+        return bool(getattr(self.split, "read_ahead", False))
+
+    def inputs(self, rows: Tensor) -> Read:
+        """Inputs `[B, …]` of rows `[B]` (on the CPU), as they are."""
+        return (self.split.inputs(rows, self.device),)
+
+    def read(self, rows: Tensor) -> Read:
+        """All that a batch to train on needs of rows; draws no random numbers."""
+        return self.inputs(rows)
+
+    def batch(self, rows: Tensor, epoch: int, stage: int, done: float = 0.0, read: Read | None = None) -> Batch:
+        """Rows `[B]` (on the CPU) to train on, augmented; `read` is what was read of them, if it was."""
+        (x,) = read or self.read(rows)
         index = rows.to(self.device, non_blocking=True)
-        x, augment = self.split.inputs(rows, self.device), self.workload.augment
+        augment = self.workload.augment
         seen, again = (x, None) if augment is None else (augment(x), partial(augment, x))
         return Batch(seen, self.y[index], self.bins[index], index, epoch, stage, done, again)
 
@@ -32,11 +50,9 @@ class Rows:
         """The rows that have scored labels, ascending: all."""
         return torch.arange(len(self.split.y))
 
-    def seen(self, rows: Tensor) -> Tensor:
-        """Inputs `[B, …]` of rows as a pass in training mode sees them: augmented."""
-        augment = self.workload.augment or (lambda x: x)
-        x: Tensor = augment(self.split.inputs(rows, self.device))
-        return x
+    def seen(self, x: Tensor) -> Tensor:
+        """Inputs `[B, …]` as a pass in training mode sees them: augmented."""
+        return x if self.workload.augment is None else self.workload.augment(x)
 
     def scored(self, z: Tensor, rows: Tensor) -> Tensor:
         """Features of the scored labels of rows: each row's own, `[B, D]`."""
@@ -58,10 +74,14 @@ class Pixels(Rows):
         self.edges = torch.from_numpy(workload.grid.steps).to(device)
         self.size = math.prod(split.shape)
 
-    def batch(self, rows: Tensor, epoch: int, stage: int, done: float = 0.0) -> Batch:
+    def read(self, rows: Tensor) -> Read:
+        """Images and their maps."""
+        return self.split.inputs(rows, self.device), self.split.maps(rows, self.device)
+
+    def batch(self, rows: Tensor, epoch: int, stage: int, done: float = 0.0, read: Read | None = None) -> Batch:
         """Images to train on with maps `[B, h, w]` of labels and bins; a pixel without a label has any bin."""
         augment = self.workload.augment_maps or (lambda x, y: (x, y))
-        x, y = augment(self.split.inputs(rows, self.device), self.split.maps(rows, self.device))
+        x, y = augment(*(read or self.read(rows)))
         y = learnt(y, self.workload.grid)
         index = rows.to(self.device, non_blocking=True)
         return Batch(x, y, bin_of(y, self.edges), index, epoch, stage, done)
@@ -71,9 +91,9 @@ class Pixels(Rows):
         rows: Tensor = torch.unique_consecutive(self.split.at // self.size)
         return rows
 
-    def seen(self, rows: Tensor) -> Tensor:
+    def seen(self, x: Tensor) -> Tensor:
         """Images as they are, as published: an augmented map would hold other labels at the scored places."""
-        return self.split.inputs(rows, self.device)
+        return x
 
     def scored(self, z: Tensor, rows: Tensor) -> Tensor:
         """Features `[P, D]` of the scored pixels of ascending rows, from their maps `[B, D, h, w]`."""

@@ -58,6 +58,8 @@ class Maps:
     predictions are kept of. `counts` `[M]` has all labelled pixels by bin, scored or not; only training needs them.
     """
 
+    read_ahead = True
+
     def __init__(
         self,
         rows: int,
@@ -170,7 +172,8 @@ class Workload:
     `load(root)` reads the files (raises DataError); `encoder(data)` makes a new encoder and says the width D of its
     features (of rows `[B, D]`, of maps `[B, D, h, w]`); `augment(x)` changes training inputs `[B, …]` on their device,
     drawing from torch's global stream, and `augment_maps(x, y)` inputs and maps together; `dense`: labels are maps;
-    `needs` are modules of `workloads.extras` that training takes;
+    `needs` are modules of `workloads.extras` that training takes; `kind` is that of the inputs, whose encoders a study
+    may name (`NAME@ENCODER`);
     `settings` are defaults of `part.hparam` and `train.hparam` that this workload sets, `by_objective` those that go
     with the scale of an objective's loss and win over them, `metrics` the columns of its tables. `counts` are numbers
     of rows by split and region (`train`, `test/few`) to check files against: `published`, or of a cut or of validation
@@ -193,6 +196,7 @@ class Workload:
     augment: Callable[[Tensor], Tensor] | None = None
     augment_maps: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     dense: bool = False
+    kind: str = ""
     needs: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     counted: Literal["published", "ours"] = "published"

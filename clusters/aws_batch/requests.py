@@ -110,10 +110,10 @@ def check(submission: Submission, options: BatchOptions) -> None:
             raise BadInput(
                 f"secrets.{name} must be the ARN of a Secrets Manager secret or an SSM parameter: got {reference!r}"
             )
-    if study.resources.gpus > options.gpus or study.resources.cpus > options.vcpus:
+    if study.largest.gpus > options.gpus or study.largest.cpus > options.vcpus:
         raise BadInput(
-            f"a trial must fit into a container: it asks for {study.resources.cpus:g} CPUs and "
-            f"{study.resources.gpus:g} GPUs, got options.vcpus={options.vcpus} and options.gpus={options.gpus}"
+            f"a trial must fit into a container: it asks for {study.largest}, got options.vcpus={options.vcpus} and "
+            f"options.gpus={options.gpus}"
         )
     if options.multinode:
         _check_multinode(submission, options)

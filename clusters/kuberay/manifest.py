@@ -137,14 +137,14 @@ def rayjob(submission: Submission, options: KubeRayOptions) -> dict[str, Any]:
 
 
 def _check(submission: Submission, options: KubeRayOptions) -> None:
-    profile, resources, workers = submission.profile, submission.study.resources, options.workers
+    profile, largest, workers = submission.profile, submission.study.largest, options.workers
     name = f"profile {profile.name}"
-    if resources.cpus > workers.cpus or resources.gpus > workers.gpus:
+    if largest.cpus > workers.cpus or largest.gpus > workers.gpus:
         raise BadInput(
-            f"{name}: a trial must fit into a worker: it asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, "
-            f"a worker has {workers.cpus:g} and {workers.gpus}; lower resources, or raise options.workers"
+            f"{name}: a trial must fit into a worker: it asks for {largest}, a worker has {workers.cpus:g} and "
+            f"{workers.gpus}; lower resources, or raise options.workers"
         )
-    per = [workers.cpus / resources.cpus, *([workers.gpus / resources.gpus] if resources.gpus else [])]
+    per = [workers.cpus / largest.cpus, *([workers.gpus / largest.gpus] if largest.gpus else [])]
     check_growing(submission, workers.min, workers.max, workers.max * math.floor(min(per) + 1e-9))
     paths = [PurePosixPath(path) for path in options.volumes.values()]
     if not submission.storage.startswith("s3://") and not any(

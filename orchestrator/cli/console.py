@@ -1,8 +1,18 @@
 """Lines that commands write."""
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
 
 from orchestrator.errors import masked, printable
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """While this lasts, nothing is written to standard output."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+        yield
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""tailsweep data list | check | fetch | preview | make-fixture: parse, call one function each."""
+"""tailsweep data list | check | fetch | preview | advise | make-fixture: parse, call one function each."""
 
 import argparse
 import os
@@ -90,6 +90,21 @@ def data_preview(args: argparse.Namespace) -> bool:
     return True
 
 
+def data_advise(args: argparse.Namespace) -> bool:
+    """Bins, window of LDS, shot thresholds and relevance that the labels suggest, with reasons and a picture."""
+    from rich.console import Console
+
+    from orchestrator.catalogue.advise import advice
+    from orchestrator.engine.progress import preparing
+
+    target = Path(args.out or f"{args.name}-advice.png")
+    with preparing(Console(stderr=True)):
+        workload, root = _asked(args)
+        found = advice(workload, root, target)
+    say("\n".join([*found, f"# Written: {target}"]))
+    return True
+
+
 def data_make_fixture(args: argparse.Namespace) -> bool:
     """Small made-up files in the official layout."""
     from orchestrator.catalogue.data import make_fixture, named
@@ -104,6 +119,7 @@ DATA_COMMANDS: Final[dict[str, Callable[[argparse.Namespace], bool]]] = {
     "check": data_check,
     "fetch": data_fetch,
     "preview": data_preview,
+    "advise": data_advise,
     "make-fixture": data_make_fixture,
 }
 
@@ -121,7 +137,9 @@ def add_actions(command: argparse.ArgumentParser) -> None:
             action.add_argument("dir", type=Path, metavar="DIR", help="the data root to make")
             continue
         action.add_argument("--root", default=root, metavar="DIR", help="the data root (TAILSWEEP_DATA)")
-        if name in {"check", "preview"}:
+        if name in {"check", "preview", "advise"}:
             action.add_argument("--study", metavar="FILE", help="a study that declares the data set NAME")
         if name == "preview":
             action.add_argument("--out", metavar="FILE", help="the PNG to write (default: NAME.png)")
+        if name == "advise":
+            action.add_argument("--out", metavar="FILE", help="PNG, SVG or PDF (default: NAME-advice.png)")

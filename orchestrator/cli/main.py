@@ -4,6 +4,7 @@ Nothing heavy is imported before a command is known.
 """
 
 import argparse
+import contextlib
 import gc
 import io
 import os
@@ -16,11 +17,13 @@ from orchestrator.cli import model as cli_model
 from orchestrator.cli import report as cli_report
 from orchestrator.cli import submit as cli_submit
 from orchestrator.cli.background import HERE, attach, detach
-from orchestrator.cli.console import say
+from orchestrator.cli.console import hushed, say
 from orchestrator.cli.data import DATA_COMMANDS, add_actions
+from orchestrator.cli.export import add_export, export
 from orchestrator.cli.guard import BAD_INPUT, COMPLETE, CUT_OFF, SOME_FAILED, STORAGE_FAILED, guarded
 from orchestrator.cli.ledger import LEDGER_COMMANDS, add_ledger_actions
 from orchestrator.cli.plan import add_plan, plan, say_notes
+from orchestrator.cli.start import add_init, add_schema, init, schema
 from orchestrator.cli.status import add_status, status
 from orchestrator.cli.study import add_cluster, add_study, cluster_of, study_of
 from orchestrator.errors import BadInput, shown
@@ -73,11 +76,17 @@ def sweep(args: argparse.Namespace) -> int:
     console = Console()
     if shard is not None:
         state = api.sweep_shard(study, *shard, args.steal, cluster, console, args.retry_failed, args.replace)
-        say(f"shard {shard[0]}/{shard[1]} is complete; tailsweep report {study.study} makes the tables when all are")
+        ended = "has spent its budget" if state.planner.spent else "is complete"
+        say(f"shard {shard[0]}/{shard[1]} {ended}; tailsweep report {study.study} makes the tables when all are")
         return COMPLETE if args.failed_ok else _code(state)
     state = api.sweep(study, cluster, console, args.retry_failed, args.replace)
     say_notes(study)
     show(state.results, console, written(state))
+    if state.planner.spent:
+        say(
+            f"The budget is spent: {state.planner.spending}, and {state.planner.left:,} trials are left. The same "
+            "command with a larger budget goes on."
+        )
     return COMPLETE if args.failed_ok else _code(state)
 
 
@@ -105,7 +114,20 @@ def ledger(args: argparse.Namespace) -> int:
     return COMPLETE if LEDGER_COMMANDS[args.action](args) else STORAGE_FAILED
 
 
+def completion(args: argparse.Namespace) -> int:
+    """Print what makes a shell complete commands and options."""
+    import shtab
+
+    say(shtab.complete(parser(), args.shell))
+    return COMPLETE
+
+
+def _add_shell(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+
+
 COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "init": init,
     "plan": plan,
     "sweep": sweep,
     "attach": attach,
@@ -118,8 +140,11 @@ COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "cancel": cli_submit.cancel,
     "fit": cli_model.fit,
     "predict": cli_model.predict,
+    "export": export,
     "data": data,
     "ledger": ledger,
+    "schema": schema,
+    "completion": completion,
 }
 ACTIONS: Final = {
     "data": add_actions,
@@ -128,6 +153,10 @@ ACTIONS: Final = {
     "compare": cli_report.add_compare,
     "fit": cli_model.add_fit,
     "predict": cli_model.add_predict,
+    "export": add_export,
+    "init": add_init,
+    "schema": add_schema,
+    "completion": _add_shell,
 }
 """Commands that take other arguments than one study."""
 
@@ -165,12 +194,13 @@ def _flag(name: str, text: str) -> Callable[[argparse.ArgumentParser], None]:
     return add
 
 
+_QUIET: Final = _flag("--quiet", "print errors only; the exit code says the rest")
 ARGUMENTS: Final[dict[str, tuple[Callable[[argparse.ArgumentParser], None], ...]]] = {
-    "plan": (add_plan,),
-    "sweep": (add_cluster, _running, _sharing),
+    "plan": (add_cluster, add_plan),
+    "sweep": (add_cluster, _running, _sharing, _QUIET),
     "status": (add_cluster, add_status),
-    "track": (_flag("--follow", "until standard input ends"),),
-    "submit": (add_cluster, _sharing, _flag("--follow", "wait for the end and print the tables")),
+    "track": (_flag("--follow", "until standard input ends"), _QUIET),
+    "submit": (add_cluster, _sharing, _QUIET, _flag("--follow", "wait for the end and print the tables")),
     "logs": (add_cluster, _flag("--follow", "until it ends")),
     "cancel": (add_cluster,),
 }
@@ -190,8 +220,9 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="tailsweep",
         description="Hyperparameter studies for learning from imbalanced targets.",
-        epilog="exit codes: 0 complete; 2 bad input; 3 some trials failed, or the cluster or MLflow; 4 the storage "
-        "failed; 130 interrupted, 143 told to stop: the same command continues; 1 a fault of tailsweep itself",
+        epilog="exit codes: 0 complete; 2 bad input; 3 some trials failed, the budget is spent, or the cluster or "
+        "MLflow failed; 4 the storage failed; 130 interrupted, 143 told to stop: the same command continues; 1 a fault "
+        "of tailsweep itself",
     )
     top.add_argument("--version", action="version", version=f"tailsweep {version('tailsweep')}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -213,7 +244,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         args = parser().parse_args(argv)
-        return COMMANDS[args.command](args)
+        with hushed() if getattr(args, "quiet", False) else contextlib.nullcontext():
+            return COMMANDS[args.command](args)
 
     return guarded(command)
 

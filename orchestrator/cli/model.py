@@ -14,6 +14,8 @@ from orchestrator.errors import BadInput
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from orchestrator.models.fitting import Extra
+
 
 def fit(args: argparse.Namespace) -> int:
     """Make the model of a recipe again, as a folder with weights, preprocessing, setting and card."""
@@ -25,12 +27,26 @@ def fit(args: argparse.Namespace) -> int:
     check_free(out)
     chosen = evaluated(study, args.recipe, args.workload, args.seed)
     progress(f"{chosen.plan.cell.name}, trial {chosen.record.trial_id}")
-    model = fit_model(chosen, out)
+    model = fit_model(chosen, out, _extras(args))
     said = "equal those of the ledger to the bit" if model.about.equal else "differ from those of the ledger"
     say(f"{out}: the model of trial {model.about.trial}; its test predictions {said}")
     if not model.about.equal:
         progress(f"note: the ledger's were made on {model.about.device}; only the same kind of CPU gives the same bits")
     return COMPLETE
+
+
+def _extras(args: argparse.Namespace) -> "list[Extra]":
+    """Further files, as asked for."""
+    found: list[Extra] = []
+    if args.mlflow:
+        from orchestrator.models.served import describe
+
+        found.append(lambda model, _, folder: describe(model, folder))
+    if args.onnx:
+        from orchestrator.models.onnx import export_onnx
+
+        found.append(export_onnx)
+    return found
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -71,6 +87,8 @@ def add_fit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--workload", metavar="NAME", help="of several, which data set")
     command.add_argument("--seed", type=int, metavar="K", help="the K-th seed, from 0 (the best on validation)")
     command.add_argument("--out", required=True, metavar="DIR", help="a new folder for the model")
+    command.add_argument("--mlflow", action="store_true", help="as a model of MLflow, too: mlflow models serve")
+    command.add_argument("--onnx", action="store_true", help="write model.onnx, too, compared with the model")
 
 
 def add_predict(command: argparse.ArgumentParser) -> None:

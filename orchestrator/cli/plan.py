@@ -2,39 +2,115 @@
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+import math
+import os
+from typing import TYPE_CHECKING, Final
 
-from orchestrator.cli.console import say
+from orchestrator.cli.console import progress, say
 from orchestrator.cli.guard import COMPLETE
-from orchestrator.cli.study import study_of
+from orchestrator.cli.study import cluster_of, study_of
+from orchestrator.errors import shown
 
 if TYPE_CHECKING:
+    from clusters.profile import Profile
     from orchestrator.api import Outcome
+    from orchestrator.report.forecast import Forecast
+    from orchestrator.report.pace import Paces
     from orchestrator.study.spec import Study
+
+PROBE_S: Final = 60.0
+"""Of a probe of all recipes together."""
 
 
 def add_plan(command: argparse.ArgumentParser) -> None:
     """What `plan` takes beside the study."""
     command.add_argument("--json", action="store_true", help="machine-readable")
+    command.add_argument("--price", type=_price, metavar="P", help="of an hour of what one trial is given: 1.20")
+    command.add_argument(
+        "--probe",
+        type=_seconds,
+        nargs="?",
+        const=PROBE_S,
+        metavar="S",
+        help=f"train an epoch or two of every recipe here, in at most S seconds ({PROBE_S:g}), to tell hours",
+    )
     command.add_argument(
         "--detect", metavar="SHARE", help="seeds and rows that a change of the base needs, such as 2%%"
     )
 
 
 def plan(args: argparse.Namespace) -> int:
-    """Cells, trials and ranges."""
-    study = study_of(args)
+    """Cells, trials, ranges, hours, money and disk of a study, before it is trained."""
+    place = cluster_of(args, "local") if args.cluster else None
+    study = study_of(args, place)
     from orchestrator.api import outcome
 
     if args.detect is not None:
         return _detect(study, args.detect, args.json)
+    from orchestrator.report.forecast import forecast
+
     state = outcome(study, write=False)
+    price = args.price if args.price is not None else _price_of(study, place)
+    paces = _paces(study, state, args.probe)
+    made = forecast(study, state.planner, state.ledger.store.uri, paces, _at_once(study), price)
     if args.json:
-        say(json.dumps(_tree(study, state), indent=1))
+        say(made.model_dump_json(indent=1))
         return COMPLETE
-    _say(study, state)
+    _say(study, state, made)
     say_notes(study)
     return COMPLETE
+
+
+def _price(text: str) -> float:
+    """A price; raises ArgumentTypeError."""
+    return _number(text, "a price of a device hour", 0.0)
+
+
+def _seconds(text: str) -> float:
+    """A time; raises ArgumentTypeError."""
+    return _number(text, "seconds of a probe", 1.0)
+
+
+def _number(text: str, what: str, least: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{what} must be a number of at least {least:g}: got {shown(text)}")
+    return value
+
+
+def _price_of(study: "Study", place: "Profile | None") -> float | None:
+    """The price that a cluster profile has for one of its machines, shared by the trials that fit on it."""
+    options = {} if place is None else place.options
+    price, cores, gpus = (options.get(name) for name in ("price_per_hour", "vcpus", "gpus"))
+    if not isinstance(price, int | float):
+        return None
+    given = ((cores, study.resources.cpus), (gpus, study.resources.gpus))
+    fits = [int(there / asked + 1e-9) for there, asked in given if isinstance(there, int | float) and asked > 0]
+    return float(price) / max(1, min(fits, default=1))
+
+
+def _at_once(study: "Study") -> int:
+    """Trials at once on this machine, unless the study bounds them."""
+    cores, resources = len(os.sched_getaffinity(0)), study.resources
+    return resources.concurrent or max(1, int(cores / resources.cpus + 1e-9) if resources.cpus else cores)
+
+
+def _paces(study: "Study", state: "Outcome", probe_s: float | None) -> "Paces":
+    """Seconds of an epoch as the ledger has them, and as a probe finds them where it has none."""
+    from orchestrator.report.pace import Pace, measured
+
+    known = measured(state.ledger)
+    if probe_s is None:
+        return known
+    from orchestrator.engine.probe import probe
+
+    first = {(p.cell.workload, str(p.cell.recipe)): p.trials["tune"][0] for p in state.planner.plans}
+    asked = [trial for name, trial in first.items() if name not in known]
+    found = probe(study, asked, probe_s, progress)
+    return known | {name: Pace(seconds, "probe") for name, seconds in found.items()}
 
 
 def _detect(study: "Study", asked: str, as_json: bool) -> int:
@@ -55,32 +131,13 @@ def _detect(study: "Study", asked: str, as_json: bool) -> int:
     return COMPLETE
 
 
-def _tree(study: "Study", state: "Outcome") -> dict[str, object]:
-    """The plan for programs."""
-    from orchestrator.report.budgets import spent
-    from orchestrator.report.settings import ranges
-
-    cells = [
-        {
-            "cell": p.cell.name,
-            "workload": p.cell.workload,
-            "recipe": str(p.cell.recipe),
-            "fixed": dict(p.cell.fixed),
-            "published": dict(p.cell.published),
-            "search": [dict(zip(("name", "range", "first", "only"), axis, strict=True)) for axis in ranges(p.cell)],
-            "trials": state.planner.planned(p),
-            "epochs": p.trials["tune"][0].epochs,
-            "used": vars(spent([p])),
-        }
-        for p in state.planner.plans
-    ]
-    return {"study": study.study, "budget": state.planner.budget, "trials": state.planner.total, "cells": cells}
-
-
-def _say(study: "Study", state: "Outcome") -> None:
+def _say(study: "Study", state: "Outcome", made: "Forecast") -> None:
     """The plan for people."""
     from orchestrator.report.budgets import budget, costs
-    from orchestrator.report.settings import ranges
+    from orchestrator.report.expected import expected
+    from orchestrator.report.settings import ranges_by_workload
+    from orchestrator.study import allowance
+    from orchestrator.study.stopping import told
 
     plans = state.planner.plans
     say(
@@ -88,17 +145,19 @@ def _say(study: "Study", state: "Outcome") -> None:
         f"{state.ledger.store.uri}"
     )
     say(f"{budget(study, state.planner, plans)}{f' {used}' if (used := costs(plans)) else ''}")
-    for p in plans:
-        say(f"  {p.cell.name}: {', '.join(axis.name for axis in p.cell.axes) or 'nothing to search'}")
+    for line in allowance.told(study, [p.cell for p in plans], state.planner.spending.rate):
+        say(line)
+    for line in told(study.tune, [p.cell for p in plans], [state.planner.tries(p.cell) for p in plans]):
+        say(line)
+    for p in state.planner.in_order:
+        tries = f", {state.planner.tries(p.cell)} settings" if study.tune.budget == allowance.PER_AXIS else ""
+        first = f", priority {priority:g}" if (priority := state.planner.priorities[p.cell.name]) else ""
+        say(f"  {p.cell.name}{tries}{first}: {', '.join(axis.name for axis in p.cell.axes) or 'nothing to search'}")
         if p.cell.published:
             beside = ", ".join(f"{name} = {value}" for name, value in p.cell.published.items())
             say(f"    the first trial also has the paper's {beside}")
-    shown: set[str] = set()
-    for p in plans:
-        for name, limits, first, only in ranges(p.cell):
-            if name not in shown:
-                shown.add(name)
-                say(f"  {name:22} {limits:34} first {first}{f'  only if {only}' if only else ''}")
+    for line in (*ranges_by_workload([p.cell for p in plans]), *expected(made)):
+        say(line)
 
 
 def say_notes(study: "Study") -> None:

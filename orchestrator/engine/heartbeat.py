@@ -16,8 +16,9 @@ from orchestrator.engine.observer import Observer
 from orchestrator.errors import StorageFailed, one_line
 from orchestrator.ledger.records import Record, now
 from orchestrator.storage.store import Store
+from orchestrator.study.cell_plan import UnderWay
 from orchestrator.study.cells import Trial
-from orchestrator.study.planner import Planner, UnderWay
+from orchestrator.study.planner import Planner
 
 EVERY_S: Final = 10.0
 

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from orchestrator.errors import masked, one_line, printable
 from orchestrator.ledger.records import Record
+from orchestrator.study.cell_plan import REASON_CHARS, CellPlan, reason
 from orchestrator.study.cells import Trial
-from orchestrator.study.planner import REASON_CHARS, CellPlan, Planner, reason
+from orchestrator.study.planner import Planner
 from orchestrator.study.space import direction
 from workloads.cache import telling
 from workloads.labels import REGIONS

@@ -7,7 +7,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.engine.heartbeat import EVERY_S, Beat
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.cell_plan import CellPlan
+from orchestrator.study.planner import Planner
 
 SILENT_S: Final = 6 * EVERY_S
 """A driver that has said nothing for so long is not at work."""

@@ -1,5 +1,6 @@
 """One trial as a generator of epochs: the only file here that trains."""
 
+import contextlib
 import io
 import os
 import platform
@@ -17,6 +18,7 @@ from typing import Any, Final
 import torch
 
 from orchestrator.engine.faults import NotReady, brief, said
+from orchestrator.engine.memory import Peak, tidy
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger import models
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
@@ -30,14 +32,19 @@ from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.diverged import finite
 from workloads.loop import Epoch, Fit
+from workloads.memory import WholeBatch, out_of_memory
 from workloads.metrics import Score, shot_metrics
 from workloads.plugins import load_plugins
 from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
+from workloads.speed import repeat_exactly
 from workloads.trainers import Run, start
 from workloads.workload import Data, DataError
 
 LOG_CHARS: Final = 4000
+HALVES: Final = 2
+"""Pieces of a batch in the second try of a trial that ran out of memory."""
+NO_GPU: Final = "the trial was given a GPU, and torch finds none on this node: it was trained on the CPU"
 PACKAGES: Final = ("tailsweep", "torch", "numpy", "ray", "optuna", "pyarrow")
 
 
@@ -64,12 +71,15 @@ class Job:
     plugins: tuple[str, ...] = ()
     plugins_from: str | None = None
     own: Mapping[str, Any] | None = None
+    until: int | None = None
+    """Epochs after which it waits for other trials, without a worker; None where it waits for none."""
     keep_model: bool = False
     search: str | None = None
 
     @classmethod
-    def of(cls, trial: Trial, attempt: int, study: Study, storage: str) -> "Job":
-        """The job of a trial in a study."""
+    def of(cls, trial: Trial, attempt: int, study: Study, storage: str, until: int | None = None) -> "Job":
+        """The job of a trial in a study, trained until so many epochs."""
+        share = study.resources.share(trial.cell.workload)
         return cls(
             trial_id=trial.id,
             study=study.study,
@@ -84,12 +94,13 @@ class Job:
             epochs=trial.epochs,
             storage=storage,
             data_root=data_root(study),
-            cpus=study.resources.cpus,
-            gpus=study.resources.gpus,
+            cpus=share.cpus,
+            gpus=share.gpus,
             checkpoint_every_s=study.checkpoint_every_s,
             plugins=study.plugins,
             plugins_from=study.plugins_from,
             own=declared_data(study).get(trial.cell.workload),
+            until=None if until == trial.epochs else until,
             keep_model=study.evaluate.keep_models != "none",
             search=trial.search,
         )
@@ -123,50 +134,77 @@ class Job:
         )
 
 
-def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, None, None]:
+@dataclass(frozen=True)
+class Paused:
+    """A job that wrote its checkpoint where it has to wait for others: the seconds so far, and the device."""
+
+    wall_s: float
+    device: str
+
+
+def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, None, Paused | None]:
     """Train a job, epoch by epoch, from its checkpoint if there is one, and commit its record at the end.
 
     Yields the row of every epoch, those that the checkpoint holds included. `tell` is told what a user must know.
+    Returns where a job waits that is trained `until` an epoch: it leaves its checkpoint and no record.
 
     A machine that is taken away throws Preempted into it: the checkpoint is written at once, and the generator ends.
 
-    An error of the training itself (a loss that is not finite, out of memory) becomes a failed record, since the same
-    trial would fail again; errors of the machine are raised, to be tried again: StorageFailed, DataError, OSError, and
-    NotReady where data or plugins are not the driver's. A checkpoint that cannot be used is told and dropped.
+    An error of the training itself (a loss that is not finite) becomes a failed record, since the same trial would fail
+    again; where memory did not suffice it is tried once more first, with every batch in two pieces. Errors of the
+    machine are raised, to be tried again: StorageFailed, DataError, OSError, and NotReady where data or plugins are not
+    the driver's. A checkpoint that cannot be used is told and dropped.
     """
     ledger = _ledger(job.storage)
     started, clock = now(), time.monotonic()
     noted: dict[str, None] = {}
     device = _device(job)
+    peak = Peak(device)
+    if job.gpus > 0 and device.type == "cpu":
+        noted[NO_GPU] = None
+        tell(NO_GPU)
     data = prepared(job)
     rows: list[CurveRow] = []
+    pieces, log = 1, ""
     while True:
         rows.clear()
         saved = ledger.store.get(job.checkpoint)
         try:
-            outcome = yield from _trained(job, ledger, data, device, saved, rows, noted)
+            outcome = yield from _trained(job, ledger, data, device, saved, rows, noted, pieces)
             if outcome is None:
-                return
+                return None
+            if isinstance(outcome, float):
+                return Paused(outcome, _name(device))
             break
         except (StorageFailed, DataError, OSError):
             raise
         except Exception as err:
-            if saved is None:
+            log += traceback.format_exc()
+            short = out_of_memory(err)
+            again = short and pieces == 1
+            if not again and (saved is None or short or isinstance(err, WholeBatch)):
                 outcome = {
                     "status": "failed",
                     "error": brief(said(err)),
-                    "log": traceback.format_exc()[-LOG_CHARS:],
+                    "log": log[-LOG_CHARS:],
                     "wall_s": time.monotonic() - clock,
                 }
                 break
             # What was resumed may have been damaged, even where it could be read: it must not cost the trial.
             place = ledger.store.locate(job.checkpoint)
             words = f"the checkpoint {place} cannot be used ({brief(said(err))}): the trial began anew"
+        if again:
+            pieces = HALVES
+            tell(f"memory did not suffice for a batch of {job.recipe}: once more in {pieces} pieces")
+            tidy()
+            continue
         noted[words] = None
         tell(words)
         ledger.store.delete(job.checkpoint)
+    outcome |= peak.taken()
     ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
     ledger.store.delete(job.checkpoint)
+    return None
 
 
 def _trained(
@@ -177,27 +215,38 @@ def _trained(
     saved: bytes | None,
     rows: list[CurveRow],
     noted: dict[str, None],
-) -> Generator[CurveRow, None, dict[str, Any] | None]:
-    """Train from the bytes of a checkpoint, or from the start; returns the outcome, None after Preempted."""
-    clock = time.monotonic()
-    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
-    spent = 0.0 if saved is None else _resume(fit, saved, job, device)
+    pieces: int,
+) -> Generator[CurveRow, None, dict[str, Any] | float | None]:
+    """Train from the bytes of a checkpoint, or from the start; returns the outcome.
 
-    def save() -> None:
+    Where the job has to wait, the seconds so far; None after Preempted.
+    """
+    clock = time.monotonic()
+    with _noting(noted):
+        fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device, pieces)
+    spent = 0.0 if saved is None else _resume(fit, saved, job, device)
+    noted.update(dict.fromkeys(fit.notes))
+
+    def save() -> float:
         wall_s = spent + time.monotonic() - clock
         ledger.store.put(job.checkpoint, _saved(job.trial_id, {"fit": fit.state_dict(), "wall_s": wall_s}))
+        return wall_s
 
     for epoch in fit.curve:
         rows.append(_row(epoch))
         yield rows[-1]
+    if job.until is not None and len(rows) >= job.until:
+        return spent
     last_save = time.monotonic()
-    for epoch in _noting(iter(fit), noted):
+    for epoch in _told(iter(fit), noted):
         rows.append(_row(epoch))
         try:
             yield rows[-1]
         except Preempted:
             save()
             return None
+        if epoch.epoch + 1 == job.until:
+            return save()
         if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
             save()
             last_save = time.monotonic()
@@ -268,13 +317,20 @@ def data_here(root: str | None, names: Iterable[str] = ()) -> Path | None:
     return local_root(own, names, check=False)
 
 
-def _noting(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
-    """The epochs, with the warnings of training kept: a worker's standard error is read by nobody."""
+@contextlib.contextmanager
+def _noting(noted: dict[str, None]) -> Iterator[None]:
+    """Keep the warnings of training: a worker's standard error is read by nobody."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    noted.update(dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught))
+
+
+def _told(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
+    """The epochs, with the warnings of each noted."""
     while True:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with _noting(noted):
             epoch = next(epochs, None)
-        noted.update(dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught))
         if epoch is None:
             return
         yield epoch
@@ -322,11 +378,11 @@ def _versions() -> dict[str, str]:
 def _device(job: Job) -> torch.device:
     """The device that the trial was given; its share of a GPU's memory is enforced here, since Ray does not."""
     torch.set_num_threads(max(1, int(job.cpus)))
+    repeat_exactly(bool(job.settings.get("train.deterministic", True)))
     if job.gpus > 0 and torch.cuda.is_available():
         if job.gpus < 1:
             torch.cuda.set_per_process_memory_fraction(job.gpus)
         return torch.device("cuda", 0)
-    torch.use_deterministic_algorithms(True, warn_only=True)
     return torch.device("cpu")
 
 

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from clusters.profile import Profile
+from orchestrator.engine.capacity import concurrency
 from orchestrator.engine.cluster_monitor import Vital, alive, listening, starting, watched
 from orchestrator.engine.code_shipping import check_code, code, parcel
-from orchestrator.engine.early_stopping import SCHEDULERS, PerCellScheduler
+from orchestrator.engine.early_stopping import PerCellScheduler, maker
 from orchestrator.engine.faults import brief, full_disk
+from orchestrator.engine.memory import Wear
 from orchestrator.engine.observer import Observer
 from orchestrator.engine.preemption import on_sigterm, preempted_by_exit
 from orchestrator.engine.private_ray import keep_token_private, session_folder, started_in
@@ -67,32 +69,42 @@ AGAIN_NODE: Final = "start it again (ray start --address=..., after ray stop)"
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
-    """A worker process: trains one job after the other, without starting anew."""
+    """A worker process: trains one job after the other, without starting anew until it is worn."""
+
+    @classmethod
+    def default_resource_request(cls, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        """What the trial is given; Tune hands a process on to trials that are given the same only."""
+        return tune.PlacementGroupFactory([config["resources"]])
 
     def setup(self, config: Mapping[str, Any]) -> None:
         """Begin a job; training happens in `step`."""
         check_code(config["code"])
         self._report_s: float = config["report_s"]
         job = Job(**config["job"])
-        self._epochs = job.epochs
-        self._told: list[str] = []
+        self._until = job.until or job.epochs
+        self._workload, self._told = job.workload, list[str]()
+        self._wear = getattr(self, "_wear", None) or Wear(config["recycle_after"])  # of the process, not of a trial
         self._rows = run(job, self._told.append)
 
     def step(self) -> dict[str, Any]:
         """Train for a while and report the epochs of it."""
         deadline = time.monotonic() + self._report_s
         rows: list[dict[str, Any]] = []
-        for row in self._rows:
+        while True:
+            try:
+                row = next(self._rows)
+            except StopIteration as end:
+                self._wear.trial_ended(self._workload)
+                return self._result(rows, done=True, paused=end.value and asdict(end.value))
             rows.append(asdict(row))
             # The last epoch is reported with the commit that follows it: no scheduler stops a trial that has ended.
-            if time.monotonic() >= deadline and row.epoch + 1 < self._epochs:
+            if time.monotonic() >= deadline and row.epoch + 1 < self._until:
                 return self._result(rows, done=False)
-        return self._result(rows, done=True)
 
-    def _result(self, rows: list[dict[str, Any]], done: bool) -> dict[str, Any]:
+    def _result(self, rows: list[dict[str, Any]], done: bool, paused: dict[str, Any] | None = None) -> dict[str, Any]:
         told = [*self._told]
         self._told.clear()
-        return {"rows": rows, "told": told, "done": done}
+        return {"rows": rows, "told": told, "done": done, "worn": self._wear.worn, "paused": paused}
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Take the next job; the old one is closed first, so that its memory is free."""
@@ -113,13 +125,16 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
 class PlanSearcher(Unsaved, Searcher):  # type: ignore[misc]
     """Gives Tune what the planner gives."""
 
-    def __init__(self, planner: Planner, issue: Callable[[Trial], dict[str, Any]]) -> None:
+    def __init__(self, planner: Planner, issue: Callable[[Trial], dict[str, Any]], settle: Callable[[], None]) -> None:
         super().__init__(metric="training_iteration", mode="max")  # Tune wants a metric; the planner has its own
-        self._planner, self._issue = planner, issue
+        self._planner, self._issue, self._settle = planner, issue, settle
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next job; None while all wait for others, FINISHED when nothing is left."""
         trial = self._planner.next()
+        while trial is None and self._planner.stops:  # what another driver committed may end the wait of others
+            self._settle()
+            trial = self._planner.next()
         if trial is not None:
             return self._issue(trial)
         return Searcher.FINISHED if self._planner.done else None
@@ -150,12 +165,17 @@ def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obse
 
 
 def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, observer: Observer) -> None:
-    watch = Watch(planner, ledger, observer)
-    make = SCHEDULERS[study.tune.scheduler]
+    make = maker(study.tune)
+
+    def job_of(trial: Trial) -> Job:
+        earlier = ledger.find(trial.id, trial.phase)
+        attempt = 0 if earlier is None else earlier.attempt + 1
+        return Job.of(trial, attempt, study, ledger.store.uri, planner.until(trial))
+
+    watch = Watch(planner, ledger, observer, job_of)
 
     def issue(trial: Trial) -> dict[str, Any]:
-        earlier = ledger.find(trial.id, trial.phase)
-        job = Job.of(trial, 0 if earlier is None else earlier.attempt + 1, study, ledger.store.uri)
+        job = job_of(trial)
         watch.begin(trial)
         return {
             "cell": trial.cell.name,
@@ -163,6 +183,8 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
             "job": asdict(job),
             "code": code(),
             "report_s": 0.0 if make else REPORT_S,
+            "resources": study.resources.share(trial.cell.workload).amounts(),
+            "recycle_after": study.resources.recycle_after,
         }
 
     with (
@@ -171,12 +193,12 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
         tempfile.TemporaryDirectory(prefix="tailsweep-") as scratch,
     ):
         tuner = tune.Tuner(
-            tune.with_resources(TrialActor, {"cpu": study.resources.cpus, "gpu": study.resources.gpus}),
+            TrialActor,
             tune_config=tune.TuneConfig(
-                search_alg=PlanSearcher(planner, issue),
-                scheduler=PerCellScheduler(planner, make, study.tune.select_by) if make else FIFOScheduler(),
+                search_alg=PlanSearcher(planner, issue, watch.settle),
+                scheduler=PerCellScheduler(planner, make) if make else FIFOScheduler(),
                 num_samples=-1,
-                max_concurrent_trials=concurrency(study),
+                max_concurrent_trials=concurrency(study, ray.nodes()),
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -214,19 +236,6 @@ def _underlying(err: BaseException) -> BaseException:
 
 def _first_line(err: BaseException) -> str:
     return brief(str(err).strip().partition("\n")[0])
-
-
-def concurrency(study: Study) -> int:
-    """Trials that the cluster can run at once; raises BadInput when not even one fits."""
-    there, asked = ray.cluster_resources(), {"CPU": study.resources.cpus, "GPU": study.resources.gpus}
-    fits = min(int(there.get(name, 0) / amount + 1e-9) for name, amount in asked.items() if amount > 0)
-    if fits < 1 and study.resources.concurrent is None:
-        raise BadInput(
-            f"a trial must fit into the cluster: it asks for {asked['CPU']:g} CPUs and {asked['GPU']:g} GPUs, "
-            f"the cluster has {there.get('CPU', 0):g} and {there.get('GPU', 0):g}; lower resources, "
-            "or set resources.concurrent for a cluster that grows"
-        )
-    return study.resources.concurrent or fits
 
 
 @contextlib.contextmanager

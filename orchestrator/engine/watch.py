@@ -4,6 +4,8 @@ import contextlib
 import os
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +35,8 @@ LOSSES_AT_START: Final = 4
 GRACE_S: Final = 20.0
 """Time for checkpoints after SIGTERM: AWS Batch and Kubernetes kill after 30 s."""
 LOG_CHARS: Final = 4000
+NOBODYS: Final = tune.PlacementGroupFactory([{"no trial": 1}])
+"""Resources that no trial is given: a process under them gets none."""
 
 
 class Unsaved:
@@ -45,8 +49,8 @@ class Unsaved:
 class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
     """Takes results from Tune to the planner and the observer, and ends trials whose time is up."""
 
-    def __init__(self, planner: Planner, ledger: Ledger, observer: Observer) -> None:
-        self._planner, self._ledger, self._observer = planner, ledger, observer
+    def __init__(self, planner: Planner, ledger: Ledger, observer: Observer, job_of: Callable[[Trial], Job]) -> None:
+        self._planner, self._ledger, self._observer, self._job_of = planner, ledger, observer, job_of
         self.live: dict[str, Trial] = {}
         self._losses: Counter[str] = Counter()
         self._false_starts: Counter[str] = Counter()
@@ -54,7 +58,9 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
         self._begun: set[str] = set()
         self._worked = False
         self._rows: dict[str, dict[int, CurveRow]] = {}
-        self._started: dict[str, Any] = {}
+        self._started: dict[str, datetime] = {}
+        self._paused: dict[str, Mapping[str, Any]] = {}
+        """What the workers of trials said that wait for others: seconds and device."""
         self._trials: list[Any] = []
         self._preempted = False
         self._clocks = Clocks(planner.study.tune.time_limit_s, planner.study.tune.epoch_time_limit_s)
@@ -115,13 +121,21 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
                 scores = tuple(ScoreRow(**score) for score in row["val"])
                 rows[row["epoch"]] = CurveRow(row["epoch"], row["stage"], row["loss"], scores)
             self._planner.reached(self.live[trial_id], len(rows))
+            if result.get("paused"):
+                self._paused[trial_id] = result["paused"]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker committed its record, or the scheduler stopped the trial before."""
+        if trial.last_result.get("worn"):
+            trial.placement_group_factory = NOBODYS  # Tune hands a process on by this, and ends what nobody asks for
         job = Job(**trial.config["job"])
         record = self._ledger.find(job.trial_id, job.phase)
         if record is None or record.attempt < job.attempt:
             curve = self._curve(job)
+            if job.until is not None and len(curve) >= job.until:
+                self._planner.pause(self._forget(job), curve)
+                self.settle()
+                return
             if len(curve) >= self.live[job.trial_id].epochs:  # its last epoch is told after its record is written
                 raise StorageFailed(f"the record of a trial that has ended is gone from {self._ledger.store.uri}")
             record = self._commit(job, curve, status="stopped", val=curve[-1].val if curve else ())
@@ -143,7 +157,8 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
             raise ClusterFailed(why)
         if (limit := self._clocks.exceeded(job.trial_id)) is not None:
             log = f"{limit.log}\n{text}"[-LOG_CHARS:]
-            self._finish(job, self._commit(job, self._curve(job), status="failed", error=limit.reason, log=log))
+            curve = max(self._curve(job), self._planner.curve(self.live[job.trial_id]), key=len)
+            self._finish(job, self._commit(job, curve, status="failed", error=limit.reason, log=log))
             return
         innocent = trial.trial_id not in self._begun or lost_with_its_node(error)
         if len(self._rows[job.trial_id]) > self._furthest[job.trial_id]:
@@ -171,7 +186,8 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
                 f"not begin or stay on any: {why} No trial is recorded for that; mend it, then run the same command "
                 "again"
             )
-        record = self._commit(job, (), status="failed", error=why, log=text[-LOG_CHARS:])
+        curve = self._planner.curve(self.live[job.trial_id])
+        record = self._commit(job, curve, status="failed", error=why, log=text[-LOG_CHARS:])
         self._finish(job, record)
 
     def save(self) -> None:
@@ -184,10 +200,23 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
     def _curve(self, job: Job) -> tuple[CurveRow, ...]:
         return tuple(row for _, row in sorted(self._rows[job.trial_id].items()))
 
+    def settle(self) -> None:
+        """Record the trials that waited and do not go on."""
+        while stops := self._planner.stops:
+            for stop in stops:
+                job, said = self._job_of(stop.trial), self._paused.pop(stop.trial.id)
+                started = now() - timedelta(seconds=said["wall_s"])
+                record = self._record(job, started, stop.curve, status="stopped", val=stop.val, **said)
+                self._planner.finish(stop.trial, record)
+                with contextlib.suppress(Exception):
+                    self._observer.finished(stop.trial, record)
+
     def _commit(self, job: Job, curve: tuple[CurveRow, ...], **outcome: Any) -> Record:
         started = self._started[job.trial_id]
-        wall = (now() - started).total_seconds()
-        self._ledger.commit(job.record(started, curve, wall_s=wall, **outcome), job.phase)
+        return self._record(job, started, curve, wall_s=(now() - started).total_seconds(), **outcome)
+
+    def _record(self, job: Job, started: datetime, curve: tuple[CurveRow, ...], **outcome: Any) -> Record:
+        self._ledger.commit(job.record(started, curve, **outcome), job.phase)
         self._ledger.store.delete(job.checkpoint)
         record = self._ledger.find(job.trial_id, job.phase)
         assert record is not None
@@ -198,6 +227,7 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
         self._planner.finish(trial, record)
         with contextlib.suppress(Exception):
             self._observer.finished(trial, record)
+        self.settle()
 
     def _forget(self, job: Job) -> Trial:
         self._clocks.stop(job.trial_id)

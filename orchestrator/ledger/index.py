@@ -163,8 +163,8 @@ class Index:
             if (trial_id, attempt) in known:
                 continue
             known.add((trial_id, attempt))
-            failed = status == "failed" or row in rows.odd
-            rank, trial = (failed, -attempt if failed else attempt), (trial_id, phase)
+            short = status != "completed" or row in rows.odd
+            rank, trial = (short, -attempt if short else attempt), (trial_id, phase)
             if trial in self._ranks and self._ranks[trial] <= rank:
                 continue
             changed = changed or trial in self._ranks

@@ -9,9 +9,10 @@
     ledger/damaged/...                                  what a repair set aside
     checkpoints/<trial id>.pt                           of a trial that is not committed yet
 
-A second attempt exists only where an earlier one failed or is damaged; the first that did not fail counts, else the
-last. So a damaged record costs its trial only: it stays where it is, is told, and the trial is trained again under the
-number of the next attempt. A record without rows stands for one that a repair set aside.
+A second attempt exists only where an earlier one failed, is damaged, or was stopped early by a study that stops where
+another does not; the first that is complete counts, else the last. So a damaged record costs its trial only: it stays
+where it is, is told, and the trial is trained again under the number of the next attempt. A record without rows stands
+for one that a repair set aside.
 
 Compaction moves loose records into segments while others read and write. It reads the segments, lists the loose
 records, creates the segment of the next number with those that are in none, reads it back, and only then deletes them.
@@ -111,7 +112,7 @@ class Ledger:
                 except Damaged as err:
                     tell(f"{err}; without it, the next sweep trains {phase} trial {trial_id} again")
                     continue
-                if last.status != "failed":
+                if last.status == "completed":
                     return last
             if not segments.refresh():
                 return last
@@ -294,12 +295,12 @@ def _of(phase: Phase, columns: list[str] | None) -> list[str] | None:
 
 
 def _that_count(table: pa.Table) -> pa.Table:
-    """One row per trial, by trial id: the first attempt that did not fail, else the last."""
+    """One row per trial, by trial id: the first attempt that is complete, else the last."""
     chosen: dict[str, tuple[bool, int, int]] = {}
     columns = (table[name].to_pylist() for name in ("trial_id", "attempt", "status"))
     for row, (trial_id, attempt, status) in enumerate(zip(*columns, strict=True)):
-        failed = status == "failed"
-        rank = (failed, -attempt if failed else attempt, row)
+        ended_early = status != "completed"
+        rank = (ended_early, -attempt if ended_early else attempt, row)
         if trial_id not in chosen or rank < chosen[trial_id]:
             chosen[trial_id] = rank
     return table.take(pa.array([chosen[trial_id][2] for trial_id in sorted(chosen)], pa.int64()))

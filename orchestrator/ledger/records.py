@@ -38,6 +38,8 @@ _COMMON: Final = [
         pa.list_(pa.struct([("epoch", pa.int64()), ("stage", pa.int64()), ("loss", pa.float64()), ("val", SCORES)])),
     ),
     ("wall_s", pa.float64()),
+    ("memory_mb", pa.float64()),  # most that the worker held during the trial; null where the driver wrote the record
+    ("device_memory_mb", pa.float64()),  # and its share of a GPU; null on the CPU
     ("device", pa.string()),
     ("host", pa.string()),
     ("started", pa.timestamp("us", tz="UTC")),
@@ -53,7 +55,7 @@ SCHEMAS: Final[dict[Phase, pa.Schema]] = {
 }
 """Tune records have no column for test metrics: choosing on test is impossible, not forbidden."""
 
-LATER: Final = frozenset({"predictions", "search"})
+LATER: Final = frozenset({"predictions", "search", "memory_mb", "device_memory_mb"})
 """Columns that older records lack."""
 
 PREDICTIONS: Final = pa.schema([("row", pa.int64()), ("y", pa.float64()), ("pred", pa.float64())])
@@ -105,6 +107,8 @@ class Record:
     test: tuple[ScoreRow, ...] | None = None
     curve: tuple[CurveRow, ...] = ()
     wall_s: float = 0.0
+    memory_mb: float | None = None
+    device_memory_mb: float | None = None
     device: str = ""
     host: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)

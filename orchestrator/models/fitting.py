@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -36,8 +37,9 @@ from orchestrator.models.folder import (
 )
 from orchestrator.report.one_row import one_row_yaml
 from orchestrator.storage.store import open_store
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import Trial, expand
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import Planner
 from orchestrator.study.space import sign_of
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
@@ -114,7 +116,11 @@ def _rank(record: Record, rule: str) -> float:
     return np.inf if value is None else sign_of(rule) * value
 
 
-def fit_model(chosen: Evaluated, out: Path) -> TrainedModel:
+Extra: TypeAlias = Callable[[TrainedModel, Tensor, Path], object]
+"""Writes a further file of a model, whose test inputs `[N, …]` it is given, into its folder."""
+
+
+def fit_model(chosen: Evaluated, out: Path, extras: Sequence[Extra] = ()) -> TrainedModel:
     """Write the folder of a trial's model, and return the model; raises BadInput, and nothing is half written.
 
     Kept weights are taken; else the trial is trained once more, which on the CPU gives the same ones.
@@ -167,7 +173,8 @@ def fit_model(chosen: Evaluated, out: Path) -> TrainedModel:
         raise BadInput(f"no model of {record.workload} can be written: {one_line(err)}") from None
     kept = chosen.ledger.predictions(record)
     y, before = (kept[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
-    pred = model.predictor.predict(data.test.inputs(torch.arange(len(data.test.y)), CPU))
+    inputs = data.test.inputs(torch.arange(len(data.test.y)), CPU)
+    pred = model.predictor.predict(inputs)
     about = about.model_copy(update={"equal": bool(np.array_equal(pred, before))})
     with Whole(out) as folder:
         (folder / TENSORS).write_bytes(content)
@@ -177,6 +184,8 @@ def fit_model(chosen: Evaluated, out: Path) -> TrainedModel:
         (folder / SETTING).write_text(one_row_yaml(chosen.study, chosen.plan, name), encoding="utf-8")
         said = card(about, y, pred, calibration, workload.origin.source, LEVEL)
         (folder / CARD).write_text(said, encoding="utf-8")
+        for extra in extras:
+            extra(model, inputs, folder)
     return load_model(out, about.plugins)
 
 

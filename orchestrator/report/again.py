@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import yaml
 
-from orchestrator.study.cells import Cell
+from orchestrator.study.allowance import PER_AXIS, tries
+from orchestrator.study.cells import Cell, sketch
 from orchestrator.study.spec import PLACES, Study
 
 PLAIN: Final = re.compile(r"(?!(null|true|false)$)[A-Za-z]([A-Za-z0-9_ /+.-]*[A-Za-z0-9_])?", re.IGNORECASE)
@@ -50,7 +51,9 @@ def command(study: Study, cell: Cell, row: int) -> str:
         changes["train"] = {name: value for name, value in tree["train"].items() if name not in others}
     named = {*cell.recipe.parts, "train"}
     changes["space"] = {name: value for name, value in tree["space"].items() if name.partition(".")[0] in named}
+    if study.tune.budget == PER_AXIS:  # in proportion to the other cells, which are left out
+        changes["tune.trials"] = tries(study, sketch(study))[cell.name]
     words = [
-        f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in changes.items() if value != tree[key]
+        f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in changes.items() if value != tree.get(key)
     ]
     return " ".join(["tailsweep sweep", shlex.quote(file_name(study)), *words])

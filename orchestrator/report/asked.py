@@ -6,7 +6,7 @@ from typing import Final
 
 from orchestrator.errors import BadInput, shown
 from orchestrator.report.controls import PREFIX
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from workloads.hparams import UnknownName
 from workloads.labels import Shares, Shots
 from workloads.metrics import METRICS

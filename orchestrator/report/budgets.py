@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum
 
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.allowance import PER_AXIS
+from orchestrator.study.cell_plan import CellPlan
+from orchestrator.study.planner import Planner
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.spec import Study
 from workloads.published import first_settings
@@ -59,8 +61,13 @@ def steps(study: Study, planner: Planner, plans: Sequence[CellPlan]) -> str:
     """`4 settings (1 published + 3 random), the best 3 again with 2 seeds each, 5 seeds of the selected one`."""
     tune, budget = study.tune, planner.budget
     searched = any(plan.cell.axes for plan in plans)
-    trials = max((planner.settings(plan.cell) for plan in plans if plan.cell.axes), default=tune.trials)
-    tried = f"{trials} setting{'s' if trials > 1 else ''} ({_search(study, plans, trials)})"
+    tries = between(planner.tries(plan.cell) for plan in plans if plan.cell.axes or not searched)
+    source = (
+        "in proportion to what is searched"
+        if tune.budget == PER_AXIS
+        else _search(study, plans, max(planner.tries(plan.cell) for plan in plans))
+    )
+    tried = f"{tries} setting{'' if tries == '1' else 's'} ({source})"
     settings = tried if searched else "1 setting, nothing to search"
     seeds = f"{budget['evaluate']} seeds of the selected one"
     rescored = f"the best {min(tune.rescore, tune.trials)} again with {tune.rescore_seeds} seeds each"

@@ -99,6 +99,12 @@ def controls(
     return [*_constant(data), *_recalibrated(data, base, validated), *_kept(workload, data, store)]
 
 
+def fit_ahead(workload: Workload, data: Data, store: Store) -> None:
+    """Fit and keep what depends on the data alone, so that a report need not: seconds of gradient boosting."""
+    if workload.task == "regression" and not workload.dense:
+        _kept(workload, data, store)
+
+
 def _kept(workload: Workload, data: Data, store: Store) -> list[Control]:
     """The controls of a table, from the storage or fitted now; a file that cannot be read is written anew."""
     if _inputs(data.train) is None:

@@ -17,8 +17,9 @@ from orchestrator.report.comparisons import ALPHA, Column
 from orchestrator.report.scores import completed, scores
 from orchestrator.report.tables import primary_column
 from orchestrator.report.variance import Components, typical
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import data_root, load_data
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.held_out import rows_by_region

@@ -10,7 +10,8 @@ from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.scores import completed
 from orchestrator.report.sources import Rows
 from orchestrator.report.tables import TITLES, Table
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.cell_plan import CellPlan
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.held_out import told

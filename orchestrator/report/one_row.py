@@ -6,7 +6,7 @@ import yaml
 
 from orchestrator.errors import BadInput
 from orchestrator.report.search.best import settings_in_full
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import PLACES, Study
 
 HEAD = """\

@@ -17,7 +17,7 @@ from orchestrator.report.sections import Results, Section, sections
 from orchestrator.report.tidy import tidy, tidy_csv, tidy_json, tidy_parquet
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
-from workloads.published import REGIONS, Published, published
+from workloads.published import REGIONS, Published, protocol, published
 
 
 def text(section: Section) -> str:
@@ -35,8 +35,14 @@ def text(section: Section) -> str:
         parts += ["### What each component contributes\n", said]
     rows = [row for row in published() if row.workload == section.table.workload]
     if rows:
-        parts += ["### Published numbers\n", _published(rows), "Of other protocols and seeds: for orientation.\n"]
+        parts += ["### Published numbers\n", _published(rows), f"{_made(section.table.workload)}\n"]
     return "\n".join(parts)
+
+
+def _made(workload: str) -> str:
+    """How the published numbers of a workload were made."""
+    how = protocol(workload)
+    return f"Of other protocols and seeds: for orientation.{f' Theirs: {markdown_text(how)}' if how else ''}"
 
 
 def _published(rows: Sequence[Published]) -> str:

@@ -14,7 +14,7 @@ from orchestrator.report.comparisons import Scores, Sums, View
 from orchestrator.report.controls import Control
 from orchestrator.report.intervals import Units, units_of
 from orchestrator.report.row_scores import row_scores
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from workloads import WORKLOADS
 from workloads.held_out import natural_weights
 from workloads.labels import REGIONS, Floats, Ints

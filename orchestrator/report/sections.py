@@ -31,8 +31,9 @@ from orchestrator.report.sources import Rows, Source, bases_of, lined_up
 from orchestrator.report.tables import Table, anew, judged, only, primary_column, table_of, with_controls
 from orchestrator.report.tails import of_tails
 from orchestrator.report.verdict import verdict
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import data_root, load_data
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.hparams import UnknownName

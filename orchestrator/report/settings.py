@@ -1,8 +1,10 @@
 """Searched hyperparameters of a cell, and the setting that was selected, in words."""
 
-from orchestrator.report.formats import NOTHING
+from collections.abc import Sequence
+
+from orchestrator.report.formats import NOTHING, named
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import Cell
-from orchestrator.study.planner import CellPlan
 
 
 def settings_of(plan: CellPlan) -> str:
@@ -27,3 +29,20 @@ def ranges(cell: Cell) -> list[tuple[str, str, str, str]]:
         )
         for axis in cell.axes
     ]
+
+
+def ranges_by_workload(cells: Sequence[Cell]) -> list[str]:
+    """Every range of every workload as a line; where recipes of one have several, each says whose it is."""
+    found: dict[str, dict[str, dict[tuple[str, str, str], list[str]]]] = {}
+    for cell in cells:
+        for name, limits, first, only in ranges(cell):
+            of_name = found.setdefault(cell.workload, {}).setdefault(name, {})
+            of_name.setdefault((limits, first, only), []).append(str(cell.recipe))
+    lines = []
+    for workload, names in found.items():
+        lines.append(f"  ranges of {workload}:")
+        for name, every in names.items():
+            for (limits, first, only), recipes in every.items():
+                whose = f"  in {named(list(dict.fromkeys(recipes)))}" if len(every) > 1 else ""
+                lines.append(f"    {name:22} {limits:34} first {first}{f'  only if {only}' if only else ''}{whose}")
+    return lines

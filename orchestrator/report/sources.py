@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from orchestrator.errors import BadInput
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.asked import Asked
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.cell_plan import CellPlan
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 
 

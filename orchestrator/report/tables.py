@@ -12,7 +12,7 @@ from orchestrator.report.controls import Control
 from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.scores import NATURAL, Predicted, completed, means
 from orchestrator.report.stats import Spread, holm, spread
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from workloads import WORKLOADS
 from workloads.held_out import rows_by_region
 from workloads.labels import REGIONS, Floats

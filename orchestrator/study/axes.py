@@ -7,8 +7,6 @@ from typing import Final
 
 from orchestrator.study.keys import Interval, Listed
 from workloads.hparams import Choice, Field, Float, Int, Range, Value
-from workloads.recipe import PARTS
-from workloads.training import Training
 
 RATE: Final = math.sqrt(10)
 """The learning rate is searched over one decade, from a setting / √10 to that setting · √10."""
@@ -32,11 +30,6 @@ class Axis:
         if isinstance(self.range, Choice) or isinstance(value, bool | str):
             return value
         return min(max(value, self.range.low), self.range.high)
-
-
-def declared(part: str) -> dict[str, Field]:
-    """Hyperparameters of a part, or of the loop (`train`)."""
-    return Training.declared() if part == "train" else PARTS[part].Hparams.declared()
 
 
 def _rate(limits: Float, centre: float) -> Float:

@@ -12,17 +12,20 @@ from orchestrator.ledger.records import Phase, Settings, canonical
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import remote
 from orchestrator.study.axes import BASE, Axis, axis_around, axis_in, ends, narrowed
-from orchestrator.study.axes import declared as declared
 from orchestrator.study.conditions import When, check_conditions, in_order, under, when_of
-from orchestrator.study.defined import check_defined, check_primary, check_rule
+from orchestrator.study.hyperparameters import check_names, declared
 from orchestrator.study.keys import Interval, Listed, Tune
+from orchestrator.study.priority import priorities
 from orchestrator.study.samplers import sampler_named
+from orchestrator.study.selecting_rule import check_defined, check_rule
 from orchestrator.study.spec import PROTOCOL, Study
+from orchestrator.study.stopping import check_comparable
 from workloads import WORKLOADS
 from workloads.data.custom import rows as yours
 from workloads.data.custom.schema import kind_of
 from workloads.extras import MissingExtra, need
 from workloads.hparams import Choice, Frame, UnknownName, Value
+from workloads.labels import REGIONS
 from workloads.plugins import load_plugins
 from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
@@ -218,20 +221,33 @@ def sketch(study: Study) -> list[Cell]:
         recipes = _recipes(study)
         for rule in study.tune.rules:
             check_rule(rule)
-        _check_space(study, recipes)
+        check_names(study, recipes)
+        check_conditions(study.space, {part for recipe in recipes for part in recipe.parts} | {"train"})
         for own in declared_data(study).values():
             declare(own, local_root(study.data, places(own)))
         for name in study.names:
             if name not in WORKLOADS:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
             need(*WORKLOADS[name].needs)
-            check_primary(study.report.primary, WORKLOADS[name])
+            _check_primary(study.report.primary, WORKLOADS[name])
         _check_names(study, recipes)
         cells = [_cell(study, WORKLOADS[name], recipe) for name in study.names for recipe in recipes]
         check_search(study.tune, study.protocol, cells)
+        check_comparable(study.tune, cells)
+        priorities(study.priority, cells)
         return [replace(cell, replicate=number) for cell in cells for number in range(study.tune.replicates)]
     except (ValueError, DataError, MissingExtra) as err:
         raise BadInput(str(err)) from None
+
+
+def _check_primary(primary: str | None, workload: Workload) -> None:
+    """Raises ValueError unless the column that decides a study is one of the workload's table."""
+    metric, _, region = (primary or "").partition("/")
+    if primary is not None and (metric not in workload.metrics or region not in ("all", *REGIONS)):
+        raise ValueError(
+            f"report.primary is METRIC/REGION, with a metric of {', '.join(workload.metrics)} for {workload.name} and "
+            f"a region of {', '.join(('all', *REGIONS))}: got {primary!r}"
+        )
 
 
 def check_search(tune: Tune, protocol: int, cells: Sequence[Cell]) -> None:
@@ -285,35 +301,6 @@ def _recipes(study: Study) -> list[Recipe]:
     return list(dict.fromkeys(recipes))
 
 
-def _check_space(study: Study, recipes: list[Recipe]) -> None:
-    used = {part for recipe in recipes for part in recipe.parts} | {"train"}
-    for name in study.space:
-        part, _, hparam = name.partition(".")
-        if part != "train" and part not in PARTS:
-            raise UnknownName("part", part, {*PARTS, "train"}, f"space '{name}'")
-        if part not in used:
-            raise ValueError(f"space names parts of its recipes: got '{name}', and no recipe has {part}; remove it")
-        if hparam not in declared(part):
-            raise UnknownName("hyperparameter", hparam, declared(part), f"space '{name}'")
-    check_conditions(study.space, used)
-    for name, value in study.train.items():
-        if isinstance(value, Mapping):
-            if name not in study.names:
-                raise ValueError(
-                    f"train sets hyperparameters, or has workloads of the study: got {name!r}; "
-                    f"workloads: {', '.join(study.names)}"
-                )
-            for hparam in value:
-                _known_training(hparam, f"train.{name}")
-        else:
-            _known_training(name, "train")
-
-
-def _known_training(name: str, where: str) -> None:
-    if name not in Training.declared():
-        raise UnknownName("hyperparameter", name, Training.declared(), where)
-
-
 def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     for part in recipe.parts:
         need(*PARTS[part].needs)
@@ -336,7 +323,11 @@ def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
         else:
             asked[f"train.{name}"] = value
     fixed |= asked
-    paper = first_settings(workload.name, recipe)
+    of_parts = {
+        name: value for name, value in study.first.items() if name.partition(".")[0] in (*recipe.parts, "train")
+    }
+    settle(recipe, of_parts)  # refuses first values outside their ranges
+    paper = {**first_settings(workload.name, recipe), **of_parts}
     axes: list[Axis] = []
     whens: dict[str, When] = {}
     for part in (*recipe.parts, "train"):

@@ -90,6 +90,17 @@ def check_space(tree: object) -> object:
     return tree
 
 
+def check_first(tree: object) -> object:
+    """What a study sets for the first trial: one value each; raises ValueError."""
+    if not isinstance(tree, Mapping):
+        raise ValueError(f"first must be a mapping of part.hyperparameter to values: got {shown(tree)}")
+    for name, value in tree.items():
+        if name == "train.epochs":
+            raise ValueError("first sets hyperparameters of one trial, and epochs are those of all: set train.epochs")
+        _scalar(value, f"first.{name}")
+    return tree
+
+
 def check_train(tree: object) -> object:
     """What a study sets of training: one value each, or a mapping of such under a workload; raises ValueError."""
     if not isinstance(tree, Mapping):

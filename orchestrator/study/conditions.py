@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 
-from orchestrator.study.axes import Axis, declared
+from orchestrator.study.axes import Axis
+from orchestrator.study.hyperparameters import declared
 from orchestrator.study.keys import Interval, Listed
 from workloads.hparams import Choice, UnknownName, Value
 

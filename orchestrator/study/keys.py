@@ -21,9 +21,11 @@ from pydantic import (
 )
 
 from orchestrator.study import objectives, samplers
+from orchestrator.study.rules import known
 
 Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | StrictStr
 Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
 Seconds: TypeAlias = Annotated[float, Field(strict=True, gt=0)]
 
 SECRET_PARAMETER: Final = re.compile(r"[?&;](pass|pwd|passwd|password|\w*token|api_?key|\w*secret)=", re.IGNORECASE)
@@ -82,16 +84,27 @@ class Tune(Model):
 
     `time_limit_s` bounds the seconds of one trial of either phase, `epoch_time_limit_s` those between two reports of
     epochs: a trial that takes longer is recorded as failed. They are no part of a study's definition or a trial's id.
+
+    `scheduler` stops trials of the search early, by those of the same cell: `population` of them are compared, first
+    after `grace` epochs and then after `reduction` times as many, and one in `reduction` goes on. What is not set is
+    the rule's own (`rules.py`).
+
+    `budget: per_axis` gives larger spaces more trials, in proportion to the hyperparameters that a cell searches; the
+    smallest space has `trials`.
     """
 
     trials: Annotated[Count, Field(le=TRIALS)] = 16
     sampler: Annotated[
         str, AfterValidator(samplers.known), WithJsonSchema({"type": "string", "enum": [*samplers.FAMILIES]})
     ] = "tpe"
-    scheduler: Literal["none", "asha"] = "none"
+    scheduler: Annotated[str, AfterValidator(known)] = "none"
+    population: Annotated[int, Field(strict=True, ge=2, le=TRIALS)] | None = None
+    grace: Count | None = None
+    reduction: Annotated[int, Field(strict=True, ge=2, le=100)] | None = None
     select_by: str = "val/mae/all"
     beside: tuple[str, ...] = ()
     pick: str = "ideal"
+    budget: Literal["equal", "per_axis"] = "equal"
     parallel: Annotated[Count, Field(le=PARALLEL)] = 4
     rescore: Annotated[Count, Field(le=TRIALS)] = 3
     rescore_seeds: Annotated[Count, Field(le=SEEDS)] = 2
@@ -99,7 +112,7 @@ class Tune(Model):
     time_limit_s: Seconds | None = None
     epoch_time_limit_s: Seconds | None = None
 
-    later: ClassVar[frozenset[str]] = frozenset({"beside", "pick"})
+    later: ClassVar[frozenset[str]] = frozenset({"population", "grace", "reduction", "budget", "beside", "pick"})
 
     @model_validator(mode="before")
     @classmethod
@@ -117,6 +130,36 @@ class Tune(Model):
         return (self.select_by, *self.beside)
 
 
+class Budget(Model):
+    """What a whole study may spend on the trials that it trains itself; when that is spent, no further one begins.
+
+    `epochs` are those of all models, `device_hours` those of trials, times the GPUs of one (1 on a CPU), and `money`
+    is in the currency of `price_per_hour`, the price of a device hour. It is no part of a study's definition.
+    """
+
+    trials: Count | None = None
+    epochs: Count | None = None
+    device_hours: Positive | None = None
+    money: Positive | None = None
+    price_per_hour: Positive | None = None
+
+    @model_validator(mode="after")
+    def _priced(self) -> "Budget":
+        if self.money is not None and self.price_per_hour is None:
+            raise ValueError(f"budget.money needs a price: got {self.money:g} and no budget.price_per_hour; add it")
+        return self
+
+    @property
+    def bounds(self) -> bool:
+        """Whether anything is bounded."""
+        return any(value is not None for value in (self.trials, self.epochs, self.device_hours, self.money))
+
+    @property
+    def hours_of_money(self) -> float | None:
+        """The device hours that the money buys."""
+        return self.money / self.price_per_hour if self.money is not None and self.price_per_hour is not None else None
+
+
 class Evaluate(Model):
     """The selected setting of every cell is trained with this many seeds and scored on test.
 
@@ -127,13 +170,7 @@ class Evaluate(Model):
     seeds: Annotated[Count, Field(le=SEEDS)] = 5
     keep_models: Literal["none", "best", "all"] = "none"
 
-    @model_serializer(mode="wrap")
-    def _short(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the default: so stored studies and names of submissions are what they were before."""
-        tree: dict[str, Any] = whole(self)
-        if tree["keep_models"] == "none":
-            del tree["keep_models"]
-        return tree
+    later: ClassVar[frozenset[str]] = frozenset({"keep_models"})
 
 
 class Report(Model):
@@ -162,14 +199,6 @@ class Listed(Model):
 
     values: Annotated[tuple[Scalar, ...], Field(min_length=1)]
     when: Mapping[str, tuple[Scalar, ...]]
-
-
-class Resources(Model):
-    """What one trial is given; GPUs may be shared (0.5). `concurrent` bounds the trials that run at once."""
-
-    cpus: Annotated[float, Field(gt=0, le=CPUS)] = 1
-    gpus: Annotated[float, Field(ge=0, le=CPUS)] = 0
-    concurrent: Count | None = None
 
 
 def _without_password(uri: str | None) -> str | None:

@@ -12,7 +12,8 @@ from typing import Final
 from optuna.trial import TrialState
 
 from orchestrator.ledger.records import Record, Settings, canonical
-from orchestrator.study.cells import Cell, Trial, declared
+from orchestrator.study.cells import Cell, Trial
+from orchestrator.study.hyperparameters import declared
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.space import Observation, acts, first_setting
 from orchestrator.study.spec import Study

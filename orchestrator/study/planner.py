@@ -5,126 +5,29 @@ A planner is a pure function of the study and the ledger: asked again after any 
 
 from bisect import insort
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias
+from dataclasses import replace
+from typing import Final
 
 from optuna.trial import TrialState
 
-from orchestrator.errors import one_line
-from orchestrator.ledger.records import Phase, Record
+from orchestrator.ledger.records import CurveRow, Phase, Record
+from orchestrator.study.allowance import Step, steps, tries
+from orchestrator.study.cell_plan import CellPlan, UnderWay
 from orchestrator.study.cells import Cell, Trial
+from orchestrator.study.halving import Halving, Stop
 from orchestrator.study.known import Asked, Find, Known
 from orchestrator.study.lineage import Lineage, kept
-from orchestrator.study.ready import Ready
-from orchestrator.study.samplers import sampler_named
-from orchestrator.study.selection import Candidate, ranked, select, why_none
+from orchestrator.study.priority import priorities
+from orchestrator.study.ready import Order, Ready
+from orchestrator.study.selection import ranked, select, why_none
 from orchestrator.study.sharding import Share, Whole
 from orchestrator.study.space import Observation, suggest
 from orchestrator.study.spec import Study
+from orchestrator.study.spending import Cost, Spending
 from workloads.hparams import Value
 
-REASON_CHARS: Final = 500
-"""Of the reason why a trial failed, in tables, on the page and on a terminal."""
 PHASES: Final[dict[Phase, int]] = {"tune": 0, "evaluate": 1}
 """Their order within a cell."""
-Step: TypeAlias = Literal["tune", "rescore", "evaluate"]
-"""What a trial is for; those that rescore are of the phase `tune`."""
-
-
-@dataclass(frozen=True)
-class UnderWay:
-    """How many trials are being trained, and how many of their epochs they have."""
-
-    trials: int
-    epochs: int
-    of: int
-
-    def __str__(self) -> str:
-        return f"{self.trials} running" + (f" ({self.epochs}/{self.of} epochs)" if self.trials else "")
-
-
-@dataclass
-class CellPlan:
-    """The trials of one cell and what became of them, by number.
-
-    Trials of the tune phase are those of the search, whose settings are `suggested`, and behind them those that train
-    the best of these settings again with other seeds.
-    """
-
-    cell: Cell
-    trials: dict[Phase, list[Trial]] = field(default_factory=lambda: {"tune": [], "evaluate": []})
-    outcomes: dict[Phase, dict[int, Record]] = field(default_factory=lambda: {"tune": {}, "evaluate": {}})
-    running: dict[tuple[Phase, int], int] = field(default_factory=dict)
-    """Trials under way, with the epochs that they have so far."""
-    waiting: list[Trial] = field(default_factory=list)
-    """Trials that can be given out, in their order."""
-    suggested: list[dict[str, Value]] = field(default_factory=list)
-    """Active settings of every trial of the search, defaults included."""
-    repeats: dict[int, int] = field(default_factory=dict)
-    """Trials of the search whose settings an earlier one has, by number: they take its outcome."""
-    numbers: dict[str, int] = field(default_factory=dict)
-    """The first trial of the search with some settings, by the id that they have in common."""
-    rescoring: dict[int, int] | None = None
-    """The trial of the search whose settings a rescoring trial has, by number; None before the search has ended."""
-    chosen: Candidate | None = None
-    """The setting that is evaluated."""
-    unselected: str = ""
-    """Why tuning ended without a selected trial, beside failures."""
-    charged: int = 0
-    """Epochs that were given out, the unit of a fair budget."""
-    study: str = ""
-    """Whose it is, in a table that has the recipe of several studies."""
-    replicated: bool = False
-    """Whether the study repeats its tuning: then replicates stand in the report where seeds do else."""
-
-    @property
-    def row(self) -> str:
-        """The name of its row in tables, which replicates share."""
-        return f"{self.cell.recipe} ({self.study})" if self.study else str(self.cell.recipe)
-
-    @property
-    def label(self) -> str:
-        """Its name where every replicate has a line of its own."""
-        return f"{self.row}{self.cell.again}"
-
-    def unit(self, number: int) -> int:
-        """What the evaluation run with a number counts as in the report: its replicate, or itself."""
-        return self.cell.replicate if self.replicated else number
-
-    def records(self, phase: Phase) -> list[Record]:
-        """Outcomes in the order of their numbers, each trial once."""
-        outcomes = self.outcomes[phase]
-        return [outcomes[number] for number in sorted(outcomes) if phase != "tune" or number not in self.repeats]
-
-    @property
-    def searched(self) -> list[Record]:
-        """Outcomes of the search, which rescoring follows."""
-        return [record for record in self.records("tune") if record.number not in (self.rescoring or {})]
-
-    @property
-    def selected(self) -> Record | None:
-        """The trial of the search that has the setting that is evaluated."""
-        return None if self.chosen is None else self.chosen.record
-
-    @property
-    def settings(self) -> dict[str, Value] | None:
-        """The selected settings, defaults included."""
-        return None if self.chosen is None else self.suggested[self.chosen.record.number]
-
-    def failures(self) -> list[Record]:
-        """Trials that failed, tuning before evaluation."""
-        return [r for phase in ("tune", "evaluate") for r in self.records(phase) if r.status == "failed"]
-
-    def missing(self) -> str:
-        """Why there is no result, or fewer seeds than planned: empty when nothing is missing."""
-        failed = self.failures()
-        told = f"{len(failed)} failed: {reason(failed[-1])}" if failed else ""
-        return "; ".join(text for text in (told, self.unselected) if text)
-
-
-def reason(record: Record) -> str:
-    """Why a trial failed: the first line of its error, cut, without control characters."""
-    return one_line(next(iter((record.error or "").strip().splitlines()), "unknown"), REASON_CHARS)
 
 
 class Planner:
@@ -144,10 +47,12 @@ class Planner:
         known: Known | None = None,
     ) -> None:
         self.study = study
-        self.plans = [CellPlan(cell, replicated=study.tune.replicates > 1) for cell in cells]
+        self._tries = tries(study, cells)
+        again = study.tune.replicates > 1
+        self.plans = [CellPlan(c, Halving(study.tune, c, self.tries(c)), replicated=again) for c in cells]
         self._by_name = {plan.cell.name: plan for plan in self.plans}
+        self._places = {name: place for place, name in enumerate(self._by_name)}
         self._lineages = {plan.cell.name: Lineage(study, plan.cell) for plan in self.plans}
-        self._sizes = {cell.name: sampler_named(study.tune.sampler).size(cell) for cell in cells}
         self._find = find
         self._known = known or Asked(find)
         self._retry = retry_failed
@@ -156,6 +61,9 @@ class Planner:
         self.mine = [plan for plan in self.plans if plan.cell.name in names]
         """The cells that must be complete before this driver is done."""
         self._ready = Ready([plan.cell.name for plan in self.mine])
+        self.priorities = priorities(study.priority, cells)
+        share_of_budget = len(self.mine) / max(1, len(self.plans))
+        self.spending = Spending(study.study, study.budget, study.resources.gpus or 1.0, share_of_budget)
         self._busy: dict[str, CellPlan] = {}
         self._planned = {plan.cell.name: 0 for plan in self.mine}
         self.total = 0
@@ -167,47 +75,45 @@ class Planner:
     @property
     def budget(self) -> dict[Step, int]:
         """Most trials of a cell, by step."""
-        return self._budget(self.study.tune.trials)
+        return steps(self.study, self.study.tune.trials)
 
     def planned(self, plan: CellPlan) -> int:
         """Trials of a cell, as far as they are known: settings that repeat are trained once."""
-        budget = self._budget(self.settings(plan.cell) - len(plan.repeats))
+        return sum(self.steps(plan).values())
+
+    def steps(self, plan: CellPlan) -> dict[Step, int]:
+        """The same by step."""
+        budget = steps(self.study, self.tries(plan.cell) - len(plan.repeats))
         if plan.rescoring is not None:
             budget["rescore"] = len(plan.rescoring)
-        return sum(budget.values())
+        return budget
 
-    def settings(self, cell: Cell) -> int:
-        """Settings that a cell tries: where nothing is searched, the published ones and those without them."""
-        trials, size = self.study.tune.trials, self._sizes[cell.name]
-        if cell.axes or cell.protocol == 1:
-            return trials if size is None else min(trials, 1 + size)
-        return min(trials, 1 + bool(cell.published))
-
-    def _budget(self, settings: int) -> dict[Step, int]:
-        tune = self.study.tune
-        rescored = min(tune.rescore, settings)
-        again = rescored * tune.rescore_seeds if rescored > 1 else 0
-        return {"tune": settings, "rescore": again, "evaluate": self.study.evaluate.seeds}
+    def tries(self, cell: Cell) -> int:
+        """Settings that a cell tries."""
+        return self._tries[cell.name]
 
     def searches(self, trial: Trial) -> bool:
         """Whether a trial is one of the search, not one with the seed of another step."""
-        return trial.phase == "tune" and trial.number < self.settings(trial.cell)
+        return trial.phase == "tune" and trial.number < self.tries(trial.cell)
 
     def next(self) -> Trial | None:
         """The next trial to train, from the cell of this driver that was given the least so far.
 
-        None when all wait for results, or for other drivers.
+        None when all wait for results or for other drivers, or when the study's budget is spent.
         """
         while (plan := self._chosen()) is not None:
             trial = plan.waiting[0]
-            record = self._counting(self._find(trial.id, trial.phase))  # another driver may have been faster
+            record = self._counting(trial, self._find(trial.id, trial.phase))  # another driver may have been faster
             if record is None:
+                if not self._affords(plan):
+                    return None
+                self.spending.lend(trial, self.until(trial))
                 del plan.waiting[0]
                 plan.running[trial.phase, trial.number] = 0
-                plan.charged += trial.epochs
+                plan.charged += self._ahead(trial)
                 self._note(plan)
                 return trial
-            plan.charged += record.epochs_run
+            plan.charged += record.epochs_run - plan.halving.has(trial)
             self.finish(trial, record)
         return None
 
@@ -216,10 +122,10 @@ class Planner:
         for name in [*self._ready]:
             plan, behind = self._by_name[name], True
             while behind:
-                found = [(trial, self._counting(self._known.find(trial.id, trial.phase))) for trial in plan.waiting]
+                found = [(t, self._counting(t, self._known.find(t.id, t.phase))) for t in plan.waiting]
                 for trial, record in found:
                     if record is not None:
-                        plan.charged += record.epochs_run
+                        plan.charged += record.epochs_run - plan.halving.has(trial)
                         self.finish(trial, record)
                 behind = any(record is not None for _, record in found)
 
@@ -236,7 +142,38 @@ class Planner:
     @property
     def done(self) -> bool:
         """Whether nothing of this driver's cells is left to give out and nothing is under way."""
-        return not self._busy and not self._ready
+        return not self._busy and (not self._ready or self.spent)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the study's budget does not reach for the next trial."""
+        plan = self._chosen() if self.study.budget.bounds else None
+        return plan is not None and not self._affords(plan)
+
+    def _affords(self, plan: CellPlan) -> bool:
+        """Whether the budget reaches for the next trial of a cell, and for all that is left of the cells before it."""
+        if not self.study.budget.bounds:
+            return True
+        here, reserved = self._order(plan)[:2], Cost()
+        for other in self._busy.values():
+            if self._order(other)[:2] < here:
+                left = self._left(other) - len(other.running)
+                reserved += self.spending.cost(other.trials["tune"][0], other.trials["tune"][0].epochs).times(left)
+        return self.spending.affords(plan.waiting[0], self.until(plan.waiting[0]), reserved)
+
+    def _left(self, plan: CellPlan) -> int:
+        """Trials of a cell without an outcome, as far as they are known."""
+        return self.planned(plan) - sum(len(plan.records(phase)) for phase in PHASES)
+
+    @property
+    def in_order(self) -> list[CellPlan]:
+        """All cells, those of a higher priority first."""
+        return sorted(self.plans, key=lambda plan: -self.priorities[plan.cell.name])
+
+    @property
+    def left(self) -> int:
+        """Trials of this driver's cells without an outcome, as far as they are known."""
+        return sum(self._left(plan) for plan in self.mine)
 
     def _chosen(self) -> CellPlan | None:
         """Of the cells with a trial to give out, the one that the share names; the least served are offered first."""
@@ -246,8 +183,8 @@ class Planner:
     def _note(self, plan: CellPlan) -> None:
         """Keep what is known of all cells in step with one that changed."""
         name = plan.cell.name
-        self._ready.note(name, plan.charged if plan.waiting else None)
-        if plan.running:
+        self._ready.note(name, self._order(plan) if plan.waiting else None)
+        if plan.running or plan.halving.stops:
             self._busy[name] = plan
         else:
             self._busy.pop(name, None)
@@ -255,24 +192,54 @@ class Planner:
             before, self._planned[name] = self._planned[name], self.planned(plan)
             self.total += self._planned[name] - before
 
+    def _order(self, plan: CellPlan) -> Order:
+        """The least comes first: high priority, then what ends soonest, then what was given the least.
+
+        A cell that is tuned is evaluated at once, and a population that waits is decided before another one begins.
+        Where the study has a budget, cells are completed one after another, so that what it reaches for is whole.
+        """
+        name = plan.cell.name
+        place = self._places[name] if self.study.budget.bounds else 0
+        return (-self.priorities[name], place, not plan.trials["evaluate"], not plan.halving.holds, plan.charged)
+
     def finish(self, trial: Trial, record: Record) -> None:
         """Take the record of a trial; the epochs that a stopped one did not use go back to its cell."""
         plan = self._plan(trial)
-        if plan.running.pop((trial.phase, trial.number), None) is not None:
-            plan.charged -= trial.epochs - record.epochs_run
-        else:
+        if not self._returned(plan, trial, record.epochs_run):
             plan.waiting = [other for other in plan.waiting if other is not trial and other.id != trial.id]
         self._take(plan, trial, record)
         self._advance(plan)
         self._note(plan)
-        if not plan.running and not plan.waiting:
+        if plan.cell.name not in self._busy and not plan.waiting:
             self._share.leave(plan.cell.name)
+
+    def until(self, trial: Trial) -> int:
+        """Epochs until which a trial is trained before it waits for others: all, where it waits for none."""
+        return self._plan(trial).halving.until(trial)
+
+    def curve(self, trial: Trial) -> tuple[CurveRow, ...]:
+        """What a trial reported when it waited last: others were judged by it, so its record says it in any case."""
+        return self._plan(trial).halving.curve(trial)
+
+    def pause(self, trial: Trial, curve: tuple[CurveRow, ...]) -> None:
+        """Take what a trial reported that came to where it waits; its checkpoint is in the storage."""
+        plan = self._plan(trial)
+        self._returned(plan, trial, len(curve))
+        plan.halving.paused(trial, curve)
+        self._settle(plan, trial.number)
+        self._advance(plan)
+        self._note(plan)
+
+    @property
+    def stops(self) -> list[Stop]:
+        """Trials that waited and are to be recorded as stopped, then to be passed to `finish`."""
+        return [stop for plan in self._busy.values() for stop in plan.halving.stops]
 
     def give_back(self, trial: Trial) -> None:
         """Take back a trial whose worker was lost: it is given out again."""
         plan = self._plan(trial)
-        plan.running.pop((trial.phase, trial.number), None)
-        plan.charged -= trial.epochs
+        self._returned(plan, trial, plan.halving.has(trial))
+        self.spending.give_back(trial)
         self._wait(plan, trial)
         self._note(plan)
 
@@ -286,13 +253,32 @@ class Planner:
     def _wait(self, plan: CellPlan, trial: Trial) -> None:
         insort(plan.waiting, trial, key=lambda one: (PHASES[one.phase], one.number))
 
-    def _counting(self, record: Record | None) -> Record | None:
-        """A record that ends its trial."""
-        return None if record is not None and record.status == "failed" and self._retry else record
+    def _ahead(self, trial: Trial) -> int:
+        """Epochs for which a trial is given out."""
+        halving = self._plan(trial).halving
+        return max(0, halving.until(trial) - halving.has(trial))
+
+    def _returned(self, plan: CellPlan, trial: Trial, epochs: int) -> bool:
+        """Whether a trial was under way, now with so many epochs: those that it did not use go back to its cell."""
+        if plan.running.pop((trial.phase, trial.number), None) is None:
+            return False
+        plan.charged += epochs - plan.halving.has(trial) - self._ahead(trial)
+        return True
+
+    def _counting(self, trial: Trial, record: Record | None) -> Record | None:
+        """A record that ends its trial, or says more of it than is known.
+
+        One that another study of the storage stopped is trained further where this one would not have stopped it.
+        """
+        halving = self._plan(trial).halving
+        if record is None or (record.status == "failed" and self._retry) or halving.knows(trial, record):
+            return None
+        stops = self.searches(trial) and halving.may_stop(trial)
+        return record if record.status != "stopped" or stops else None
 
     def _add(self, plan: CellPlan, trial: Trial) -> None:
         plan.trials[trial.phase].append(trial)
-        record = self._counting(self._known.find(trial.id, trial.phase))
+        record = self._counting(trial, self._known.find(trial.id, trial.phase))
         if record is None:
             self._wait(plan, trial)
             return
@@ -300,6 +286,27 @@ class Planner:
         plan.charged += record.epochs_run
 
     def _take(self, plan: CellPlan, trial: Trial, record: Record) -> None:
+        self.spending.take(trial, record)
+        if plan.halving.judges(trial):
+            plan.halving.saw(trial, record)
+            self._settle(plan, trial.number)
+        else:
+            self._end(plan, trial, record)
+
+    def _settle(self, plan: CellPlan, number: int) -> None:
+        """What follows from what is known of a trial's population: outcomes, and who can be given out."""
+        members = plan.halving.members(number)
+        if not members:
+            return
+        for settled, record in plan.halving.settled(number, len(plan.suggested)):
+            self._end(plan, plan.trials["tune"][settled], record)
+        plan.waiting = [trial for trial in plan.waiting if trial.phase != "tune" or trial.number not in members]
+        for trial in members.values():
+            there = trial.number in plan.outcomes["tune"] or ("tune", trial.number) in plan.running
+            if not there and not plan.halving.waits(trial):
+                self._wait(plan, trial)
+
+    def _end(self, plan: CellPlan, trial: Trial, record: Record) -> None:
         """Note an outcome under its number here: a study with another budget may have numbered the trial otherwise."""
         outcomes = plan.outcomes[trial.phase]
         outcomes[trial.number] = record if record.number == trial.number else record.renumbered(trial.number)
@@ -310,7 +317,7 @@ class Planner:
         """Suggest as far as the results allow; then rescore the best, select, and plan the evaluation."""
         self._suggest(plan)
         outcomes = plan.outcomes["tune"]
-        if len(outcomes) < self.settings(plan.cell) or plan.trials["evaluate"]:
+        if len(outcomes) < self.tries(plan.cell) or plan.trials["evaluate"]:
             return
         if plan.rescoring is None:
             self._rescore(plan)
@@ -319,11 +326,11 @@ class Planner:
         self._select(plan)
 
     def _suggest(self, plan: CellPlan) -> None:
-        lineage, lag = self._lineages[plan.cell.name], self.study.tune.parallel - 1
+        lineage = self._lineages[plan.cell.name]
         outcomes = plan.outcomes["tune"]
-        while len(plan.suggested) < self.settings(plan.cell):
+        while len(plan.suggested) < self.tries(plan.cell):
             number = len(plan.suggested)
-            while (earlier := len(lineage.told)) < number - lag:
+            while (earlier := len(lineage.told)) < plan.halving.known(number):
                 if earlier not in outcomes:
                     return
                 lineage.tell(plan.suggested[earlier], outcomes[earlier])
@@ -336,12 +343,15 @@ class Planner:
         plan.suggested.append(settings)
         first = plan.numbers.setdefault(trial.id, number) if one_seed else number
         if first == number:
+            plan.halving.enter(trial)
             self._add(plan, trial)
+            self._settle(plan, number)
             return
         plan.trials["tune"].append(trial)
         plan.repeats[number] = first
         if first in plan.outcomes["tune"]:
             plan.outcomes["tune"][number] = plan.outcomes["tune"][first]
+        self._settle(plan, number)
 
     def _suggestion(self, plan: CellPlan, number: int, seed: int, lineage: Lineage) -> tuple[dict[str, Value], Trial]:
         """The settings of a trial of the search, as the ledger keeps them, else as the sampler gives them."""

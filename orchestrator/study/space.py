@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.ledger.records import Settings
 from orchestrator.study.axes import Axis
-from orchestrator.study.cells import Cell, declared
+from orchestrator.study.cells import Cell
+from orchestrator.study.hyperparameters import declared
 from orchestrator.study.samplers import sampler_named
 from workloads.hparams import Choice, Float, Int, Value
 from workloads.metrics import HIGHER_IS_BETTER

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
@@ -14,6 +14,7 @@ from orchestrator import yaml12
 from orchestrator.errors import VALUE_CHARS, BadInput, one_line, shown
 from orchestrator.laws import broken, unknown
 from orchestrator.study.checks import (
+    check_first,
     check_space,
     check_train,
     each_name_once,
@@ -22,17 +23,18 @@ from orchestrator.study.checks import (
 )
 from orchestrator.study.keys import (
     SEEDS,
+    Budget,
     Evaluate,
     Interval,
     Listed,
     Model,
     Recipes,
     Report,
-    Resources,
     Scalar,
     Tracking,
     Tune,
 )
+from orchestrator.study.resources import Resources, Share
 
 if TYPE_CHECKING:
     from workloads.data.custom.schema import CustomData
@@ -41,7 +43,9 @@ PREFIX: Final = "TAILSWEEP_"
 """Environment variables: TAILSWEEP_STORAGE, TAILSWEEP_DATA, TAILSWEEP_TUNE__TRIALS, TAILSWEEP_SPACE__LDS__WIDTH."""
 OF_THE_NODE: Final = frozenset({"TAILSWEEP_CACHE"})
 """Variables that are no part of a study: where a node keeps decoded data (workloads/cache.py)."""
-PLACES: Final = frozenset({"resources", "tracking", "storage", "data", "plugins_from", "checkpoint_every_s"})
+PLACES: Final = frozenset(
+    {"resources", "tracking", "storage", "data", "plugins_from", "checkpoint_every_s", "budget", "priority"}
+)
 """Keys that say where and how a study runs, not what it is."""
 VERBATIM: Final = frozenset({"storage", "data"})
 """Keys whose variables hold a path as it is: `#`, `:` and quotes are part of it."""
@@ -71,9 +75,11 @@ class Study(Model):
     """A study: workloads × recipes, a tuning budget and evaluation seeds.
 
     `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`, also under a condition (`when`);
-    `train` sets `train.*` for all workloads, or for one under its name. `plugins` are modules that bring methods of
-    their own: code that runs. They lie in the folder `plugins_from`, which is that of the study file where it is not
-    said, or are installed.
+    `first` has those of the first trial, before the published ones; `train` sets `train.*` for all workloads, or for one
+    under its name. `plugins` are modules that bring methods of their own: code that runs. They lie in the folder
+    `plugins_from`, by itself that of the study file, or are installed.
+
+    `budget` bounds what is spent, and cells with a higher `priority` come first.
 
     `replicate` is another copy of the same study: all its seeds, of suggestions too, are other ones. `protocol: 1` goes
     on with a study that began when every tuning trial had a seed of its own and none was rescored.
@@ -93,6 +99,7 @@ class Study(Model):
         Mapping[str, Interval | Listed | Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]],
         BeforeValidator(check_space),
     ] = {}
+    first: Annotated[Mapping[str, Scalar], BeforeValidator(check_first)] = {}
     train: Annotated[Mapping[str, Scalar | Mapping[str, Scalar]], BeforeValidator(check_train)] = {}
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
@@ -101,13 +108,22 @@ class Study(Model):
     plugins: tuple[str, ...] = ()
     plugins_from: str | None = None
     checkpoint_every_s: Annotated[float, Field(ge=0)] = 30.0
+    budget: Budget = Budget()
+    priority: Mapping[str, Annotated[float, Field(strict=True)]] | tuple[str, ...] = ()
     replicate: Annotated[int, Field(strict=True, ge=0, le=SEEDS)] = 0
     protocol: Literal[1, 2] = PROTOCOL
+
+    later: ClassVar[frozenset[str]] = frozenset({"budget", "priority"})
 
     @model_validator(mode="before")
     @classmethod
     def _first_protocol(cls, tree: object) -> object:
         return without_rescoring(tree) if isinstance(tree, Mapping) else tree
+
+    @model_validator(mode="after")
+    def _resources_of_its_workloads(self) -> "Study":
+        self.resources.check(self.names)
+        return self
 
     @classmethod
     def load(
@@ -175,6 +191,11 @@ class Study(Model):
         return tuple(dict.fromkeys(item if isinstance(item, str) else item.name for item in self.workloads))
 
     @property
+    def largest(self) -> Share:
+        """The most that a trial of any of its workloads is given."""
+        return self.resources.largest(self.names)
+
+    @property
     def custom(self) -> "tuple[CustomData, ...]":
         """Data sets that the study itself declares."""
         return tuple(item for item in self.workloads if not isinstance(item, str))
@@ -182,8 +203,16 @@ class Study(Model):
     def definition(self) -> dict[str, Any]:
         """What makes it this study: all but its budgets, limits and where it runs, which may change between runs."""
         tree = self.model_dump(mode="json", exclude={"study", "evaluate", "report", *PLACES})
-        for budget in ("trials", "rescore", "rescore_seeds", "replicates", "time_limit_s", "epoch_time_limit_s"):
-            del tree["tune"][budget]
+        for budget in (
+            "budget",
+            "trials",
+            "rescore",
+            "rescore_seeds",
+            "replicates",
+            "time_limit_s",
+            "epoch_time_limit_s",
+        ):
+            tree["tune"].pop(budget, None)
         return tree
 
 

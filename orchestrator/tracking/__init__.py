@@ -14,9 +14,11 @@ from typing import ClassVar, Final, Protocol
 from orchestrator.errors import BadInput, StorageFailed, TrackingFailed, one_line
 from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import expand
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
+from workloads.extras import MissingExtra
 
 POLL_S: Final = 5.0
 
@@ -46,7 +48,10 @@ class Tracker(Protocol):
 
 def tracker(study: Study) -> type[Tracker]:
     """The tracker that a study names, imported only now: MLflow takes seconds."""
-    kind: type[Tracker] = importlib.import_module(f"{__name__}.{study.tracking.tracker}").TRACKER
+    try:
+        kind: type[Tracker] = importlib.import_module(f"{__name__}.{study.tracking.tracker}").TRACKER
+    except MissingExtra as err:
+        raise BadInput(str(err)) from None
     return kind
 
 

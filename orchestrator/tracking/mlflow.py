@@ -18,7 +18,7 @@ from orchestrator.ledger.records import Phase, Record
 from orchestrator.report.stats import spread
 from orchestrator.storage.create_once import name_once
 from orchestrator.storage.store import local_folder
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
 
 # A server that is away must cost seconds, not MLflow's default of minutes.

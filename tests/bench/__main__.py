@@ -1,5 +1,5 @@
-"""`PYTHONPATH=tests python -m bench`: all measurements of `make bench`."""
+"""`PYTHONPATH=.:tests python -m bench`: all measurements of `make bench`."""
 
 from bench.study import main
 
-main()
+raise SystemExit(main())

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,17 +30,21 @@ AGES = LabelGrid(0, 121, 121)
 SCORES = LabelGrid(0, 5, 50)
 FULL = "l1 + lds + fds + ranksim + distloss"
 CPU = torch.device("cpu")
+COPIES = 20
+"""Of the features of a batch: what is read once or twice takes a few of them."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured: seconds of ours and of the rival, and the bounds that hold for ours and for the ratio."""
+    """What was measured: seconds of ours and of the rival, and the bounds that hold for their ratio.
+
+    None is of seconds: a busy machine breaks no claim.
+    """
 
     what: str
     ours_s: float
     rival: str
     rival_s: float
-    at_most_s: float | None = None
     at_least_ratio: float | None = None
     at_most_share: float | None = None
     """Bound on ours as a share of the rival."""
@@ -47,15 +52,12 @@ class Measurement:
     @property
     def holds(self) -> bool:
         """Whether all bounds are kept."""
-        return (
-            (self.at_most_s is None or self.ours_s <= self.at_most_s)
-            and (self.at_least_ratio is None or self.rival_s / self.ours_s >= self.at_least_ratio)
-            and (self.at_most_share is None or self.ours_s / self.rival_s <= self.at_most_share)
+        return (self.at_least_ratio is None or self.rival_s / self.ours_s >= self.at_least_ratio) and (
+            self.at_most_share is None or self.ours_s / self.rival_s <= self.at_most_share
         )
 
     def __str__(self) -> str:
         bounds = [
-            "" if self.at_most_s is None else f"≤ {self.at_most_s * 1e3:g} ms",
             "" if self.at_least_ratio is None else f"≥ {self.at_least_ratio:g}×",
             "" if self.at_most_share is None else f"≤ {self.at_most_share:.1%} of it",
         ]
@@ -141,35 +143,52 @@ def steps(rows: int = 256, dim: int = 2048) -> Iterator[Measurement]:
         loss.backward()  # type: ignore[no-untyped-call]
 
     took = seconds({"ours": ours, "loops": loops}, 30)
-    yield Measurement(f"step of {FULL}, B={rows}, D={dim}, head only", took["ours"], "loops", took["loops"], 10e-3, 8.0)
+    yield Measurement(f"step of {FULL}, B={rows}, D={dim}, head only", took["ours"], "loops", took["loops"], 6.0)
 
     fds = model.methods["fds"]
     assert isinstance(fds, FDS)
     detached = z.detach()
+    features, sink = detached.numpy(), np.empty((rows, dim), np.float32)
+
+    def copies() -> None:
+        for _ in range(COPIES):
+            np.copyto(sink, features)
+
     took = seconds(
-        {"ours": lambda: fds.calibrate(detached, given), "loops": lambda: loop_fds.smooth(detached, y, 2)}, 50
+        {
+            "ours": lambda: fds.calibrate(detached, given),
+            "loops": lambda: loop_fds.smooth(detached, y, 2),
+            "copies": copies,
+        },
+        50,
     )
-    yield Measurement(f"FDS calibrate, B={rows}, D={dim}", took["ours"], "loops", took["loops"], 1.5e-3)
+    what, rival = f"FDS calibrate, B={rows}, D={dim}", f"{COPIES} numpy copies of the features"
+    yield Measurement(what, took["ours"], "loops", took["loops"], at_least_ratio=3.0)
+    yield Measurement(what, took["ours"], rival, took["copies"], at_most_share=1.0)
 
     stream = torch.Generator().manual_seed(0)
     took = seconds(
         {
             "ours": lambda: ranksim_loss(z, y, 2.0, stream).backward(),  # type: ignore[no-untyped-call]
             "loops": lambda: loop_ranksim().backward(),  # type: ignore[no-untyped-call]
+            "copies": copies,
         },
         30,
     )
-    yield Measurement(f"RankSim with gradient, B={rows}, D={dim}", took["ours"], "loops", took["loops"], 4e-3)
+    what = f"RankSim with gradient, B={rows}, D={dim}"
+    yield Measurement(what, took["ours"], "loops", took["loops"], at_least_ratio=3.0)
+    yield Measurement(what, took["ours"], rival, took["copies"], at_most_share=2.0)
 
 
-COSTLY = (
-    "bmse",
-    "beta_nll",
-    "evidential",
-    "uvote",
-    "balanced_hl_gauss",
-    *(f"l1 + {n}" for n in ("denseweight", "gar", "ordinal_entropy", "cmixup")),
-)
+COSTLY: Mapping[str, float] = {
+    **dict.fromkeys(
+        ("bmse", "beta_nll", "evidential", "uvote", "balanced_hl_gauss", "grc", "pseudo_counts", "ldam"), 1.5
+    ),
+    **{f"l1 + {name}": 1.5 for name in ("denseweight", "gar", "ordinal_entropy", "cmixup")},
+    **{f"l1 + {name}": 2.5 for name in ("rnc", "conr", "srl")},  # of all pairs, or of all rows and centres
+    "l1 + vir": 20.0,  # two layers of D × D
+}
+"""Bounds on a step, as shares of one of the full recipe."""
 
 
 def parts(rows: int = 256, dim: int = 2048) -> Iterator[Measurement]:
@@ -183,10 +202,10 @@ def parts(rows: int = 256, dim: int = 2048) -> Iterator[Measurement]:
         {recipe: lambda model=model: model.loss(given).backward() for recipe, model in models.items()},  # type: ignore[misc]
         30,
     )
-    for recipe in COSTLY:
+    for recipe, share in COSTLY.items():
         rival = f"of l1 {took['l1'] * 1e3:.2f} ms, of {FULL}"
         what = f"step of {recipe}, B={rows}, D={dim}, head only"
-        yield Measurement(what, took[recipe], rival, took[FULL], at_most_share=1.5)
+        yield Measurement(what, took[recipe], rival, took[FULL], at_most_share=share)
 
 
 def bins() -> Iterator[Measurement]:
@@ -199,7 +218,7 @@ def bins() -> Iterator[Measurement]:
             _ = next((b for b in range(SCORES.bins) if SCORES.edges[b + 1] > score), SCORES.bins - 1)
 
     took = seconds({"ours": lambda: SCORES.bin(scores), "loops": loops}, 5)
-    yield Measurement("bins of 5,249 STS-B scores", took["ours"], "loops", took["loops"], 0.5e-3)
+    yield Measurement("bins of 5,249 STS-B scores", took["ours"], "loops", took["loops"], at_least_ratio=20.0)
 
 
 class Bottleneck(nn.Module):

@@ -14,21 +14,18 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pyarrow as pa
 import torch
-from ray import tune
 from rich.console import Console
 
 from bench import data as bench_data
+from bench import engine as bench_engine
 from bench import methods as parts
-from bench import null_tables, planning
-from clusters.profile import profile
-from orchestrator.engine.tune import connect, sweep
+from bench import null_tables, performance, planning
 from orchestrator.ledger.ledger import SEGMENT, Ledger
 from orchestrator.ledger.records import CurveRow, Record, ScoreRow, now
 from orchestrator.ledger.segments import concat
@@ -42,6 +39,10 @@ RECORDS = 2000
 MANY_RECORDS = 100_000
 S3_RECORDS = 10_000
 QUICK_IMAGES = 32
+BROKEN: list[str] = []
+"""Claims that did not hold."""
+MEASURED: dict[str, list[bench_engine.Cost]] = {}
+"""What the chart shows."""
 
 
 def _study(storage: str, **changes: Any) -> Study:
@@ -57,89 +58,14 @@ def _study(storage: str, **changes: Any) -> Study:
     return Study.of({**tree, **changes})
 
 
-class _Silent:
-    """An observer that notes when trials end."""
-
-    def __init__(self) -> None:
-        self.ends: list[tuple[float, float]] = []
-
-    def began(self, trial: Trial) -> None:
-        """Nothing."""
-
-    def finished(self, trial: Trial, record: Record) -> None:
-        """Note the time and the training time."""
-        self.ends.append((time.monotonic(), record.wall_s))
-
-    def lost(self, trial: Trial, reason: str) -> None:
-        """Nothing."""
-
-    def told(self, trial: Trial, words: str) -> None:
-        """Nothing."""
-
-    def tick(self) -> None:
-        """Nothing."""
-
-
-class _Nothing(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
-    """The floor: a class trainable that does nothing, on warm actors."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        """Nothing."""
-
-    def step(self) -> dict[str, Any]:
-        """One result."""
-        return {"ended": time.monotonic(), "done": True}
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Ready."""
-        return True
-
-
-class _Ends(tune.Callback):  # type: ignore[misc]
-    """Times at which Tune saw trials end."""
-
-    times: list[float] = []  # noqa: RUF012  # shared on purpose: Tune works on a copy
-
-    def on_trial_complete(self, **info: Any) -> None:
-        """Note the time."""
-        self.times.append(time.monotonic())
-
-
 def engine() -> list[tuple[str, str]]:
-    """Time from one trial to the next beyond its training, one at a time: ours against a trainable that does nothing.
-
-    At once, a trial's own time would hold what the driver does for others on the same cores.
-    """
-    observer = _Silent()
-    profile("local").apply()
-    with tempfile.TemporaryDirectory() as storage, connect(profile("local")):
-        tune.Tuner(
-            tune.with_resources(_Nothing, {"cpu": 1}),
-            tune_config=tune.TuneConfig(num_samples=TRIALS, max_concurrent_trials=1, reuse_actors=True),
-            run_config=tune.RunConfig(
-                storage_path=storage,
-                verbose=0,
-                callbacks=[_Ends()],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        ).fit()
-        floor = median(_gaps(_Ends.times))
-    with tempfile.TemporaryDirectory() as storage:
-        study = _study(storage, resources={"cpus": 1, "concurrent": 1})
-        ledger = Ledger(storage)
-        sweep(study, Planner(study, expand(study), ledger.find), ledger, profile("local"), observer)
-    ends, walls = zip(*observer.ends, strict=True)
-    ours = median(_gaps(list(ends))) - median(walls)
-    return [
-        ("engine, per trial on warm actors", f"{1000 * ours:.0f} ms beyond training"),
-        ("  a Tune class trainable that does nothing", f"{1000 * floor:.0f} ms; ratio {ours / floor:.2f}"),
-    ]
-
-
-def _gaps(times: list[float]) -> list[float]:
-    """Differences of neighbours, without the first third: actors are warm then."""
-    later = sorted(times)[len(times) // 3 :]
-    return [b - a for a, b in pairwise(later)]
+    """What the engine adds to training, beside Tune alone, by the number of trials."""
+    sizes = (*bench_engine.SIZES, *([bench_engine.MOST] if "--full" in sys.argv else []))
+    costs, per_second = bench_engine.measured(sizes)
+    MEASURED["costs"] = costs
+    lines = bench_engine.told(costs, per_second)
+    BROKEN.extend(name for name, _, holds in lines if not holds)
+    return [(name, f"{value}{'' if holds else ': NO'}") for name, value, holds in lines]
 
 
 def _record(trial: Trial, number: int) -> Record:
@@ -343,27 +269,57 @@ def images() -> list[tuple[str, str]]:
     ]
 
 
+def speed_of_parts() -> list[tuple[str, str]]:
+    """Objectives and methods against plain loops, and against copies of what they read."""
+    lines = []
+    for measurement in parts.measure():
+        what, _, value = str(measurement).partition(": ")
+        lines.append((what, value))
+        if not measurement.holds:
+            BROKEN.append(what)
+    return lines
+
+
 def _time(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Measure and print; `--json` for programs."""
+GROUPS: tuple[Callable[[], list[tuple[str, str]]], ...] = (
+    command_line,
+    ledger,
+    ledger_at_scale,
+    ledger_in_s3,
+    planning.many_trials,
+    tracking,
+    images,
+    engine,
+    null_tables.main,
+    speed_of_parts,
+)
+
+
+def main() -> int:
+    """Measure and print; 1 when a claim does not hold.
+
+    `--json` for programs, `--full` with 10,000 trials, `--write` into docs/performance.md, `--only NAME` one group.
+    """
+    only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else None
     console = Console()
     found: dict[str, list[tuple[str, str]]] = {}
-    many = (ledger, ledger_at_scale, ledger_in_s3, planning.many_trials)
-    for measure in (command_line, *many, tracking, images, engine, null_tables.main):
-        found[measure.__name__] = measure()
-        if "--json" not in sys.argv:
-            for name, value in found[measure.__name__]:
-                console.print(f"{name:46} {value}", highlight=False, markup=False)
+    for measure in GROUPS:
+        name = measure.__module__.rpartition(".")[2] if measure.__name__ == "main" else measure.__name__
+        if only in (None, name):
+            found[name] = measure()
+            for what, value in found[name] if "--json" not in sys.argv else ():
+                console.print(f"{what:46} {value}", highlight=False, markup=False, soft_wrap=True)
     if "--json" in sys.argv:
         console.print_json(json.dumps(found))
-        return
-    parts.main()
+    if "--write" in sys.argv:
+        performance.write([row for rows in found.values() for row in rows], MEASURED.get("costs", []))
+    return int(bool(BROKEN))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

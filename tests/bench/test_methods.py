@@ -12,8 +12,8 @@ from workloads.methods.lds import lds_weights
 
 
 def test_a_measurement_holds_if_every_bound_is_kept():
-    assert Measurement("x", 1.0, "loops", 10.0, at_most_s=1.0, at_least_ratio=10.0).holds
-    assert not Measurement("x", 1.1, "loops", 20.0, at_most_s=1.0).holds
+    assert Measurement("x", 1.0, "loops", 10.0, at_least_ratio=10.0, at_most_share=0.1).holds
+    assert not Measurement("x", 1.0, "loops", 10.0, at_least_ratio=10.0, at_most_share=0.05).holds
     assert not Measurement("x", 1.0, "loops", 7.0, at_least_ratio=8.0).holds
     assert "hold ≤ 2.0% of it: NO" in str(Measurement("x", 1.0, "the step", 10.0, at_most_share=0.02))
 

@@ -11,12 +11,14 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTenso
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from toys import TOYS
+from workloads.features import Encoded
 from workloads.hparams import Choice, Field, Value
 from workloads.loop import Fit
 from workloads.methods import METHODS
 from workloads.model import Model
 from workloads.objectives import OBJECTIVES as EVERY_OBJECTIVE
 from workloads.plans import PLANS
+from workloads.predictor import Predictor, Setup, tensors_of
 from workloads.recipe import PARTS as EVERY_PART
 from workloads.recipe import Recipe
 from workloads.seam import Adjustment, Batch, Method, NoEffectWarning, TrainLabels
@@ -173,9 +175,8 @@ def test_every_method_trains_with_every_objective_every_pair_and_all_at_once(obj
             assert torch.isfinite(loss), recipe
             assert any(own.grad is not None for own in model.head.parameters()), recipe
 
-            def features(train_mode: bool = False, model: Model = model) -> tuple[torch.Tensor, torch.Tensor]:
-                return model.encoder(everything).detach(), data.train.y
-
+            everywhere = torch.arange(len(everything)), model.encoder(everything).detach()
+            features = Encoded(data.train.y, lambda train_mode, whole=everywhere: iter([whole]))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NoEffectWarning)  # one step may hold nothing to change
                 model.end_epoch(stage, stage, features)
@@ -254,6 +255,26 @@ def test_an_adjustment_leaves_training_as_it_is_and_changes_what_is_predicted(na
     plain, adjusted = (outcome(fit(Recipe(objective, (*methods, *more), "rrt"))) for more in ((), (name,)))
     changed = {key for key in plain if not torch.equal(plain[key], adjusted.get(key, plain[key]))}
     assert changed <= {"prediction", "effective"} and "prediction" in changed
+
+
+PREDICTED = [
+    *((recipe_with(part), {}) for part in PARTS if part != "lws"),
+    (Recipe("pseudo_counts", ("lds", "vir"), "two_stages"), {"two_stages.first": "l1"}),
+    (Recipe("ldam", ("class_balanced",), "drw"), {}),
+    (Recipe("cross_entropy", ("tau_norm",), "lws"), {"lws.share": 0.5, "train.keep": "best"}),
+]
+
+
+@pytest.mark.parametrize(("recipe", "settings"), PREDICTED, ids=str)
+def test_a_model_apart_from_its_data_predicts_what_its_run_does(recipe, settings):
+    run = fit(recipe, settings)
+    outcome(run)
+    toy, data = TOYS[task_of(recipe)], DATA[task_of(recipe)]
+    complete = settle(recipe, settings)
+    setup = Setup(str(recipe), complete, toy.grid, data.units, toy.bin_counts(data))
+    model = Predictor(setup, toy.encoder(data), tensors_of(run))
+    x = data.test.inputs(torch.arange(len(data.test.y)), CPU)
+    assert torch.equal(torch.from_numpy(model.predict(x)), torch.from_numpy(run.predict(data.test)))
 
 
 def test_another_seed_gives_other_numbers():

@@ -12,8 +12,9 @@ from orchestrator.api import Outcome, confirm
 from orchestrator.errors import StorageFailed
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.outputs import write_outputs
+from orchestrator.study.cell_plan import REASON_CHARS
 from orchestrator.study.cells import expand
-from orchestrator.study.planner import REASON_CHARS, Planner
+from orchestrator.study.planner import Planner
 
 
 def finished(storage: Path, error: str | None = None) -> Outcome:

@@ -213,6 +213,7 @@ def face_workload(faces: FaceSet, size: int = 224, encoder: Callable[[], tuple[n
         load=partial(load, faces, size),
         encoder=lambda data: encoder(),
         settings={**PUBLISHED, **faces.settings},
+        kind="images",
         augment=crop_and_flip,
         needs=("transformers", "kornia"),
         counts=faces.counts,

@@ -299,7 +299,7 @@ def _workload(
         shots=Shares(many=0.0077, few=0.003),
         load=load,
         encoder=_encoder,
-        needs=("transformers", "safetensors"),
+        needs=("transformers",),
         metrics=("rmse", "mae", "absrel", "log10", "delta1", "delta2", "delta3"),
         settings={
             "train.epochs": 10,

@@ -32,6 +32,8 @@ class Recordings:
     All are mapped, so what is read again comes from the operating system's cache.
     """
 
+    read_ahead = True
+
     def __init__(
         self,
         read: Sequence[Callable[[], Signal]],

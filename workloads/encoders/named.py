@@ -11,8 +11,9 @@ from workloads.encoders.dense import resnet50_maps, small_maps
 from workloads.encoders.images import Scale, resnet18, resnet50
 from workloads.encoders.signals import SignalLSTM, SignalResNet
 from workloads.encoders.small import conv_net, resnet32
-from workloads.encoders.tables import mlp
+from workloads.encoders.tables import Transformer, mlp, resnet
 
+RTDL: Final = ("rtdl_revisiting_models",)
 Made: TypeAlias = tuple[nn.Module, int]
 
 
@@ -21,21 +22,37 @@ class Named:
     """How an encoder is made: `make(shape, hidden, weights)` for inputs `[B, *shape]`.
 
     `hidden` are the widths of its layers where none are written, empty where they are its own; `axes` is the length of
-    `shape`, 0 where inputs are flattened; `weights` says whether it reads a file of weights.
+    `shape`, 0 where inputs are flattened; `weights` says whether it reads a file of weights;
+    `needs` are modules of `workloads.extras` that it takes.
     """
 
     make: Callable[[Sequence[int], Sequence[int], Path | None], Made]
     hidden: tuple[int, ...] = ()
     axes: int = 0
     weights: bool = False
+    needs: tuple[str, ...] = ()
 
 
 def _mlp(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
     return mlp(shape[0], hidden)
 
 
+def _clipped(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    return mlp(shape[0], hidden, clipped=True)
+
+
+def _transformer(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    encoder = Transformer(shape[0])
+    return encoder, encoder.dim
+
+
 def _conv1d(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
     encoder = SignalResNet(shape[0], hidden)
+    return encoder, encoder.dim
+
+
+def _attending(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    encoder = SignalResNet(shape[0], hidden, attention=True)
     return encoder, encoder.dim
 
 
@@ -70,22 +87,34 @@ def _small(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) ->
 
 
 ENCODERS: Final[dict[str, dict[str, Named]]] = {
-    "table": {"mlp": Named(_mlp, (128, 64))},
+    "table": {
+        "mlp": Named(_mlp, (128, 64)),
+        "clipped-mlp": Named(_clipped, (128, 64)),
+        "resnet": Named(lambda shape, hidden, weights: resnet(shape[0]), needs=RTDL),
+        "ft-transformer": Named(_transformer, needs=RTDL),
+    },
     "arrays": {
         "mlp": Named(_mlp, (128, 64)),
         "conv1d": Named(_conv1d, (32, 64), axes=2),
+        "conv1d-attention": Named(_attending, (32, 64), axes=2),
         "lstm": Named(_lstm, (64,), axes=2),
         "cnn": Named(_maps, (16, 32, 64), axes=3),
     },
     "images": {
         "cnn": Named(_cnn, (16, 32, 64), axes=3),
         "resnet32": Named(_resnet32, axes=3),
-        "resnet18": Named(lambda shape, hidden, weights: resnet18(weights), axes=3, weights=True),
-        "resnet50": Named(lambda shape, hidden, weights: resnet50(weights), axes=3, weights=True),
+        "resnet18": Named(
+            lambda shape, hidden, weights: resnet18(weights), axes=3, weights=True, needs=("transformers",)
+        ),
+        "resnet50": Named(
+            lambda shape, hidden, weights: resnet50(weights), axes=3, weights=True, needs=("transformers",)
+        ),
     },
     "maps": {
         "small": Named(_small, axes=3),
-        "resnet50": Named(lambda shape, hidden, weights: resnet50_maps(weights), axes=3, weights=True),
+        "resnet50": Named(
+            lambda shape, hidden, weights: resnet50_maps(weights), axes=3, weights=True, needs=("transformers",)
+        ),
     },
 }
 """By the `type` of a declaration and the encoder's name; the first of a kind is what it has if none is named."""

@@ -26,13 +26,31 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.main(x) + self.shortcut(x))
 
 
+class Attention(nn.Module):
+    """A mean over time whose weights are learned: `[B, C, T]` to `[B, C]`.
+
+        Σ_t a_t h_t,   a = softmax_t( w · tanh(V h_t) )
+
+    Source: Ilse et al., ICML 2018, arXiv:1802.04712, eq. 8.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Conv1d(channels, channels, 1), nn.Tanh(), nn.Conv1d(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features `[B, C]`."""
+        features: Tensor = (x * self.score(x).softmax(2)).sum(2)
+        return features
+
+
 class SignalResNet(nn.Module):
     """A one-dimensional convolutional residual network, averaged over time: `[B, C, T]` to `[B, D]`.
 
-    Every block halves the time steps; D is the last width.
+    Every block halves the time steps; D is the last width. With `attention` the weights of the average are learned.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int]) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], attention: bool = False) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv1d(channels, widths[0], 15, 2, padding=7, bias=False), nn.BatchNorm1d(widths[0]), nn.ReLU()
@@ -40,10 +58,12 @@ class SignalResNet(nn.Module):
         inputs = (widths[0], *widths[:-1])
         self.blocks = nn.Sequential(*(ResidualBlock(a, b, 2) for a, b in zip(inputs, widths, strict=True)))
         self.dim = widths[-1]
+        self.pool = Attention(self.dim) if attention else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Features `[B, D]`."""
-        features: Tensor = self.blocks(self.stem(x)).mean(2)
+        steps: Tensor = self.blocks(self.stem(x))
+        features: Tensor = steps.mean(2) if self.pool is None else self.pool(steps)
         return features
 
 

@@ -36,9 +36,8 @@ class PairBiLSTM(nn.Module):
         # The data's, not the model's: a checkpoint need not carry it.
         self.register_buffer("vectors", vectors, persistent=False)
         sizes = (vectors.shape[1], *[2 * hidden] * (layers - 1))
-        self.layers = nn.ModuleList(
-            nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for _ in ("ahead", "back")) for size in sizes
-        )
+        directions = (nn.LSTM(size, hidden, batch_first=True) for size in sizes for _ in ("ahead", "back"))
+        self.directions = nn.ModuleList(directions)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -50,7 +49,7 @@ class PairBiLSTM(nn.Module):
         """Sentence vectors `[B, 2 H]` of word numbers `[B, T]`; padding changes nothing."""
         lengths = (ids != 0).sum(1).clamp(min=1)
         order = lengths.argsort(stable=True)
-        groups = order.split(len(ids) if ids.is_cuda else TOGETHER)
+        groups = torch.split(order, len(ids) if ids.is_cuda else TOGETHER)
         return torch.cat([self._read(ids[rows], lengths[rows]) for rows in groups])[order.argsort()]
 
     def _read(self, ids: Tensor, lengths: Tensor) -> Tensor:
@@ -60,7 +59,7 @@ class PairBiLSTM(nn.Module):
         # The backward direction starts at a sentence's own last word; what stands after it is never looked at.
         turned = torch.where(ended, steps, lengths.unsqueeze(1) - 1 - steps).unsqueeze(2)
         states = self.dropout(self.vectors[ids[:, : len(steps)]])
-        for ahead, back in self.layers:
+        for ahead, back in zip(self.directions[0::2], self.directions[1::2], strict=True):
             read = back(states.gather(1, turned.expand_as(states)))[0]
             states = torch.cat([ahead(states)[0], read.gather(1, turned.expand_as(read))], dim=2)
         pooled: Tensor = self.dropout(states).masked_fill(ended.unsqueeze(2), -torch.inf).max(1).values

@@ -4,6 +4,7 @@ from typing import Final
 
 from workloads.methods.classbalanced import ClassBalanced
 from workloads.methods.cmixup import CMixup
+from workloads.methods.conformal import Conformal
 from workloads.methods.conr import ConR
 from workloads.methods.denseweight import DenseWeight
 from workloads.methods.distloss import DistLoss
@@ -19,7 +20,9 @@ from workloads.methods.reweight import Inverse, SqrtInverse
 from workloads.methods.rnc import RnC
 from workloads.methods.sampling import BalancedSampling
 from workloads.methods.smoter import SMOGN, SmoteR
+from workloads.methods.srl import SRL
 from workloads.methods.taunorm import TauNorm
+from workloads.methods.vir import VIR
 from workloads.seam import Method
 
 METHODS: Final[dict[str, type[Method]]] = {
@@ -31,11 +34,13 @@ METHODS: Final[dict[str, type[Method]]] = {
     "relevance": RelevanceWeights,
     "balanced": BalancedSampling,
     "fds": FDS,
+    "vir": VIR,
     "ranksim": RankSim,
     "ordinal_entropy": OrdinalEntropy,
     "gar": GAR,
     "rnc": RnC,
     "conr": ConR,
+    "srl": SRL,
     "distloss": DistLoss,
     "ot": OT,
     "cmixup": CMixup,
@@ -44,5 +49,6 @@ METHODS: Final[dict[str, type[Method]]] = {
     "affine": Affine,
     "isotonic": Isotonic,
     "affine_oof": AffineOutOfFold,
+    "conformal": Conformal,
     "tau_norm": TauNorm,
 }

@@ -36,6 +36,7 @@ class CMixup(Method):
     note: ClassVar[str] = "reference code MIT"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     dense: ClassVar[bool] = False
+    batch_matters: bool = True
 
     class Hparams(Declared):
         """`bandwidth`: h; `alpha`: a, both shapes of the Beta distribution."""

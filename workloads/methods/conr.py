@@ -67,6 +67,7 @@ class ConR(Method):
     note: ClassVar[str] = "reference code CC BY-NC-SA 4.0, not used here"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     dense: ClassVar[bool] = False
+    batch_matters: bool = True
     needs_rows: ClassVar[str] = "needs all pairs of a batch"
 
     class Hparams(Declared):

@@ -156,6 +156,7 @@ class DistLoss(Method):
     note: ClassVar[str] = "reference code MIT"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     joins: ClassVar[int] = 1
+    batch_matters: bool = True
 
     class Hparams(Declared):
         """`bandwidth` in standard deviations of the training labels; `strength` per label unit."""

@@ -1,9 +1,8 @@
 """Feature distribution smoothing."""
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Annotated, ClassVar, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,9 +11,13 @@ from workloads.labels import kernel_window
 from workloads.laws import OnGrid, Ordered
 from workloads.methods.bins import bin_of
 from workloads.seam import Batch, Features, Method, TrainLabels
+from workloads.windows import reflected, smoothed, windowed
+
+Statistics: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""Count `[M]`, mean `[M, D]` and variance `[M, D]` of every bucket."""
 
 
-def bucket_statistics(features: Tensor, bucket: Tensor, buckets: int) -> tuple[Tensor, Tensor, Tensor]:
+def bucket_statistics(features: Tensor, bucket: Tensor, buckets: int) -> Statistics:
     """Count `[M]`, mean `[M, D]` and variance `[M, D]` of the features `[N, D]` in every bucket; empty ones hold 0.
 
     The variance is unbiased, and 0 in a bucket of one sample, as in the published code. It is taken around the mean
@@ -27,19 +30,20 @@ def bucket_statistics(features: Tensor, bucket: Tensor, buckets: int) -> tuple[T
     return count, mean, squares / (count - 1).clamp(min=1).unsqueeze(1)
 
 
-def reflected(buckets: int, width: int) -> Tensor:
-    """Buckets `[M + W − 1]` under a window of width W as it moves over M buckets: beyond the borders they reflect."""
-    return torch.from_numpy(np.pad(np.arange(buckets), width // 2, mode="reflect" if buckets > 1 else "edge"))
+def pooled(a: Statistics, b: Statistics) -> Statistics:
+    """Statistics of two sets of samples together.
 
+        δ = mean_b − mean_a,   mean = mean_a + δ n_b/n,   Σ(x − mean)² = Σ_a + Σ_b + δ² n_a n_b/n
 
-def windowed(values: Tensor, window: Sequence[float], places: Tensor) -> Tensor:
-    """A window `[W]` over the rows of values `[M, …]`, in O(M · D) memory; `places` `[M + W − 1]` are rows under it."""
-    under = values[places]
-    rows = len(values)
-    smoothed = under[:rows] * window[0]
-    for offset, weight in enumerate(window[1:], start=1):
-        smoothed.add_(under[offset : offset + rows], alpha=weight)
-    return smoothed
+    Source: Chan, Golub & LeVeque, COMPSTAT 1982: stable where the mean is large.
+    """
+    (count_a, mean_a, var_a), (count_b, mean_b, var_b) = a, b
+    count = count_a + count_b
+    share = (count_b / count.clamp(min=1)).unsqueeze(1)
+    apart = mean_b - mean_a
+    squares = sum((n - 1).clamp(min=0).unsqueeze(1) * var for n, var in ((count_a, var_a), (count_b, var_b)))
+    squares = squares + apart.square() * share * count_a.unsqueeze(1)
+    return count, mean_a + apart * share, squares / (count - 1).clamp(min=1).unsqueeze(1)
 
 
 def variance_ratio(var: Tensor, smoothed_var: Tensor, clip: tuple[float, float]) -> Tensor:
@@ -149,6 +153,7 @@ class FDS(Method):
             raise ValueError(f"first_bin must not exceed last_bin: got {self.first} and {self.last} in fds")
         # Merging depends on the call only where bins lie beyond the buckets; else the mask below is not needed.
         self.merges = p.variant == "official" and (self.first > 0 or self.last < train.grid.bins - 1)
+        self.batch_matters = self.merges
         buckets = self.last - self.first + 1
         size = (buckets, train.dim)
         self.register_buffer("edges", torch.from_numpy(train.grid.edges))
@@ -182,17 +187,28 @@ class FDS(Method):
         if self.hparams.statistics == "streaming":
             self._advance(epoch, *self._streamed())
         else:
-            self.update(epoch, *features(train_mode=self.hparams.variant == "official"))
+            self._pass(epoch, features.labels, features.chunks(train_mode=self.hparams.variant == "official"))
 
     def update(self, epoch: int, features: Tensor, labels: Tensor) -> None:
         """End `epoch` with the training features `[N, D]` and labels `[N]`."""
-        bucket, inside = self._bucket(bin_of(labels, self.edges).flatten())
-        features = features.movedim(1, -1).flatten(0, -2).to(self.mean.dtype)
-        if self.hparams.variant == "official" and epoch >= self.hparams.start_smooth:
-            features = self._move(features, bucket, inside)
-        if inside is not None:
-            features, bucket = features[inside], bucket[inside]  # synchronises, once an epoch
-        self._advance(epoch, *bucket_statistics(features, bucket, len(self.tracked)))
+        flat = features.movedim(1, -1).flatten(0, -2)
+        self._pass(epoch, labels.flatten(), [(torch.arange(len(flat)), flat)])
+
+    def _pass(self, epoch: int, labels: Tensor, chunks: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """End `epoch` with the labels `[N]`, and the features `[n, D]` of some places `[n]` at a time."""
+        bucket, inside = self._bucket(bin_of(labels, self.edges))
+        found: Statistics | None = None
+        for places, z in chunks:
+            at = places.to(z.device)
+            features, own, taken = z.to(self.mean.dtype), bucket[at], None if inside is None else inside[at]
+            if self.hparams.variant == "official" and epoch >= self.hparams.start_smooth:
+                features = self._move(features, own, taken)
+            if taken is not None:
+                features, own = features[taken], own[taken]  # synchronises, once a chunk
+            fresh = bucket_statistics(features, own, len(self.tracked))
+            found = fresh if found is None else pooled(found, fresh)
+        assert found is not None  # a training set has rows
+        self._advance(epoch, *found)
 
     def _bucket(self, bins: Tensor) -> tuple[Tensor, Tensor | None]:
         """Bucket of every bin, and which samples take part; None stands for all."""
@@ -248,8 +264,8 @@ class FDS(Method):
     def _paper(self, epoch: int, count: Tensor, mean: Tensor, var: Tensor) -> None:
         self._average(self.tracked == 0, count, mean, var)
         known = self.tracked > 0
-        smoothed_mean = self._smooth(self.mean, known)
-        smoothed_var = self._smooth(self.var, known & (self.var.sum(1) > 0))
+        smoothed_mean = smoothed(self.mean, known, self.window, self.places)
+        smoothed_var = smoothed(self.var, known & (self.var.sum(1) > 0), self.window, self.places)
         self.scale.copy_(variance_ratio(self.var, smoothed_var, (self.hparams.clip_low, self.hparams.clip_high)))
         self.shift.copy_(smoothed_mean - self.mean * self.scale)
 
@@ -264,14 +280,6 @@ class FDS(Method):
         moves = (self.var > 0) & (self.var.sum(1, keepdim=True) >= 1e-10)
         self.scale.copy_(torch.where(moves, scale, torch.ones_like(scale)))
         self.shift.copy_(torch.where(moves, smoothed_mean - self.mean * scale, torch.zeros_like(scale)))
-
-    def _smooth(self, values: Tensor, known: Tensor) -> Tensor:
-        """Window over the known buckets, renormalised; where none is in reach the values stay."""
-        share = known.to(values.dtype).unsqueeze(1)
-        reach = windowed(share, self.window, self.places)
-        return torch.where(
-            reach > 0, windowed(values * share, self.window, self.places) / reach.clamp(min=1e-12), values
-        )
 
     def _fill(self, empty: Sequence[int]) -> None:
         """Give empty buckets, ascending, the mean of their neighbours, at an end of the one; a lone bucket stays."""

@@ -42,6 +42,7 @@ class GAR(Method):
 
     source: ClassVar[str] = "Zhu et al., ICML 2025, arXiv:2402.06104"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    batch_matters: bool = True
 
     class Hparams(Declared):
         """`weight` per squared unit of labels as they are learnt; `shape` per unit of the objective's loss."""

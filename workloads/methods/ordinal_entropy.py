@@ -55,6 +55,7 @@ class OrdinalEntropy(Method):
     note: ClassVar[str] = "reference code without a licence, not used here"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     dense: ClassVar[bool] = False
+    batch_matters: bool = True
 
     class Hparams(Declared):
         """`spread` and `tight` per unit of the objective's loss."""

@@ -127,6 +127,7 @@ class OT(Method):
     def fit(self, train: TrainLabels) -> None:
         """Start from class-balanced weights `[N]`, or the closed form, and choose the balanced set of P points."""
         p = self.hparams
+        self.batch_matters = p.solver == "sinkhorn"  # a step on the logits of a batch, as a distribution
         bins, counts = train.bins, train.counts
         filled = np.flatnonzero(counts)
         centres = train.grid.centres

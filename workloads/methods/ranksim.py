@@ -107,6 +107,7 @@ class RankSim(Method):
     source: ClassVar[str] = "Gong et al., ICML 2022, arXiv:2205.15236"
     note: ClassVar[str] = "US patent application 2023/0214651; reference code CC BY-NC-SA 4.0, not used here"
     dense: ClassVar[bool] = False
+    batch_matters: bool = True
 
     class Hparams(Declared):
         """`weight` is per unit of the objective's loss, of labels as they are learnt (in bins, or label units).

@@ -51,6 +51,7 @@ class RnC(Method):
     note: ClassVar[str] = "reference code without a licence, not used here"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     dense: ClassVar[bool] = False
+    batch_matters: bool = True
     needs_rows: ClassVar[str] = "needs all pairs of a batch"
 
     class Hparams(Declared):

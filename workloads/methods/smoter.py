@@ -42,6 +42,7 @@ class SmoteR(Method):
     source: ClassVar[str] = "Torgo et al., EPIA 2013, with interpolation in input space as in Yang et al., ICML 2021"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     dense: ClassVar[bool] = False
+    batch_matters: bool = True
     version: ClassVar[int] = 2  # 2: drawn by random keys
 
     class Hparams(Declared):

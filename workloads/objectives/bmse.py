@@ -78,6 +78,7 @@ class BalancedMSE(Objective):
 
     def __init__(self, hparams: Declared) -> None:
         super().__init__(hparams)
+        self.batch_matters = self.hparams.variant == "bmc"
         start = torch.tensor(math.log(self.hparams.noise))
         if self.hparams.learn:
             self.log_noise = nn.Parameter(start)

@@ -61,6 +61,7 @@ class ARB(CrossEntropy):
     def fit(self, train: TrainLabels) -> None:
         """Keep the training count of every class, `[C]`."""
         super().fit(train)
+        self.batch_matters = self.hparams.counts == "batch"
         self.register_buffer("n", torch.from_numpy(train.counts).float())
 
     def forward(self, step: Step) -> Tensor:

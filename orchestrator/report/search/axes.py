@@ -10,7 +10,7 @@ import numpy as np
 
 from orchestrator.report.search.tried import best_of, tried
 from orchestrator.study.axes import Axis
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.space import sign_of
 from workloads.hparams import Choice, Value
 from workloads.labels import Floats, Ints

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import yaml
 
-from orchestrator.study.cells import declared
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
+from orchestrator.study.hyperparameters import declared
 from workloads.hparams import Value
 
 HEAD: Final = """\

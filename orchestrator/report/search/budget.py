@@ -18,7 +18,7 @@ from scipy.special import gammaln
 
 from orchestrator.report.scores import completed
 from orchestrator.report.search.tried import best_of, tried
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.space import sign_of
 from workloads.labels import Floats
 

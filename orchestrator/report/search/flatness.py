@@ -10,7 +10,7 @@ from scipy.stats import t as student
 from orchestrator.report.comparisons import ALPHA
 from orchestrator.report.scores import completed
 from orchestrator.report.search.tried import best_of, tried
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.space import sign_of
 from workloads.hparams import Choice, Value
 

@@ -8,7 +8,7 @@ import optuna
 
 from orchestrator.report.search.tried import tried
 from orchestrator.study.axes import Axis
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.space import direction, distribution
 from workloads.hparams import Value
 from workloads.labels import REGIONS

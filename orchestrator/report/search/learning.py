@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.report.scores import completed
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from workloads.labels import Floats
 
 

@@ -153,7 +153,7 @@ def test_a_wrong_rayjob_is_caught_before_a_server_sees_it(where: str, change: Ch
         ({"storage": "/results"}, "the storage must be reached from every pod"),
         ({"resources": {"cpus": 1}}, "--set resources.concurrent=16 makes use of 4 workers"),
         ({"resources": {"cpus": 8}}, "a trial must fit into a worker: it asks for 8 CPUs and 0 GPUs"),
-        ({"resources": {"gpus": 2}}, "a trial must fit into a worker: it asks for 1 CPUs and 2 GPUs"),
+        ({"resources": {"of": {"nhanes-sbp": {"cpus": 9}}}}, "it asks for 9 CPUs and 0 GPUs"),
         ({"overrides": ["options.workers.min=5"]}, "workers.min <= workers.max must hold: got 5 and 4"),
         ({"overrides": ["secrets.KEY=plain"]}, "a secret is NAME/KEY of a Secret of Kubernetes: got 'plain'"),
         ({"overrides": ["options.namespace=No_Such"]}, "metadata.namespace"),

@@ -39,6 +39,25 @@ def test_output_that_nobody_reads_ends_a_command_without_a_traceback(tmp_path: P
         assert process.wait(60) == 141
 
 
+def test_a_plan_says_what_a_budget_reaches_for_and_who_comes_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "study: s\nworkloads: [nhanes-sbp]\nrecipes: {also: [l1, l1 + fds]}\ntrain: {epochs: 8}\n"
+        "tune: {trials: 16, budget: per_axis, scheduler: halving}\nbudget: {trials: 60}\npriority: [l1 + fds]\n"
+    )
+    assert main(["plan", str(path), "--storage", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "budget: 60 of at most 86 trials; cells are completed one after another, in the order below" in said
+    assert "8 trials at a time are compared after 2 and 4 of 8 epochs, one in 2 goes on" in said
+    assert said.index("nhanes-sbp/l1 + fds, 48 settings, priority 1: ") < said.index("nhanes-sbp/l1, 16 settings: ")
+    assert main(["plan", str(path), "--storage", str(tmp_path), "--set", "budget.trials=26"]) == 2
+    assert "budget.trials must reach for one cell: got 26, and the smallest, nhanes-sbp/l1, needs 27" in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_plan_can_be_read_by_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "quickstart", "--storage", str(tmp_path), "--json", "--trials", "8"]) == 0
     plan = json.loads(capsys.readouterr().out)

@@ -214,7 +214,7 @@ start = {{"num_cpus": 2, "num_gpus": 4, "include_dashboard": False, "log_to_driv
 from orchestrator.engine import tune
 asked = []
 plain = tune.concurrency
-tune.concurrency = lambda study: asked.append(plain(study)) or 3
+tune.concurrency = lambda study, nodes: asked.append(plain(study, nodes)) or 3
 assert sweep(study, Profile(name="four", start=start)).failed == 0
 assert asked == [8], asked
 """

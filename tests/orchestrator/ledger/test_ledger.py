@@ -8,9 +8,10 @@ import pytest
 from builders import cell, record, score
 from orchestrator.cli.main import main
 from orchestrator.errors import StorageFailed
+from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.parquet import to_parquet
-from orchestrator.ledger.records import PREDICTIONS, SCHEMAS, Phase
+from orchestrator.ledger.records import PREDICTIONS, SCHEMAS, Phase, Status
 
 
 @pytest.mark.parametrize("phase", ["tune", "evaluate"])
@@ -48,6 +49,32 @@ def test_a_later_attempt_replaces_a_failed_one_and_both_are_kept(tmp_path: Path)
     assert (found.status, found.attempt) == ("completed", 1)
     assert ledger.read("tune").num_rows == 1
     assert len(ledger.store.keys("ledger/tune/")) == 2
+
+
+@pytest.mark.parametrize(
+    ("attempts", "counts"),
+    [
+        (("stopped", "completed"), 1),
+        (("stopped", "failed", "completed"), 2),
+        (("failed", "stopped"), 1),
+        (("stopped", "failed"), 1),
+        (("stopped", "stopped"), 1),
+        (("completed", "completed"), 0),
+    ],
+)
+@pytest.mark.parametrize("compacted", [False, True])
+def test_the_first_complete_attempt_counts_else_the_last(
+    tmp_path: Path, attempts: tuple[Status, ...], counts: int, compacted: bool
+) -> None:
+    ledger = Ledger(str(tmp_path))
+    trial = cell().trial("tune", 0, {})
+    for number, status in enumerate(attempts):
+        assert ledger.commit(record(trial, 1.0, status, attempt=number), "tune")
+    if compacted:
+        ledger.compact("tune")
+    found, indexed = (where.find(trial.id, "tune") for where in (ledger, Index(Ledger(str(tmp_path)))))
+    assert found is not None and indexed is not None
+    assert [found.attempt, indexed.attempt, *ledger.read("tune")["attempt"].to_pylist()] == [counts] * 3
 
 
 def test_tune_records_have_no_place_for_test_scores(tmp_path: Path) -> None:

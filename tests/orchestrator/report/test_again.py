@@ -9,6 +9,7 @@ from builders import study
 from orchestrator.cli.main import parser
 from orchestrator.cli.study import study_of
 from orchestrator.report.again import command, definition, file_name
+from orchestrator.study.allowance import tries
 from orchestrator.study.cells import sketch
 from orchestrator.study.spec import Study, shipped
 from swept import made_up
@@ -52,6 +53,16 @@ def test_every_command_plans_the_very_row_it_stands_beside(tmp_path: Path, monke
             assert (made.tune, made.evaluate, made.report) == (written.tune, written.evaluate, written.report)
             names.add(made.study)
         assert len(names) == len(sketch(written)), "a storage has one definition of a name"
+
+
+def test_a_row_of_a_study_with_unequal_budgets_keeps_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = study(recipes={"also": ["l1", "l1 + fds"]}, tune={"trials": 3, "budget": "per_axis"})
+    monkeypatch.chdir(tmp_path)
+    Path(file_name(written)).write_text(definition(written))
+    cells = sketch(written)
+    for row, cell in enumerate(cells, start=1):
+        made = study_of(parser().parse_args(shlex.split(command(written, cell, row))[1:]))
+        assert tries(made, sketch(made))[cell.name] == tries(written, cells)[cell.name]
 
 
 def test_the_definition_has_no_place_of_this_machine(tmp_path: Path) -> None:

@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from builders import study
+from orchestrator.report.ahead import made_ahead
 from orchestrator.report.controls import controls
-from orchestrator.storage.store import open_store
+from orchestrator.storage.store import LocalStore, open_store
+from orchestrator.study.cells import data_root, expand, load_data
+from reported import declared
 from workloads import WORKLOADS
 from workloads.workload import Data, Table, Units, Workload
 
@@ -52,6 +56,22 @@ def test_what_depends_on_the_data_alone_is_fitted_once(tmp_path: Path) -> None:
     store.put(key, b"rotten")
     controls(workload, data, "l1", {}, store)
     assert store.get(key) == written
+
+
+def test_what_depends_on_the_data_alone_is_there_before_the_report_where_trials_ran(tmp_path: Path) -> None:
+    made = study(workloads=[declared(tmp_path)], storage=str(tmp_path / "results"))
+    expand(made)
+    store = open_store(made.storage)
+    with made_ahead(made, store):
+        pass
+    (key,) = store.keys("controls/")
+    written = store.get(key)
+    name = made.names[0]
+    data = load_data(WORKLOADS[name], data_root(made), made.storage)
+    assert len(controls(WORKLOADS[name], data, "l1", {}, store)) == 10 and store.get(key) == written
+    (tmp_path / "file").write_text("")
+    with made_ahead(made, LocalStore(tmp_path / "file" / "x")):
+        pass  # what cannot be kept costs nothing
 
 
 def test_classes_have_no_such_controls(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from orchestrator.report.intervals import units_of
 from orchestrator.report.stats import spread
 from orchestrator.report.tables import Row, Table, judged, tables
 from orchestrator.report.verdict import verdict
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import expand
-from orchestrator.study.planner import CellPlan
 
 BASE = "control: l1, affine on validation"
 

@@ -17,8 +17,9 @@ from orchestrator.report.search.budget import budget_curve, expected_best, share
 from orchestrator.report.search.flatness import flatness, noise_of
 from orchestrator.report.search.importance import ENOUGH, importance
 from orchestrator.report.search.learning import learning_curves
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import Trial, expand
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 from workloads.hparams import Value
 

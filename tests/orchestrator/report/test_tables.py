@@ -13,8 +13,8 @@ from orchestrator.report.intervals import units_of
 from orchestrator.report.scores import NATURAL, scores
 from orchestrator.report.tables import Table, judged, primary_column, tables
 from orchestrator.report.verdict import verdict
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import expand, load_data
-from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
 
 

@@ -13,8 +13,8 @@ from orchestrator.report.scores import every_prediction, of_table, scored, units
 from orchestrator.report.tables import judged, tables, with_controls
 from orchestrator.report.tails import of_tails, tail_errors, tails
 from orchestrator.report.tidy import tidy
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import expand, load_data
-from orchestrator.study.planner import CellPlan
 from workloads import WORKLOADS
 from workloads.labels import REGIONS
 from workloads.relevance import relevance

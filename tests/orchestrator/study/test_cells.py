@@ -7,10 +7,12 @@ from builders import cell, study
 from orchestrator.errors import BadInput
 from orchestrator.study.axes import BASE, Axis
 from orchestrator.study.cells import Cell, expand, sketch
+from orchestrator.study.spec import Study
 from orchestrator.study.stored import difference
 from workloads import WORKLOADS
 from workloads.hparams import Float
 from workloads.methods import METHODS
+from workloads.published import first_settings, published
 from workloads.training import Training
 
 
@@ -82,7 +84,7 @@ def test_a_tuned_value_that_equals_a_default_wins_over_the_workload() -> None:
         ({"space": {"lds.kernel": {"low": 1, "high": 2}}}, "list values instead"),
         ({"space": {"lds.wdth": 5}}, "no hyperparameter 'wdth'.*did you mean 'width'"),
         ({"space": {"fds.width": 5}}, "no recipe has fds"),
-        ({"space": {"lsd.width": 5}}, "no part 'lsd'.*did you mean 'lds'"),
+        ({"space": {"ldds.width": 5}}, "no part 'ldds'.*did you mean 'lds'"),
         ({"train": {"epochs": 0}}, "train.epochs must lie in .*got 0"),
         ({"train": {"epoch": 1}}, "no hyperparameter 'epoch'.*did you mean 'epochs'"),
         ({"train": {"agedb": {"epochs": 1}}}, "workloads of the study: got 'agedb'"),
@@ -131,7 +133,7 @@ def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) ->
         ({"name": "mine", "size": 64}, "workload mine: unknown key 'size' in data of type table"),
         (
             {"name": "mine", "encoder": "resnet18"},
-            "workload mine: no encoder 'resnet18' in type table; known: mlp",
+            "workload mine: no encoder 'resnet18' in type table; known: clipped-mlp",
         ),
         (
             {"name": "mine", "type": "images", "encoder": "resnet19"},
@@ -162,7 +164,7 @@ def test_a_wrong_declaration_is_refused(tmp_path: Path, own: dict[str, object], 
         expand(study(workloads=[{**base, **own}], data=str(tmp_path)))
 
 
-@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.dense])
+@pytest.mark.parametrize("method", [name for name, m in METHODS.items() if not m.dense and "regression" in m.tasks])
 def test_a_method_of_whole_rows_is_refused_where_labels_are_maps(method: str) -> None:
     made = study(workloads=["stereo-depth"], recipes={"objectives": ["l1"], "combine": [], "also": [f"l1 + {method}"]})
     law = METHODS[method].needs_rows
@@ -204,7 +206,7 @@ def test_every_recipe_searches_learning_rate_and_weight_decay_alike_around_the_w
         assert axes["train.lr"].first == rate
         assert axes["train.lr"].range == Float(rate / 10**0.5, min(1.0, rate * 10**0.5), log=True, tune=False)
         decay = made.fixed.get("train.weight_decay", Training().weight_decay)
-        low, high = (decay / 10, decay * 10) if decay else (1e-6, 1e-2)
+        low, high = (decay / 10, min(1.0, decay * 10)) if decay else (1e-6, 1e-2)
         found = axes["train.weight_decay"]
         assert (found.first, found.range.low, found.range.high, found.range.log) == (decay, low, high, True)
 
@@ -246,3 +248,27 @@ def test_trees_where_they_cannot_grow_are_refused_before_any_work() -> None:
         expand(study(recipes={"also": ["boosting + fds"]}))
     with pytest.raises(BadInput, match="boosting grows trees on the columns of a table, and cannot act where every"):
         expand(study(workloads=["stereo-depth"], recipes={"also": ["boosting"]}))
+
+
+PAPERS = {
+    "agedb": ("agedb-dir",),
+    "imdb-wiki": ("imdb-wiki-dir",),
+    "stsb-lstm": ("sts-b-dir",),
+    "nyud2": ("nyud2-dir-imagenet",),
+    "longtail-full": ("cifar10-lt-200", "cifar10-lt", "cifar100-lt-200", "cifar100-lt-20"),
+}
+
+
+@pytest.mark.parametrize(("name", "workloads"), PAPERS.items())
+def test_a_study_of_the_papers_has_a_row_for_each_that_they_print_and_starts_from_their_settings(
+    name: str, workloads: tuple[str, ...]
+) -> None:
+    cells = sketch(Study.load(name, environ={}))
+    for workload in workloads:
+        ours = {cell.recipe: cell for cell in cells if cell.workload == workload}
+        rows = [row for row in published() if row.workload == workload]
+        assert {row.recipe for row in rows} <= set(ours)
+        for row in (row for row in rows if row.settings):
+            cell, settings = ours[row.recipe], first_settings(workload, row.recipe)
+            first = {**cell.fixed, **{axis.name: axis.first for axis in cell.axes}, **cell.published}
+            assert {key: first[key] for key in settings} == settings

@@ -14,8 +14,9 @@ from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase, Record
 from orchestrator.study import planner as planning
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import Trial, expand
-from orchestrator.study.planner import CellPlan, Planner
+from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 
 
@@ -103,11 +104,11 @@ def test_a_plan_from_kept_suggestions_is_the_plan_that_the_sampler_gives(
     seed: int,
 ) -> None:
     tree: dict[str, Any] = {"recipes": {"also": ["l1 + lds"]}, "protocol": protocol, "space": SPACE if narrow else {}}
-    made = study(**tree, tune={"trials": 9, "parallel": parallel, "sampler": sampler})
+    made = study(**tree, tune={"trials": 9, "parallel": parallel, "sampler": sampler, "scheduler": "asha"})
     memory = Memory()
     run(made, memory, random.Random(seed), fails, stops, limit)
     assert plans(made, memory, retry) == plans(made, memory.without(), retry)
-    larger = study(**tree, tune={"trials": 11, "parallel": parallel, "sampler": sampler})
+    larger = study(**tree, tune={"trials": 11, "parallel": parallel, "sampler": sampler, "scheduler": "asha"})
     assert plans(larger, memory, retry) == plans(larger, memory.without(), retry)
 
 
@@ -139,7 +140,7 @@ def filled(folder: Path, made: Study) -> Ledger:
 
 
 def test_a_ledger_that_keeps_suggestions_asks_no_sampler_and_is_read_at_once(tmp_path: Path, asked: list[int]) -> None:
-    made = study(tune={"trials": 9, "replicates": 2})
+    made = study(tune={"trials": 9, "replicates": 2, "scheduler": "asha"})
     ledger = filled(tmp_path, made)
     asked.clear()
     again = Planner(made, expand(made), ledger.find, known=Index(Ledger(str(tmp_path))))

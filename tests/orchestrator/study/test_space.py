@@ -10,7 +10,7 @@ from scipy.stats import chisquare, kstest
 from builders import cell
 from orchestrator.study import cells
 from orchestrator.study.axes import BASE
-from orchestrator.study.cells import declared
+from orchestrator.study.hyperparameters import declared
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.space import START, Observation, ask, distribution, frozen, suggest
 from workloads import WORKLOADS
@@ -18,6 +18,15 @@ from workloads.hparams import Choice, Int
 
 RULE = "val/mae/all"
 METHODS = ["lds", "fds", "ranksim", "distloss"]
+
+
+BEFORE = {"train.epochs": 30, "train.batch_size": 256, "train.lr": 1e-3, "train.schedule": "cosine"}
+
+
+@pytest.fixture
+def first_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nhanes-sbp` as it was in its first version: its weights did not decay."""
+    monkeypatch.setitem(WORKLOADS, "nhanes-sbp", replace(WORKLOADS["nhanes-sbp"], settings=BEFORE, version=1))
 
 
 def told(number: int, made: dict[str, object]) -> Observation:
@@ -193,6 +202,7 @@ def test_tpe_acts_after_its_start_and_in_no_trial_of_it() -> None:
     assert low < -3.5 < -2.5 < high
 
 
+@pytest.mark.usefixtures("first_version")
 def test_tpe_is_told_a_first_setting_outside_the_range_as_the_nearest_one_inside() -> None:
     made = cell("l1")
     first = suggest(made, "tpe", RULE, 0, [])
@@ -200,6 +210,7 @@ def test_tpe_is_told_a_first_setting_outside_the_range_as_the_nearest_one_inside
     assert suggest(made, "tpe", RULE, 4, [told(0, first)]).keys() == BASE.keys()
 
 
+@pytest.mark.usefixtures("first_version")
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_the_first_protocol_suggests_what_commit_80772a4_did_under_the_same_ids(sampler: str) -> None:
     """Printed by that commit: its ledgers are resumed."""

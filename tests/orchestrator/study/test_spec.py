@@ -8,7 +8,7 @@ import pytest
 
 from builders import study
 from orchestrator.errors import BadInput
-from orchestrator.study.keys import Tune
+from orchestrator.study.rules import RULES
 from orchestrator.study.spec import Study, shipped
 
 
@@ -113,12 +113,14 @@ def test_the_first_protocol_rescores_nothing_and_refuses_to() -> None:
 
 
 def test_the_samplers_and_schedulers_of_the_file_are_those_that_exist() -> None:
-    from orchestrator.engine.early_stopping import SCHEDULERS
+    from orchestrator.engine.early_stopping import MAKERS
     from orchestrator.study.samplers import FAMILIES, sampler_named
 
     protocols = set(get_args(Study.model_fields["protocol"].annotation))
     assert protocols == set().union(*(sampler_named(name).protocols for name in FAMILIES))
-    assert set(get_args(Tune.model_fields["scheduler"].annotation)) == SCHEDULERS.keys()
+    assert MAKERS.keys() == RULES.keys()
+    with pytest.raises(BadInput, match=r"tune\.scheduler is one of none, halving, asha, hyperband, median: got 'ash'"):
+        study(tune={"scheduler": "ash"})
 
 
 def test_a_declared_data_set_survives_being_written_and_read() -> None:

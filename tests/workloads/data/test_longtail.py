@@ -19,8 +19,8 @@ from orchestrator.report.scores import scores
 from orchestrator.report.sections import Section
 from orchestrator.report.sources import Rows
 from orchestrator.report.tables import Table, tables
+from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import expand
-from orchestrator.study.planner import CellPlan
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.data import digits

@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from bench import reference
 from published import agedb, stsb
+from workloads.features import Encoded
 from workloads.labels import LabelGrid, kernel_window
 from workloads.methods.fds import FDS, bucket_statistics, calibrate
 from workloads.seam import Batch, TrainLabels
@@ -160,8 +161,8 @@ def test_streamed_statistics_equal_those_of_a_pass_over_the_same_features(varian
     for epoch in range(4):
         z = features(labels, generator) + 1000.0
         streamed.calibrate(z, batch(grid, labels, epoch))
-        streamed.end_epoch(epoch, lambda train_mode=False: pytest.fail("a stream needs no pass"))
-        passed.end_epoch(epoch, lambda train_mode=False, z=z: (z, labels))
+        streamed.end_epoch(epoch, Encoded(labels, lambda train_mode: pytest.fail("a stream needs no pass")))
+        passed.end_epoch(epoch, Encoded(labels, lambda train_mode, z=z: iter([(torch.arange(len(z)), z)])))
     assert_close(streamed.scale, passed.scale)
     assert_close(streamed.shift, passed.shift, rtol=1e-5, atol=1e-4)
 
@@ -171,11 +172,11 @@ def test_the_pass_over_the_data_is_in_the_mode_of_the_variant(variant, mode):
     labels, grid = random_ages()
     asked = []
 
-    def pass_over(train_mode=False):
+    def pass_over(train_mode):
         asked.append(train_mode)
-        return torch.zeros(len(labels), DIM), labels
+        yield torch.arange(len(labels)), torch.zeros(len(labels), DIM)
 
-    make(grid, labels, variant=variant).end_epoch(0, pass_over)
+    make(grid, labels, variant=variant).end_epoch(0, Encoded(labels, pass_over))
     assert asked == [mode]
 
 

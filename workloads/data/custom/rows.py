@@ -270,6 +270,4 @@ def with_grid(own: CustomData, grid: LabelGrid) -> Workload:
 
 
 def _needs(own: CustomData) -> tuple[str, ...]:
-    if not isinstance(own, CustomImages):
-        return ()
-    return (("transformers",) if own.named.weights else ()) + (("kornia",) if own.augment else ())
+    return (*own.named.needs, *(("kornia",) if isinstance(own, CustomImages) and own.augment else ()))

@@ -3,7 +3,7 @@
 from orchestrator.report.page.grid import Column, Line, grid
 from orchestrator.report.page.part import Part
 from orchestrator.report.sections import Results, Section
-from orchestrator.study.planner import reason
+from orchestrator.study.cell_plan import reason
 
 
 def failures(results: Results, section: Section) -> Part:

@@ -17,7 +17,7 @@ from orchestrator.report.search.flatness import Flatness, flatness
 from orchestrator.report.search.importance import Importance, importance
 from orchestrator.report.search.learning import learning_curves
 from orchestrator.report.sections import Results, Section
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 from workloads.hparams import Value
 
 CURVES: Final = 5

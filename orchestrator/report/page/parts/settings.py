@@ -7,7 +7,7 @@ from orchestrator.report.page.grid import Cell, Column, Line, grid
 from orchestrator.report.page.part import Part
 from orchestrator.report.sections import Results, Section
 from orchestrator.report.settings import ranges, settings_of
-from orchestrator.study.planner import CellPlan
+from orchestrator.study.cell_plan import CellPlan
 
 
 def settings(results: Results, section: Section) -> Part:

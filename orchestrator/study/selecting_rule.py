@@ -1,4 +1,4 @@
-"""Scores that a study is decided by: whether there are such, and whether they have a value on the data."""
+"""The rule by which trials and epochs are chosen, `val/METRIC/REGION`: that it exists, and has a value."""
 
 from orchestrator.errors import BadInput
 from workloads.labels import REGIONS
@@ -8,7 +8,7 @@ from workloads.workload import Data, Workload
 
 
 def check_rule(rule: str) -> None:
-    """Raises ValueError unless it is a score of validation rows that there is."""
+    """Raises ValueError for what is no such rule."""
     try:
         Training.declared()["monitor"].range.check(rule)
     except ValueError:
@@ -16,16 +16,6 @@ def check_rule(rule: str) -> None:
             f"tune.select_by is val/METRIC/REGION, with a metric of {', '.join(METRICS)} and a region of "
             f"{', '.join(('all', *REGIONS))}: got {rule!r}"
         ) from None
-
-
-def check_primary(primary: str | None, workload: Workload) -> None:
-    """Raises ValueError unless the column that decides a study is one of the workload's table."""
-    metric, _, region = (primary or "").partition("/")
-    if primary is not None and (metric not in workload.metrics or region not in ("all", *REGIONS)):
-        raise ValueError(
-            f"report.primary is METRIC/REGION, with a metric of {', '.join(workload.metrics)} for {workload.name} and "
-            f"a region of {', '.join(('all', *REGIONS))}: got {primary!r}"
-        )
 
 
 def check_defined(workload: Workload, data: Data, key: str, rule: str) -> None:

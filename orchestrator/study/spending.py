@@ -1,0 +1,114 @@
+"""What a study may spend and has spent: trials, epochs and device time of what it trains itself."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+from orchestrator.ledger.records import Record
+from orchestrator.study.cells import Trial
+from orchestrator.study.keys import Budget
+
+HOUR_S: Final = 3600.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Trials, epochs of all models that they train, and seconds of devices; a limit where there is one, else inf."""
+
+    trials: float = 0
+    epochs: float = 0
+    device_s: float = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.trials + other.trials, self.epochs + other.epochs, self.device_s + other.device_s)
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(self.trials - other.trials, self.epochs - other.epochs, self.device_s - other.device_s)
+
+    def times(self, number: int) -> "Cost":
+        """So many of it."""
+        return Cost(number * self.trials, number * self.epochs, number * self.device_s)
+
+    def within(self, limit: "Cost") -> bool:
+        """Whether nothing is more than its limit."""
+        return all(value <= most + 1e-9 for value, most in zip(vars(self).values(), vars(limit).values(), strict=True))
+
+
+def limit(budget: Budget, share: float = 1.0) -> Cost:
+    """What a driver may spend that has a share of a study."""
+
+    def part(value: float | None) -> float:
+        return inf if value is None else value * share
+
+    hours = min(part(budget.device_hours), part(budget.hours_of_money))
+    return Cost(part(budget.trials), part(budget.epochs), hours * HOUR_S)
+
+
+class Spending:
+    """The costs of one study's trials, against its budget.
+
+    A trial is given out when what was spent, what is under way at its full cost and the trial itself are within the
+    budget, so trials and epochs are never more. Seconds are foreseen from those of an epoch of the same cell, workload
+    or study so far; before the first record nothing is foreseen, and all workers begin.
+
+    `devices` are those of one trial: its share of a GPU, and 1 on a CPU.
+    """
+
+    def __init__(self, study: str, budget: Budget, devices: float, share: float = 1.0) -> None:
+        self._study, self._devices = study, devices
+        self.limit = limit(budget, share)
+        self.spent = Cost()
+        self._under_way: dict[str, Cost] = {}
+        self._rates: dict[str, tuple[float, int]] = {}
+
+    def __str__(self) -> str:
+        hours = self.spent.device_s / HOUR_S
+        return f"{self.spent.trials:,.0f} trials, {self.spent.epochs:,.0f} epochs, {hours:.3g} device hours"
+
+    @property
+    def rate(self) -> float:
+        """Device seconds of an epoch in all records so far; 0 before the first."""
+        seconds, epochs = self._rates.get("", (0.0, 0))
+        return seconds / epochs if epochs else 0.0
+
+    def affords(self, trial: Trial, epochs: int, reserved: Cost) -> bool:
+        """Whether the budget reaches for so many epochs of a trial beside what is reserved for others."""
+        total = self.spent + reserved
+        for cost in self._under_way.values():
+            total += cost
+        room = self.limit.device_s > total.device_s
+        return room and (total + self.cost(trial, epochs) - self._had(trial)).within(self.limit)
+
+    def lend(self, trial: Trial, epochs: int) -> None:
+        """So many epochs of a trial are given out, those that it had before included."""
+        self._under_way[trial.id] = self.cost(trial, epochs)
+
+    def give_back(self, trial: Trial) -> None:
+        """A trial is no longer under way, and left nothing."""
+        self._under_way.pop(trial.id, None)
+
+    def take(self, trial: Trial, record: Record) -> None:
+        """A trial has a record; another study's cost nothing here."""
+        self._under_way.pop(trial.id, None)
+        epochs = trial.cell.recipe.trainings * record.epochs_run
+        device_s = record.wall_s * self._devices
+        for name in ("", trial.cell.workload, trial.cell.name):
+            seconds, known = self._rates.get(name, (0.0, 0))
+            self._rates[name] = (seconds + device_s, known + record.epochs_run)
+        if record.study == self._study:
+            self.spent += Cost(1, epochs, device_s)
+
+    def _had(self, trial: Trial) -> Cost:
+        return self._under_way.get(trial.id, Cost())
+
+    def cost(self, trial: Trial, epochs: int) -> Cost:
+        """What so many epochs of a trial cost, as far as it is known."""
+        return Cost(1, trial.cell.recipe.trainings * epochs, epochs * self._rate(trial))
+
+    def _rate(self, trial: Trial) -> float:
+        """Device seconds of an epoch, as far as they are known."""
+        for name in (trial.cell.name, trial.cell.workload, ""):
+            seconds, epochs = self._rates.get(name, (0.0, 0))
+            if epochs:
+                return seconds / epochs
+        return 0.0

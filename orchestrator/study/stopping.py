@@ -1,0 +1,138 @@
+"""When trials of a cell are compared by early stopping, and what is told of it before a study begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from orchestrator.ledger.records import Settings
+from orchestrator.study.axes import Axis
+from orchestrator.study.keys import Tune
+from orchestrator.study.rules import HALVING, rule
+from workloads.laws import split_epochs
+from workloads.plans import PLANS
+from workloads.recipe import Recipe, settings_of
+from workloads.training import Training
+
+EPOCHS: Final = "train.epochs"
+
+
+class Searched(Protocol):
+    """A cell, as far as it is known before its data are read."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def workload(self) -> str:
+        """The name of its workload."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its recipe, whose plan has stages."""
+
+    @property
+    def fixed(self) -> Settings:
+        """Settings that all its trials share."""
+
+    @property
+    def axes(self) -> Sequence[Axis]:
+        """What is searched."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Trials of a cell are compared after `grace` epochs, and after `reduction` times as many again and again.
+
+    `population` of them are compared, or are needed before one is stopped; one in `reduction` goes on. `first` is the
+    number of epochs of the plan's first stage: scores of later ones are not compared, since they train other things.
+    """
+
+    epochs: int
+    first: int
+    grace: int
+    population: int
+    reduction: int
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs after which trials are compared; the last epoch is none of them."""
+        found, rung = [], self.grace
+        while rung <= self.first and rung < self.epochs:
+            found.append(rung)
+            rung *= self.reduction
+        return tuple(found)
+
+
+def limits(tune: Tune, cell: Searched) -> Limits | None:
+    """When trials of a cell are compared; None without early stopping."""
+    of = rule(tune.scheduler)
+    if of is None:
+        return None
+    epochs = int(cell.fixed.get(EPOCHS, Training().epochs))
+    return Limits(
+        epochs=epochs,
+        first=_first_stage(cell, epochs),
+        grace=tune.grace or max(1, epochs // of.part),
+        population=tune.population or of.population,
+        reduction=tune.reduction or of.reduction,
+    )
+
+
+def _first_stage(cell: Searched, epochs: int) -> int:
+    """Epochs of the first stage of the cell's plan."""
+    plan = PLANS[cell.recipe.plan]
+    made = plan(plan.Hparams.of(settings_of(cell.recipe.plan, cell.fixed), cell.recipe.plan))
+    return split_epochs([stage.share for stage in made.stages()], epochs)[0]
+
+
+def check_comparable(tune: Tune, cells: Sequence[Searched]) -> None:
+    """Raises ValueError where trials of a cell would be compared after epochs that are not alike."""
+    for cell in cells if tune.scheduler != "none" else ():
+        for axis in cell.axes:
+            if axis.name == EPOCHS or axis.name.startswith(f"{cell.recipe.plan}."):
+                raise ValueError(
+                    f"tune.scheduler compares trials after equal epochs of one stage: got {tune.scheduler!r}, and "
+                    f"{axis.name} is searched in {cell.name}; give it one value, or set scheduler: none"
+                )
+
+
+def told(tune: Tune, cells: Sequence[Searched], settings: Sequence[int]) -> list[str]:
+    """What early stopping does in every cell, whose search tries so many settings; also where it can never act."""
+    named: dict[str, list[str]] = {}
+    for cell, count in zip(cells, settings, strict=True):
+        of = limits(tune, cell)
+        if of is not None:
+            named.setdefault(_words(tune.scheduler, of, count), []).append(cell.name)
+    return [
+        f"early stopping by {tune.scheduler}{'' if len(named) == 1 else f' in {_few(names)}'}: {words}"
+        for words, names in named.items()
+    ]
+
+
+def _words(name: str, of: Limits, settings: int) -> str:
+    if not of.rungs:
+        return (
+            f"it can never act, since trials are first compared after {of.grace} epochs, and the first stage has "
+            f"{of.first} of {of.epochs}; lower tune.grace or raise train.epochs"
+        )
+    if settings < of.population:
+        return (
+            f"it can never act, since it compares {of.population} trials and the search has {settings}; lower "
+            "tune.population or raise tune.trials"
+        )
+    if name != HALVING:
+        return f"from epoch {of.grace} of {of.epochs} on, and from {of.population} trials of a cell on"
+    after = " and ".join(", ".join(map(str, of.rungs)).rsplit(", ", 1))
+    rest = settings % of.population
+    whole = f"; the last {rest} of {settings} are no population and train in full" if rest else ""
+    return (
+        f"{of.population} trials at a time are compared after {after} of {of.epochs} epochs, one in {of.reduction} "
+        f"goes on{whole}"
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    """`a, b, c and 5 more`."""
+    more = len(names) - 3
+    return f"{', '.join(names[:3])}{f' and {more} more' if more > 0 else ''}"

@@ -1,0 +1,44 @@
+"""The benchmark of the engine compares like with like and tells what does not hold; nothing is timed here."""
+
+from pathlib import Path
+
+from bench import performance
+from bench.engine import OF_A_CELL, Cost, gaps, tiny, told
+from orchestrator.study.cells import expand
+from orchestrator.study.planner import Planner
+
+
+def test_a_study_of_the_benchmark_has_as_many_trials_as_it_says(tmp_path: Path) -> None:
+    made = tiny(str(tmp_path), 3 * OF_A_CELL)
+    planner = Planner(made, expand(made), lambda trial_id, phase: None)
+    assert planner.total == 30 and len(planner.plans) == 3
+    trial = planner.next()
+    assert trial is not None and trial.epochs == 1
+
+
+def test_time_between_trials_is_that_of_warm_actors() -> None:
+    assert gaps([0.0, 9.0, 10.0, 11.0, 12.0, 14.0]) == [1.0, 1.0, 2.0]
+
+
+def test_what_is_too_slow_grows_or_swells_is_told() -> None:
+    good = [Cost(100, 0.018, 0.01, 0.5), Cost(1000, 0.019, 0.01, 0.6)]
+    assert all(holds for *_, holds in told(good, 800.0))
+    for costs, rate, broken in (
+        ([Cost(100, 0.03, 0.01, 0.5)], 800.0, "engine, 100 trials"),
+        ([Cost(100, 0.01, 0.01, 0.5), Cost(1000, 0.019, 0.01, 0.5)], 800.0, "  flat"),
+        ([Cost(100, 0.02, 0.01, 1.6)], 800.0, "  the driver's memory"),
+        (good, 400.0, "results that the driver takes"),
+    ):
+        assert broken in [name for name, _, holds in told(costs, rate) if not holds]
+
+
+def test_the_page_gets_the_table_and_the_machine_and_keeps_its_words(tmp_path: Path, monkeypatch) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("# Words\n<!-- measured -->\nold\n<!-- end of measured -->\nmore\n")
+    monkeypatch.setattr(performance, "PAGE", page)
+    monkeypatch.setattr(performance, "CHART", tmp_path / "chart.svg")
+    performance.write([("a", "1 ms"), ("  b", "2 ms")], [Cost(10, 0.01, 0.01, 0.1), Cost(100, 0.01, 0.01, 0.1)])
+    text = page.read_text()
+    assert text.startswith("# Words\n") and text.endswith("more\n") and "old" not in text
+    assert "| a | 1 ms |\n| – b | 2 ms |" in text and "cores of" in text
+    assert (tmp_path / "chart.svg").read_bytes().startswith(b"<?xml")

@@ -1,0 +1,140 @@
+"""What a study will take: sums of its cells, by what was measured and nothing else."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from builders import cell, record, score, study
+from orchestrator.cli.main import main
+from orchestrator.engine.probe import probe
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.parquet import to_parquet
+from orchestrator.report.disk import record_bytes
+from orchestrator.report.expected import expected, size
+from orchestrator.report.forecast import Forecast, forecast
+from orchestrator.report.pace import Pace, measured, pace_of
+from orchestrator.report.settings import ranges_by_workload
+from orchestrator.study.cells import expand
+from orchestrator.study.planner import Planner
+from reported import declared
+from workloads.hparams import Float
+
+PACES = {("nhanes-sbp", "l1"): Pace(2.0, "ledger"), ("nhanes-sbp", "l1 + lds"): Pace(3.0, "probe")}
+
+
+def planner(ended: int = 0) -> Planner:
+    """Two cells of 3 + 2 trials with 2 epochs each, of which some have ended, after a second each."""
+    made = study(tune={"trials": 3, "parallel": 3, "rescore": 1, "sampler": "random"})
+    found = Planner(made, expand(made), lambda trial_id, phase: None)
+    for _ in range(ended):
+        trial = found.next()
+        assert trial is not None
+        found.finish(trial, record(trial, 1.0))
+    return found
+
+
+def test_hours_are_what_was_used_and_what_is_left_at_the_pace_of_each_recipe() -> None:
+    made = forecast(study(), planner(), "here", PACES, 4, 1.5)
+    assert made.trials == made.left == 10 and made.epochs == 20
+    assert made.device_hours == pytest.approx((5 * 2 * 2.0 + 5 * 2 * 3.0) / 3600) == made.left_device_hours
+    assert made.left_hours == pytest.approx(made.device_hours / 4)
+    assert made.money is not None and made.money.all == pytest.approx(made.device_hours * 1.5) == made.money.left
+    later = forecast(study(), planner(4), "here", PACES, 4)
+    assert later.left == 6 and later.money is None
+    assert later.device_hours is not None and later.left_device_hours is not None
+    assert later.device_hours - later.left_device_hours == pytest.approx(4 / 3600), "seconds that trials really took"
+    for name in ("trials", "left", "device_hours", "left_device_hours"):
+        assert getattr(later, name) == pytest.approx(sum(getattr(one, name) for one in later.cells))
+
+
+def test_what_nothing_measured_is_unknown_and_says_how_to_learn_it() -> None:
+    made = forecast(study(), planner(), "here", {}, 1, 2.0)
+    assert made.device_hours is made.left_hours is None and made.money is not None and made.money.all is None
+    assert "unknown" in expected(made)[0] and "--probe" in expected(made)[0]
+    other = {("nhanes-sbp", "mse"): Pace(1.0, "ledger"), ("else", "l1"): Pace(9.0, "ledger")}
+    assert pace_of(other, "nhanes-sbp", "l1") == Pace(1.0, "similar")
+    assert pace_of(other, "nobody", "l1") == Pace()
+
+
+def test_the_pace_is_the_mean_over_the_epochs_of_all_trials(tmp_path: Path) -> None:
+    ledger, one = Ledger(str(tmp_path)), cell("l1")
+    for number, (epochs, seconds) in enumerate([(10, 5.0), (30, 5.0), (0, 7.0)]):
+        made = record(one.trial("tune", number, {}, number), 1.0, "completed" if epochs else "failed")
+        ledger.commit(replace(made, epochs_run=epochs, wall_s=seconds), "tune")
+    assert measured(ledger) == {("nhanes-sbp", "l1"): Pace(0.25, "ledger")}
+
+
+@pytest.mark.parametrize("epochs", [2, 40])
+def test_the_size_of_a_record_is_that_of_one_that_is_written(epochs: int) -> None:
+    rng, one = np.random.default_rng(1), cell("l1")
+    made = record(one.trial("evaluate", 0, {}), 1.0)
+
+    def drawn() -> tuple:
+        return tuple(score(rng.random(), region, metric) for metric in ("mae", "gm") for region in ("all", "few"))
+
+    curve = tuple(replace(made.curve[0], epoch=e, loss=rng.random(), val=drawn()) for e in range(epochs))
+    written = len(to_parquet(replace(made, val=drawn(), test=drawn(), curve=curve).to_arrow("evaluate")))
+    assert record_bytes("evaluate", 4, epochs) == pytest.approx(written, rel=0.25)
+
+
+def test_sizes_are_told_with_three_digits() -> None:
+    assert [size(n) for n in (0, 999, 1500, 2_345_678, 5e15)] == ["0 B", "999 B", "1.5 kB", "2.35 MB", "5e+03 TB"]
+
+
+def test_every_workload_has_its_own_ranges_and_recipes_that_differ_are_named() -> None:
+    one = cell("l1")
+    wider = replace(one.axes[0], range=Float(0.5, 5.0, log=True))
+    other = replace(one, workload="other", axes=(wider, *one.axes[1:]))
+    lines = ranges_by_workload([one, other])
+    assert [line for line in lines if "ranges of" in line] == ["  ranges of nhanes-sbp:", "  ranges of other:"]
+    rates = [line for line in lines if one.axes[0].name in line]
+    assert len(rates) == 2 and str(one.axes[0].range) in rates[0] and str(wider.range) in rates[1]
+    told = ranges_by_workload([one, replace(other, workload=one.workload, recipe=cell("mse").recipe)])
+    assert [line.split("  in ")[1] for line in told if one.axes[0].name in line] == ["l1", "mse"]
+
+
+def test_a_probe_trains_and_writes_nothing_and_a_plan_tells_hours_by_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = study(workloads=[declared(tmp_path)], train={"epochs": 50}, storage=str(tmp_path / "none"))
+    (tmp_path / "study.json").write_text(made.model_dump_json())
+    args = ["plan", str(tmp_path / "study.json"), "--json", "--price", "2"]
+    assert main([*args, "--probe", "60"]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert Forecast.model_validate(tree).model_dump(mode="json") == tree
+    assert {one["measured"] for one in tree["cells"]} == {"probe"}
+    assert tree["money"]["all"] == pytest.approx(2 * tree["device_hours"]) and tree["device_hours"] > 0
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_probe_keeps_to_its_time_and_says_what_it_could_not_measure(tmp_path: Path) -> None:
+    made = study(workloads=[declared(tmp_path)])
+    found = Planner(made, expand(made), lambda trial_id, phase: None)
+    said: list[str] = []
+    assert probe(made, [plan.trials["tune"][0] for plan in found.plans], 0.002, said.append) == {}
+    assert len(said) == 2 and "an epoch takes longer" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--price", "cheap"], "a price of a device hour must be a number of at least 0: got 'cheap'"),
+        (["--price", "-1"], "a price of a device hour"),
+        (["--probe", "0"], "seconds of a probe must be a number of at least 1"),
+    ],
+)
+def test_bad_numbers_are_told(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *args]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_price_of_a_machine_is_shared_by_the_trials_on_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["plan", "--storage", str(tmp_path / "none"), "--json", "--cluster", "aws-batch"]
+    args += ["--cluster-set", "options.price_per_hour=1.0", "--cluster-set", "options.vcpus=4"]
+    assert main(args) == 0
+    assert json.loads(capsys.readouterr().out)["money"]["per_device_hour"] == 0.25
