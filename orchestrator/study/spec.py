@@ -75,7 +75,7 @@ class Study(Model):
     """A study: workloads × recipes, a tuning budget and evaluation seeds.
 
     `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`, also under a condition (`when`);
-    `first` has those of the first trial, before the published ones; `train` sets `train.*` for all workloads, or for one
+    `first` has those of the first trial, before the published ones; `train` sets `train.*` for all workloads, or one
     under its name. `plugins` are modules that bring methods of their own: code that runs. They lie in the folder
     `plugins_from`, by itself that of the study file, or are installed.
 
