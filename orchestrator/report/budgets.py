@@ -7,7 +7,7 @@ from math import fsum
 from orchestrator.study.allowance import PER_AXIS
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.planner import Planner
-from orchestrator.study.space import starts
+from orchestrator.study.samplers import sampler_named
 from orchestrator.study.spec import Study
 from workloads.published import first_settings
 
@@ -62,7 +62,11 @@ def steps(study: Study, planner: Planner, plans: Sequence[CellPlan]) -> str:
     tune, budget = study.tune, planner.budget
     searched = any(plan.cell.axes for plan in plans)
     tries = between(planner.tries(plan.cell) for plan in plans if plan.cell.axes or not searched)
-    source = "in proportion to what is searched" if tune.budget == PER_AXIS else _search(study, plans)
+    source = (
+        "in proportion to what is searched"
+        if tune.budget == PER_AXIS
+        else _search(study, plans, max(planner.tries(plan.cell) for plan in plans))
+    )
     tried = f"{tries} setting{'' if tries == '1' else 's'} ({source})"
     settings = tried if searched else "1 setting, nothing to search"
     seeds = f"{budget['evaluate']} seeds of the selected one"
@@ -72,14 +76,14 @@ def steps(study: Study, planner: Planner, plans: Sequence[CellPlan]) -> str:
     return f"{', '.join(words)}{repeated}"
 
 
-def _search(study: Study, plans: Sequence[CellPlan]) -> str:
+def _search(study: Study, plans: Sequence[CellPlan], trials: int) -> str:
     """Where the settings come from: `1 published + 3 random`, `1 default + 7 random + 8 by TPE`."""
-    tune = study.tune
+    sampler = sampler_named(study.tune.sampler)
     published = any(first_settings(plan.cell.workload, plan.cell.recipe) for plan in plans)
-    random = starts(tune.trials, tune.sampler, study.protocol) - 1
-    modelled = tune.trials - 1 - random
-    words = [f"1 {'published' if published else 'default'}", f"{random} random", f"{modelled} by TPE"]
-    return " + ".join(word for word, count in zip(words, (1, random, modelled), strict=True) if count)
+    before = sampler.random(trials, study.protocol) - 1
+    words = [f"1 {'published' if published else 'default'}", f"{before} {sampler.unshaped}"]
+    words.append(f"{trials - 1 - before} {sampler.words}")
+    return " + ".join(word for word in words if not word.startswith("0 "))
 
 
 def between(values: Iterable[float]) -> str:

@@ -10,6 +10,7 @@ from orchestrator.study.cells import Cell
 from orchestrator.study.keys import TRIALS
 from orchestrator.study.rules import HALVING
 from orchestrator.study.rungs import most
+from orchestrator.study.samplers import sampler_named
 from orchestrator.study.spec import Study
 from orchestrator.study.spending import HOUR_S
 from orchestrator.study.stopping import limits
@@ -25,7 +26,8 @@ def tries(study: Study, cells: Sequence[Cell]) -> dict[str, int]:
 
     `tune.trials`, or under `per_axis` so many for the cell with the fewest hyperparameters to search, and for others in
     proportion to theirs, rounded up: n = ⌈trials · axes / fewest axes⌉. A cell with nothing to search tries the
-    published settings and those without them. Raises BadInput where a proportion is larger than a search may be.
+    published settings and those without them, and no cell tries more than its sampler has. Raises BadInput where a
+    proportion is larger than a search may be.
     """
     fewest = min((len(cell.axes) for cell in cells if cell.axes), default=1)
     trials, found = study.tune.trials, {}
@@ -37,6 +39,8 @@ def tries(study: Study, cells: Sequence[Cell]) -> dict[str, int]:
                 f"tune.trials under per_axis must give every cell at most {TRIALS:,}: got {trials:,}, which is "
                 f"{settings:,} for {cell.name} with {share} axes where others have {fewest}; lower it"
             )
+        if (size := sampler_named(study.tune.sampler).size(cell)) is not None:
+            settings = min(settings, 1 + size)
         searched = cell.axes or cell.protocol == 1
         found[cell.name] = settings if searched else min(trials, 1 + bool(cell.published))
     return found

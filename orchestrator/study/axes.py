@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.study.keys import Interval
-from workloads.hparams import Choice, Field, Float, Range, Value
+from orchestrator.study.keys import Interval, Listed
+from workloads.hparams import Choice, Field, Float, Int, Range, Value
 
 RATE: Final = math.sqrt(10)
 """The learning rate is searched over one decade, from a setting / √10 to that setting · √10."""
@@ -32,12 +32,12 @@ class Axis:
         return min(max(value, self.range.low), self.range.high)
 
 
-def _rate(declared: Float, centre: float) -> Float:
-    return declared.narrow(max(declared.low, centre / RATE), min(declared.high, centre * RATE), True)
+def _rate(limits: Float, centre: float) -> Float:
+    return limits.narrow(max(limits.low, centre / RATE), min(limits.high, centre * RATE), True)
 
 
-def _decay(declared: Float, centre: float) -> Float:
-    return declared.narrow(centre / DECAY, min(declared.high, centre * DECAY), True) if centre > 0 else FROM_ZERO
+def _decay(limits: Float, centre: float) -> Float:
+    return limits.narrow(centre / DECAY, min(limits.high, centre * DECAY), True) if centre > 0 else FROM_ZERO
 
 
 BASE: Final[Mapping[str, Callable[[Float, float], Float]]] = {"train.lr": _rate, "train.weight_decay": _decay}
@@ -65,9 +65,10 @@ def axis_in(name: str, field: Field, limits: Range, default: Value) -> Axis:
     return Axis(name, limits, first, only)
 
 
-def narrowed(name: str, field: Field, written: Interval | tuple[Value, ...]) -> Range:
+def narrowed(name: str, field: Field, written: Interval | Listed | tuple[Value, ...]) -> Range:
     """A range as a study narrows or lists it; raises ValueError."""
     try:
+        written = written.values if isinstance(written, Listed) else written
         if isinstance(written, tuple):
             return Choice(*(field.range.check(value) for value in written))
         if isinstance(field.range, Choice):
@@ -80,3 +81,36 @@ def narrowed(name: str, field: Field, written: Interval | tuple[Value, ...]) -> 
 def ends(limits: Range) -> tuple[Value, ...]:
     """The values between which a range lies, or all that it lists."""
     return limits.options if isinstance(limits, Choice) else (limits.low, limits.high)
+
+
+def at(axis: Axis, share: float) -> Value:
+    """The value below which a share, in [0, 1], of an axis's distribution lies; as Optuna draws, listed values alike.
+
+    Whole numbers have the width 1, or the step, around them, of their logarithm where they are drawn by that.
+    """
+    limits = axis.range
+    if isinstance(limits, Choice):
+        return limits.options[min(int(share * len(limits.options)), len(limits.options) - 1)]
+    low, high = _edges(limits)
+    drawn = math.exp(low + share * (high - low)) if limits.log else low + share * (high - low)
+    if isinstance(limits, Float):
+        return min(max(drawn, limits.low), limits.high)
+    whole = limits.low + limits.step * round((drawn - limits.low) / limits.step)
+    last = limits.high - (limits.high - limits.low) % limits.step
+    return min(max(whole, limits.low), last)
+
+
+def share_of(axis: Axis, value: Value) -> float:
+    """The share, in [0, 1], at which a number lies of its axis."""
+    assert not isinstance(axis.range, Choice)
+    low, high = _edges(axis.range)
+    drawn = math.log(float(value)) if axis.range.log else float(value)
+    return (drawn - low) / (high - low) if high > low else 0.5
+
+
+def _edges(limits: Float | Int) -> tuple[float, float]:
+    """The ends of a range on its scale, with half a step around whole numbers."""
+    last = limits.high if isinstance(limits, Float) else limits.high - (limits.high - limits.low) % limits.step
+    half = 0.0 if isinstance(limits, Float) else limits.step / 2
+    low, high = limits.low - half, last + half
+    return (math.log(low), math.log(high)) if limits.log else (float(low), float(high))

@@ -13,9 +13,11 @@ from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import remote
 from orchestrator.study.axes import BASE, Axis, axis_around, axis_in, ends, narrowed
 from orchestrator.study.checks import check_pack, check_primary
+from orchestrator.study.conditions import When, check_conditions, in_order, under, when_of
 from orchestrator.study.hyperparameters import check_names, declared
-from orchestrator.study.keys import Interval
+from orchestrator.study.keys import Interval, Listed, Tune
 from orchestrator.study.priority import priorities
+from orchestrator.study.samplers import sampler_named
 from orchestrator.study.selecting_rule import check_defined, check_rule
 from orchestrator.study.spec import PROTOCOL, Study
 from orchestrator.study.stopping import check_comparable
@@ -201,7 +203,7 @@ def expand(study: Study) -> list[Cell]:
         except ValueError as err:
             raise BadInput(f"workload {name}: {err}") from None
         monitors = [rule for cell in cells if cell.workload == name for rule in _monitors(cell)]
-        for key, rule in dict.fromkeys((("tune.select_by", study.tune.select_by), *monitors)):
+        for key, rule in dict.fromkeys((*(("tune.select_by", rule) for rule in study.tune.rules), *monitors)):
             check_defined(WORKLOADS[name], data, key, rule)
         fingerprints[name] = data.fingerprint
     return [replace(cell, data=fingerprints[cell.workload]) for cell in cells]
@@ -218,8 +220,10 @@ def sketch(study: Study) -> list[Cell]:
     try:
         load_plugins(study.plugins, study.plugins_from)
         recipes = _recipes(study)
-        check_rule(study.tune.select_by)
+        for rule in study.tune.rules:
+            check_rule(rule)
         check_names(study, recipes)
+        check_conditions(study.space, {part for recipe in recipes for part in recipe.parts} | {"train"})
         for own in declared_data(study).values():
             declare(own, local_root(study.data, places(own)))
         for name in study.names:
@@ -230,11 +234,26 @@ def sketch(study: Study) -> list[Cell]:
             check_pack(study.resources.pack, name, WORKLOADS[name].light)
         _check_names(study, recipes)
         cells = [_cell(study, WORKLOADS[name], recipe) for name in study.names for recipe in recipes]
+        check_search(study.tune, study.protocol, cells)
         check_comparable(study.tune, cells)
         priorities(study.priority, cells)
         return [replace(cell, replicate=number) for cell in cells for number in range(study.tune.replicates)]
     except (ValueError, DataError, MissingExtra) as err:
         raise BadInput(str(err)) from None
+
+
+def check_search(tune: Tune, protocol: int, cells: Sequence[Cell]) -> None:
+    """Raises ValueError where the sampler of a study cannot do what is asked of it."""
+    chosen = sampler_named(tune.sampler)
+    if protocol not in chosen.protocols:
+        raise ValueError(f"tune.sampler must be tpe or random under protocol: {protocol}: got {tune.sampler}")
+    if len(tune.rules) > 1 and not chosen.several:
+        raise ValueError(
+            f"tune.sampler: {tune.sampler} searches by one rule: got {len(tune.rules)} in tune.select_by; "
+            "select by one, or take tpe"
+        )
+    if refused := next((why for cell in cells if (why := chosen.refused(cell, tune.trials))), ""):
+        raise ValueError(refused)
 
 
 def _check_names(study: Study, recipes: Sequence[Recipe]) -> None:
@@ -302,13 +321,17 @@ def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     settle(recipe, of_parts)  # refuses first values outside their ranges
     paper = {**first_settings(workload.name, recipe), **of_parts}
     axes: list[Axis] = []
+    whens: dict[str, When] = {}
     for part in (*recipe.parts, "train"):
         for hparam in (acting(recipe) if part == "train" else declared(part)).values():
             name = f"{part}.{hparam.name}"
             written = study.space.get(name)
             default = paper.get(name, fixed.get(name, hparam.default))
-            if isinstance(written, Interval | tuple):
-                axes.append(axis_in(name, hparam, narrowed(name, hparam, written), default))
+            if isinstance(written, Interval | Listed | tuple):
+                when = when_of(written)
+                if {other.partition(".")[0] for other in when} <= {*recipe.parts, "train"}:  # else it cannot hold here
+                    whens[name] = when
+                    axes.append(under(axis_in(name, hparam, narrowed(name, hparam, written), default), when))
             elif written is not None:
                 fixed[name] = written
             elif hparam.range.tune:
@@ -318,6 +341,7 @@ def _cell(study: Study, workload: Workload, recipe: Recipe) -> Cell:
     settle(recipe, fixed)  # refuses fixed values outside their ranges
     known = {*asked, *study.space, *(searched.name for searched in axes)}  # what the study says wins over the paper
     apart = {name: value for name, value in paper.items() if name not in known and fixed.get(name) != value}
+    axes = in_order(axes, fixed, whens)
     made = Cell(workload.name, recipe, fixed, tuple(axes), "", apart, study.protocol, study.replicate)
     _check_laws(made, workload)
     return made

@@ -13,7 +13,7 @@ from orchestrator.laws import unknown
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 """Of a study, and of a data set that one declares."""
-BOUNDS: Final = ("low", "high", "log")
+BOUNDS: Final = ("low", "high", "log", "when")
 """Keys of a narrowed range."""
 OF_STORAGE: Final = frozenset({"ledger", "checkpoints", "cache", "mlartifacts", "mlruns"})
 """Folders that every storage has: no study is called so, nor `mlflow.db` and what SQLite puts beside it."""
@@ -43,19 +43,46 @@ def _interval(value: Mapping[str, Any], where: str) -> None:
         raise ValueError(f"{where}.log must be true or false: got {shown(value['log'])}")
 
 
+def _values(value: object, where: str) -> None:
+    """Raises ValueError unless these are listed values that a hyperparameter may have."""
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"{where} must list at least one value: got {shown(value)}")
+    for number, each in enumerate(value):
+        _scalar(each, f"{where}.{number}")
+
+
+def _condition(value: Mapping[str, Any], where: str) -> None:
+    """Raises ValueError unless `when` is a mapping of names to listed values."""
+    when = value.get("when")
+    if "when" in value and (not isinstance(when, Mapping) or not when):
+        raise ValueError(f"{where}.when maps part.hyperparameter to a list of values: got {shown(when)}")
+    for name, values in (when or {}).items():
+        _values(values, f"{where}.when.{name}")
+
+
+def _under_condition(value: Mapping[str, Any], where: str) -> None:
+    """Raises ValueError unless the mapping is {values, when}."""
+    for key in value:
+        if key not in ("values", "when"):
+            raise ValueError(unknown(key, ("values", "when"), where))
+    if "when" not in value:
+        raise ValueError(
+            f"{where} with values has a condition, when: got {shown(dict(value))}; or list the values alone"
+        )
+    _values(value["values"], f"{where}.values")
+
+
 def check_space(tree: object) -> object:
-    """What a study says of its ranges: `{low, high, log}`, a list of values, or one; raises ValueError."""
+    """What a study says of its ranges: ranges, `{values, when}`, values, or one; raises ValueError."""
     if not isinstance(tree, Mapping):
         raise ValueError(f"space must be a mapping of part.hyperparameter to ranges: got {shown(tree)}")
     for name, value in tree.items():
         where = f"space.{name}"
         if isinstance(value, Mapping):
-            _interval(value, where)
+            _condition(value, where)
+            (_under_condition if "values" in value else _interval)(value, where)
         elif isinstance(value, list | tuple):
-            if not value:
-                raise ValueError(f"{where} must list at least one value: got []")
-            for number, each in enumerate(value):
-                _scalar(each, f"{where}.{number}")
+            _values(value, where)
         elif not isinstance(value, BaseModel):
             if value is None:
                 raise ValueError(f"{where} must be {{low, high}}, a list of values, or one value: got null")

@@ -15,10 +15,12 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
 
+from orchestrator.study import objectives, samplers
 from orchestrator.study.rules import known
 
 Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | StrictStr
@@ -74,6 +76,9 @@ class Tune(Model):
     All trials of a cell have one seed, so that settings differ in nothing else. Then the `rescore` best are trained
     with `rescore_seeds` further seeds each, and the one with the best mean over all its seeds is selected.
 
+    `select_by` may list several rules: the first of them is `select_by` from then on, and the others are `beside` it.
+    Then samplers search the Pareto set, and `pick` names the rule by which one of it is selected (`objectives.py`).
+
     With `replicates: K` all that (search, rescoring, selection, evaluation) is done K times with other seeds, and the
     intervals of the report are over replicates: they cover the luck of tuning.
 
@@ -89,12 +94,16 @@ class Tune(Model):
     """
 
     trials: Annotated[Count, Field(le=TRIALS)] = 16
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Annotated[
+        str, AfterValidator(samplers.known), WithJsonSchema({"type": "string", "enum": [*samplers.FAMILIES]})
+    ] = "tpe"
     scheduler: Annotated[str, AfterValidator(known)] = "none"
     population: Annotated[int, Field(strict=True, ge=2, le=TRIALS)] | None = None
     grace: Count | None = None
     reduction: Annotated[int, Field(strict=True, ge=2, le=100)] | None = None
     select_by: str = "val/mae/all"
+    beside: tuple[str, ...] = ()
+    pick: str = "ideal"
     budget: Literal["equal", "per_axis"] = "equal"
     parallel: Annotated[Count, Field(le=PARALLEL)] = 4
     rescore: Annotated[Count, Field(le=TRIALS)] = 3
@@ -103,7 +112,22 @@ class Tune(Model):
     time_limit_s: Seconds | None = None
     epoch_time_limit_s: Seconds | None = None
 
-    later: ClassVar[frozenset[str]] = frozenset({"population", "grace", "reduction", "budget"})
+    later: ClassVar[frozenset[str]] = frozenset({"population", "grace", "reduction", "budget", "beside", "pick"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed(cls, tree: object) -> object:
+        return objectives.listed(tree)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Tune":
+        objectives.check(self.rules, self.pick, self.scheduler)
+        return self
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """What a search is judged by: the first one, by which tables and figures are read, and those beside it."""
+        return (self.select_by, *self.beside)
 
 
 class Budget(Model):
@@ -160,11 +184,21 @@ class Report(Model):
 
 
 class Interval(Model):
-    """A narrowed range."""
+    """A narrowed range; it is searched only `when` other hyperparameters have one of the values listed for them."""
 
     low: StrictInt | StrictFloat
     high: StrictInt | StrictFloat
     log: bool | None = None
+    when: Mapping[str, tuple[Scalar, ...]] = {}
+
+    later: ClassVar[frozenset[str]] = frozenset({"when"})
+
+
+class Listed(Model):
+    """Listed values with such a condition."""
+
+    values: Annotated[tuple[Scalar, ...], Field(min_length=1)]
+    when: Mapping[str, tuple[Scalar, ...]]
 
 
 def _without_password(uri: str | None) -> str | None:

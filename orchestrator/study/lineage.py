@@ -5,6 +5,7 @@ k - parallel + 1. Their settings need not be in the key: by induction they follo
 """
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
@@ -13,7 +14,8 @@ from optuna.trial import TrialState
 from orchestrator.ledger.records import Record, Settings, canonical
 from orchestrator.study.cells import Cell, Trial
 from orchestrator.study.hyperparameters import declared
-from orchestrator.study.space import Observation, acts, first_setting, learns
+from orchestrator.study.samplers import sampler_named
+from orchestrator.study.space import Observation, acts, first_setting
 from orchestrator.study.spec import Study
 from workloads.hparams import Value
 
@@ -53,30 +55,33 @@ class Lineage:
     def _learning(self) -> bytes:
         """What those depend on that results shape, beside the results."""
         tune = self._study.tune
-        return _digest(self._alone, canonical({"parallel": tune.parallel, "select_by": tune.select_by}).encode())
+        beside = {"beside": list(tune.beside)} if tune.beside else {}
+        return _digest(
+            self._alone, canonical({"parallel": tune.parallel, "select_by": tune.select_by, **beside}).encode()
+        )
 
     def tell(self, settings: Settings, record: Record) -> None:
         """The settings and the outcome of the next trial."""
-        seen = observed(settings, record, self._study.tune.select_by)
+        seen = observed(settings, record, self._study.tune.rules)
         self.told.append(seen)
         self._outcomes = _digest(self._outcomes, f"{seen.state.name} {seen.value!r} {seen.curve!r}".encode())
 
     def key(self, number: int) -> str:
         """That of the number-th suggestion, which knows what was told so far."""
         tune = self._study.tune
-        shaped = learns(tune.sampler, self._cell.protocol, number)
+        shaped = sampler_named(tune.sampler).learns(number, self._cell.protocol)
         parts = (self._learning, self._outcomes) if shaped else (self._alone,)
         return _digest(*parts, str(number).encode()).hex()
 
 
-def observed(settings: Settings, record: Record, rule: str) -> Observation:
-    """What a sampler learns of a trial: stopped ones as pruned with their curve."""
-    value = record.score(rule)
-    if record.status == "completed" and value is not None:
-        return Observation(settings, TrialState.COMPLETE, value)
+def observed(settings: Settings, record: Record, rules: Sequence[str]) -> Observation:
+    """What a sampler learns of a trial: stopped ones, which one rule judged, as pruned with their curve."""
+    values = tuple(value for rule in rules if (value := record.score(rule)) is not None)
+    if record.status == "completed" and len(values) == len(rules):
+        return Observation(settings, TrialState.COMPLETE, values if len(rules) > 1 else values[0])
     if record.status != "stopped":
         return Observation(settings, TrialState.FAIL)
-    _, metric, region = rule.split("/")
+    _, metric, region = rules[0].split("/")
     curve = tuple(
         (row.epoch, score.value)
         for row in record.curve

@@ -366,13 +366,13 @@ class Planner:
         if found is not None:
             return found
         under_way = [Observation(settings, TrialState.RUNNING) for settings in plan.suggested[len(lineage.told) :]]
-        settings = suggest(cell, tune.sampler, tune.select_by, number, [*lineage.told, *under_way])
+        settings = suggest(cell, tune.sampler, tune.rules, number, [*lineage.told, *under_way])
         return settings, replace(cell.trial("tune", number, settings, seed), search=key)
 
     def _rescore(self, plan: CellPlan) -> None:
         """Plan further seeds of the best settings; a single one needs none."""
         tune = self.study.tune
-        best = ranked(plan.searched, tune.select_by)[: tune.rescore]
+        best = ranked(plan.searched, tune.rules, tune.pick)[: tune.rescore]
         plan.rescoring = {}
         for record in best if len(best) > 1 else []:
             for seed in range(1, tune.rescore_seeds + 1):
@@ -385,10 +385,10 @@ class Planner:
         rescored: dict[int, list[Record]] = {}
         for number, first in (plan.rescoring or {}).items():
             rescored.setdefault(first, []).append(plan.outcomes["tune"][number])
-        best = ranked(plan.searched, tune.select_by)[: tune.rescore]
-        plan.chosen = select([(record, rescored.get(record.number, ())) for record in best], tune.select_by)
+        best = ranked(plan.searched, tune.rules, tune.pick)[: tune.rescore]
+        plan.chosen = select([(r, rescored.get(r.number, ())) for r in best], tune.rules, tune.pick)
         if plan.chosen is None:
-            plan.unselected = why_none(plan.searched, tune.select_by)
+            plan.unselected = why_none(plan.searched, tune.rules)
             return
         start, selected = plan.cell.replicate * seeds, plan.trials["tune"][plan.chosen.record.number]
         for seed in range(seeds):

@@ -21,7 +21,19 @@ from orchestrator.study.checks import (
     no_folder_of_storage,
     without_rescoring,
 )
-from orchestrator.study.keys import SEEDS, Budget, Evaluate, Interval, Model, Recipes, Report, Scalar, Tracking, Tune
+from orchestrator.study.keys import (
+    SEEDS,
+    Budget,
+    Evaluate,
+    Interval,
+    Listed,
+    Model,
+    Recipes,
+    Report,
+    Scalar,
+    Tracking,
+    Tune,
+)
 from orchestrator.study.resources import Resources, Share
 
 if TYPE_CHECKING:
@@ -62,10 +74,10 @@ def _workload(item: object) -> object:
 class Study(Model):
     """A study: workloads × recipes, a tuning budget and evaluation seeds.
 
-    `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`; `first` has those of the first
-    trial, before the published ones; `train` sets `train.*` for all workloads, or for one under its name. `plugins` are
-    modules that bring methods of their own: code that runs. They lie in the folder `plugins_from`, by itself that of
-    the study file, or are installed.
+    `space` narrows (`{low, high}`), lists or fixes hyperparameters by `part.name`, also under a condition (`when`);
+    `first` has those of the first trial, before the published ones; `train` sets `train.*` for all workloads, or one
+    under its name. `plugins` are modules that bring methods of their own: code that runs. They lie in the folder
+    `plugins_from`, by itself that of the study file, or are installed.
 
     `budget` bounds what is spent, and cells with a higher `priority` come first.
 
@@ -84,7 +96,7 @@ class Study(Model):
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
     space: Annotated[
-        Mapping[str, Interval | Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]],
+        Mapping[str, Interval | Listed | Scalar | Annotated[tuple[Scalar, ...], Field(min_length=1)]],
         BeforeValidator(check_space),
     ] = {}
     first: Annotated[Mapping[str, Scalar], BeforeValidator(check_first)] = {}

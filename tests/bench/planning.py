@@ -207,7 +207,7 @@ def command(*args: str) -> tuple[float, float]:
     return float(found[2]), float(found[3])
 
 
-def main(cells: int = 5_000) -> list[tuple[str, str]]:
+def many_trials(cells: int = 5_000) -> list[tuple[str, str]]:
     """Plan, status and report of a ledger of 20 records a cell."""
     shown = []
     with tempfile.TemporaryDirectory() as folder:
@@ -231,5 +231,5 @@ def main(cells: int = 5_000) -> list[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    for name, value in main(int(sys.argv[1]) if len(sys.argv) > 1 else 5_000):
+    for name, value in many_trials(int(sys.argv[1]) if len(sys.argv) > 1 else 5_000):
         sys.stdout.write(f"{name:46} {value}\n")

@@ -25,7 +25,7 @@ from rich.console import Console
 from bench import data as bench_data
 from bench import engine as bench_engine
 from bench import methods as parts
-from bench import null_tables, packs, performance
+from bench import null_tables, packs, performance, planning
 from orchestrator.ledger.ledger import SEGMENT, Ledger
 from orchestrator.ledger.records import CurveRow, Record, ScoreRow, now
 from orchestrator.ledger.segments import concat
@@ -291,6 +291,7 @@ GROUPS: tuple[Callable[[], list[tuple[str, str]]], ...] = (
     ledger,
     ledger_at_scale,
     ledger_in_s3,
+    planning.many_trials,
     tracking,
     images,
     engine,

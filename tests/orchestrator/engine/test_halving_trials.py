@@ -63,12 +63,12 @@ def sweep(made: Study, dice: random.Random | None = None, legs: int | None = Non
         rows, ended = [], run(job)
         while True:
             try:
-                rows.append(asdict(next(ended)))
+                rows.append({"trial_id": job.trial_id, **asdict(next(ended))})
             except StopIteration as end:
                 said = asdict(end.value) if isinstance(end.value, Paused) else None
                 break
-        of_tune = SimpleNamespace(config={"job": asdict(job)}, trial_id=job.trial_id)
-        watch.on_trial_result(0, [], of_tune, {"rows": rows, "paused": said, "told": []})
+        of_tune = SimpleNamespace(config={"jobs": [asdict(job)]}, trial_id=job.trial_id, last_result={})
+        watch.on_trial_result(0, [], of_tune, {"rows": rows, "ended": {job.trial_id: said}, "told": [], "done": True})
         watch.on_trial_complete(0, [], of_tune)
         legs = None if legs is None else legs - 1
     return planner

@@ -11,7 +11,8 @@ from builders import cell
 from orchestrator.study import cells
 from orchestrator.study.axes import BASE
 from orchestrator.study.hyperparameters import declared
-from orchestrator.study.space import START, Observation, ask, distribution, starts, suggest
+from orchestrator.study.samplers import sampler_named
+from orchestrator.study.space import START, Observation, ask, distribution, frozen, suggest
 from workloads import WORKLOADS
 from workloads.hparams import Choice, Int
 
@@ -41,14 +42,13 @@ def test_the_first_trial_is_the_workloads_setting_or_else_the_declared_default()
         assert value == settings.get(name, declared(part)[hparam].default)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
 @pytest.mark.parametrize("method", METHODS)
-def test_what_optuna_samples_from_is_what_the_method_declares(sampler: str, method: str) -> None:
+def test_what_optuna_samples_from_is_what_the_method_declares(method: str) -> None:
     made = cell(f"l1 + {method}")
     axes = {axis.name: axis for axis in made.axes}
     assert axes
     for number in range(1, 6):
-        for name, found in ask(made, sampler, RULE, number, []).distributions.items():
+        for name, found in ask(made, optuna.samplers.RandomSampler(number), ["minimize"]).distributions.items():
             if name not in BASE:
                 assert axes[name].range == declared(method)[name.split(".")[1]].range
             assert found == distribution(axes[name])
@@ -104,14 +104,12 @@ def test_a_narrowed_range_is_what_is_sampled() -> None:
 
 
 def test_a_stopped_trial_reaches_optuna_as_pruned_with_its_curve() -> None:
-    from orchestrator.study.space import _frozen
-
-    frozen = _frozen(
+    made = frozen(
         cell("l1 + lds"), Observation({"lds.kernel": "triang"}, TrialState.PRUNED, None, ((0, 5.0), (1, 4.0)))
     )
-    assert frozen.state is TrialState.PRUNED
-    assert frozen.intermediate_values == {0: 5.0, 1: 4.0}
-    assert isinstance(frozen, optuna.trial.FrozenTrial)
+    assert made.state is TrialState.PRUNED
+    assert made.intermediate_values == {0: 5.0, 1: 4.0}
+    assert isinstance(made, optuna.trial.FrozenTrial)
 
 
 @pytest.fixture
@@ -190,8 +188,9 @@ def test_paired_draws_have_the_distribution_that_is_declared() -> None:
 def test_tpe_acts_after_its_start_and_in_no_trial_of_it() -> None:
     """A trial of the start ignores the results; the first one after it draws near the better of two far settings."""
     made = cell("l1", space={"train.weight_decay": 0.0, "train.lr": {"low": 1e-6, "high": 1.0, "log": True}})
-    assert [starts(trials, "tpe", 2) for trials in (1, 4, 5, 16, 100)] == [1, 4, 4, 8, 10]
-    assert [starts(trials, "tpe", 1) for trials in (4, 16)] == [4, 10] and starts(100, "random", 2) == 100
+    assert [sampler_named("tpe").random(trials, 2) for trials in (1, 4, 5, 16, 100)] == [1, 4, 4, 8, 10]
+    assert [sampler_named("tpe").random(trials, 1) for trials in (4, 16)] == [4, 10]
+    assert sampler_named("random").random(100, 2) == 100
 
     def near(good: float, number: int) -> list[object]:
         known = [Observation({"train.lr": lr}, TrialState.COMPLETE, float(lr != good)) for lr in (1e-5, 1e-1)]
