@@ -7,6 +7,7 @@ from orchestrator.errors import one_line
 from orchestrator.ledger.records import Phase, Record
 from orchestrator.study.cells import Cell, Trial
 from orchestrator.study.halving import Halving
+from orchestrator.study.keys import Tune
 from orchestrator.study.selection import Candidate
 from workloads.hparams import Value
 
@@ -35,7 +36,7 @@ class CellPlan:
     """
 
     cell: Cell
-    halving: Halving
+    halving: Halving = field(default_factory=lambda: Halving(Tune()))
     """Populations of the search, where it is stopped early by successive halving."""
     trials: dict[Phase, list[Trial]] = field(default_factory=lambda: {"tune": [], "evaluate": []})
     outcomes: dict[Phase, dict[int, Record]] = field(default_factory=lambda: {"tune": {}, "evaluate": {}})

@@ -28,8 +28,8 @@ class Stop:
 class Halving:
     """The populations of a cell whose search tries so many `settings`, none of them under another rule than halving."""
 
-    def __init__(self, tune: Tune, cell: Cell, settings: int) -> None:
-        of = limits(tune, cell) if tune.scheduler == HALVING else None
+    def __init__(self, tune: Tune, cell: Cell | None = None, settings: int = 0) -> None:
+        of = limits(tune, cell) if tune.scheduler == HALVING and cell is not None else None
         self._rule, self._lag = tune.select_by, tune.parallel - 1
         self._limits = of or Limits(epochs=0, first=0, grace=1, population=1, reduction=1)
         self._acts = of is not None and bool(of.rungs)

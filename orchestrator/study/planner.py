@@ -63,7 +63,7 @@ class Planner:
         self._ready = Ready([plan.cell.name for plan in self.mine])
         self.priorities = priorities(study.priority, cells)
         share_of_budget = len(self.mine) / max(1, len(self.plans))
-        self.spending = Spending(study.study, study.budget, study.resources.gpus or 1.0, share_of_budget)
+        self.spending = Spending(study.study, study.budget, study.resources, share_of_budget)
         self._busy: dict[str, CellPlan] = {}
         self._planned = {plan.cell.name: 0 for plan in self.mine}
         self.total = 0

@@ -7,6 +7,7 @@ from typing import Final
 from orchestrator.ledger.records import Record
 from orchestrator.study.cells import Trial
 from orchestrator.study.keys import Budget
+from orchestrator.study.resources import Resources
 
 HOUR_S: Final = 3600.0
 
@@ -51,11 +52,11 @@ class Spending:
     budget, so trials and epochs are never more. Seconds are foreseen from those of an epoch of the same cell, workload
     or study so far; before the first record nothing is foreseen, and all workers begin.
 
-    `devices` are those of one trial: its share of a GPU, and 1 on a CPU.
+    `resources` say what part of a device a trial has: its share of a GPU, and 1 on a CPU.
     """
 
-    def __init__(self, study: str, budget: Budget, devices: float, share: float = 1.0) -> None:
-        self._study, self._devices = study, devices
+    def __init__(self, study: str, budget: Budget, resources: Resources, share: float = 1.0) -> None:
+        self._study, self._resources = study, resources
         self.limit = limit(budget, share)
         self.spent = Cost()
         self._under_way: dict[str, Cost] = {}
@@ -91,7 +92,7 @@ class Spending:
         """A trial has a record; another study's cost nothing here."""
         self._under_way.pop(trial.id, None)
         epochs = trial.cell.recipe.trainings * record.epochs_run
-        device_s = record.wall_s * self._devices
+        device_s = record.wall_s * (self._resources.share(trial.cell.workload).gpus or 1.0)
         for name in ("", trial.cell.workload, trial.cell.name):
             seconds, known = self._rates.get(name, (0.0, 0))
             self._rates[name] = (seconds + device_s, known + record.epochs_run)

@@ -107,7 +107,7 @@ def test_device_hours_and_money_are_foreseen_from_the_epochs_so_far() -> None:
         assert len(issued) == 10
     _, issued = run(study(**THREE, budget={"device_hours": hours}), {}, 4)
     assert 10 <= len(issued) <= 10, "what is under way counts with what it will take"
-    _, issued = run(study(**THREE, budget={"device_hours": hours}, resources={"gpus": 0.5}), {})
+    _, issued = run(study(**THREE, budget={"device_hours": hours}, resources={"of": {"nhanes-sbp": {"gpus": 0.5}}}), {})
     assert len(issued) == 20
 
 
