@@ -65,7 +65,7 @@ track: $(DONE) ## bring MLflow up to date with the ledger
 	@$(BIN)/tailsweep track "$(STUDY)" $(WHERE)
 
 ui: $(DONE) ## serve the MLflow UI on 127.0.0.1
-	@echo 'Runs are under "Model training": http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning'
+	@$(BIN)/python -m orchestrator.tracking.mlflow "$(STORAGE)" "$(PORT)"
 	$(BIN)/mlflow ui --backend-store-uri "$$($(BIN)/python -m orchestrator.tracking.mlflow "$(STORAGE)")" \
 	  --host 127.0.0.1 --port $(PORT)
 

@@ -4,7 +4,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,11 @@ class Exported:
     planner: Planner
     ledger: Ledger
 
+    @cached_property
+    def results(self) -> Results:
+        """What the report says; made once, when a format asks."""
+        return Results(self.study, self.ledger, sections(self.study, self.planner, self.ledger))
+
 
 def _best(what: Exported, folder: Path) -> Iterator[str]:
     """A study of one row for every cell with a selected setting: the first replicate's."""
@@ -42,8 +47,7 @@ def _slug(plan: CellPlan) -> str:
 
 def _report(name: str, file: str, what: Exported, folder: Path) -> Iterator[str]:
     """What `tailsweep report --format` prints, as a file."""
-    found = Results(what.study, what.ledger, sections(what.study, what.planner, what.ledger))
-    yield _put(folder / file, FORMATS[name](found))
+    yield _put(folder / file, FORMATS[name](what.results))
 
 
 def _tracked(name: str, address: Callable[[Path], str], what: Exported, folder: Path) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """A study swept in this process, one trial after the other: what a sweep leaves behind, without Ray."""
 
-from orchestrator.engine.trial import Job, run
+from orchestrator.engine.packs import run
+from orchestrator.engine.trial import Job
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner

@@ -26,11 +26,13 @@ FLOORS = [
 FIRST = (
     "distances",
     "extras",
+    "flat",
     "heads",
     "hparams",
     "labels",
     "losses",
     "messages",
+    "pack",
     "prefetch",
     "relevance",
     "seeds",
@@ -39,7 +41,7 @@ FIRST = (
 INSIDE = [
     {f"workloads.{name}" for name in FIRST},
     {f"workloads.{name}" for name in ("density", "laws", "metrics", "recalibration", "seam")},
-    {"workloads.diverged", "workloads.memory", "workloads.speed"},
+    {"workloads.diverged", "workloads.epoch", "workloads.memory", "workloads.speed"},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache_checks"},
     {"workloads.cache"},

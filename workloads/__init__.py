@@ -62,6 +62,7 @@ def read_by(workload: Workload, encoder: str) -> Workload:
         name=f"{workload.name}@{encoder}",
         title=f"{workload.title}, {encoder}",
         encoder=made,
+        light=named.light,
         needs=(*workload.needs, *named.needs),
     )
 

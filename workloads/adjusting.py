@@ -5,7 +5,7 @@ what was fitted to the other ones, else their scores would flatter, and the epoc
 that is fitted to training rows has further models that have not seen them, trained in step with the first.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from workloads.labels import Floats, Ints, LabelGrid
+from workloads.pack import Pack, set_streams, streams
 from workloads.recalibration import folds_of, held_out_weights
 from workloads.seam import Adjustment, HeldOut, Output
 from workloads.workload import Data, Split
@@ -25,7 +26,7 @@ VALIDATION_FOLDS: Final = 5
 class Run(Protocol):
     """What the further models are: `loop.Fit`."""
 
-    def __iter__(self) -> Iterator[object]: ...
+    def steps(self) -> Generator[Tensor | None, None, None]: ...
 
     def outputs(self, split: Split, when: str) -> Output: ...
 
@@ -58,11 +59,19 @@ class Folds:
     """A model for every part of the training rows, trained without it, an epoch at a time.
 
     Each has the streams of random numbers that it would have alone: the first model is trained as if there were none.
+    They are trained in step where that is faster and their memory small, `light`, else one after the other.
     """
 
     def __init__(
-        self, train: Split, y: Floats, count: int, start: Callable[[Split], Run], device: torch.device
+        self,
+        train: Split,
+        y: Floats,
+        count: int,
+        start: Callable[[Split], Run],
+        device: torch.device,
+        light: bool = False,
     ) -> None:
+        self._light = light
         self._cuda = [device] if device.type == "cuda" else []
         fold, every = folds_of(y, count), np.arange(len(y))
         self._held = [every[fold == k] for k in range(count)]
@@ -72,29 +81,35 @@ class Folds:
         for k in range(count):
             with torch.random.fork_rng(self._cuda):
                 self._runs.append(start(Rows(train, every[fold != k])))
-                self._streams.append(self._stream())
-
-    def _stream(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda)]
+                self._streams.append(streams(self._cuda))
 
     @contextmanager
     def _own(self, k: int) -> Iterator[Run]:
         """A model with its stream of random numbers, which goes on from where it was."""
         with torch.random.fork_rng(self._cuda):
-            torch.set_rng_state(self._streams[k][0])
-            for device in self._cuda:
-                torch.cuda.set_rng_state(self._streams[k][1], device)
+            set_streams(self._streams[k], self._cuda)
             yield self._runs[k]
-            self._streams[k] = self._stream()
+            self._streams[k] = streams(self._cuda)
 
     def epoch(self, number: int) -> Output:
         """Train each for an epoch; what they say of the training rows, `[N]`, each of those that it has not seen."""
+        every = list(range(len(self._runs)))
+        for group in [every] if self._light else [[k] for k in every]:
+            self._train(group)
         made = []
         for k, part in enumerate(self._parts):
             with self._own(k) as run:
-                next(iter(run))
                 made.append(run.outputs(part, f"of fold {k} in epoch {number}"))
         return joined(self._held, made)
+
+    def _train(self, group: list[int]) -> None:
+        with torch.random.fork_rng(self._cuda):
+            pack: Pack[None] = Pack(
+                [self._runs[k].steps() for k in group], self._cuda, [self._streams[k] for k in group]
+            )
+            pack.advance()
+        for k, member in zip(group, pack.members, strict=True):
+            self._streams[k] = member.states
 
     def state_dict(self) -> list[dict[str, Any]]:
         """The models and their streams."""
@@ -130,15 +145,16 @@ class Adjusting:
         grid: LabelGrid,
         start: Callable[[Split], Run],
         device: torch.device,
+        light: bool = False,
     ) -> "Adjusting":
-        """That of a run on `data`; `start` makes a further run on some of the training rows."""
+        """That of a run on `data`; `start` makes a further run on some of the training rows, which may be `light`."""
         if method is None:
             return cls(None, np.empty(0), np.empty(0), None)
         y, held_out = (grid.learnt(split.y.numpy()).astype(np.float64) for split in (data.train, data.val))
         if not method.folds:
             return cls(method, held_out, np.ones(len(held_out)), None)
         weights = held_out_weights(data.train.y.numpy(), data.val.y.numpy(), grid)
-        return cls(method, y, weights, Folds(data.train, y, method.folds, start, device))
+        return cls(method, y, weights, Folds(data.train, y, method.folds, start, device, light))
 
     def epoch(self, number: int, validation: Output) -> Output:
         """What is said of validation rows after an epoch, from what the model says of them."""

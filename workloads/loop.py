@@ -2,8 +2,8 @@
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from workloads.adjusting import Adjusting
 from workloads.diverged import Diverged, finite
+from workloads.epoch import Epoch
 from workloads.features import Encoded
+from workloads.flat import Flat
 from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.laws import split_epochs
 from workloads.memory import WholeBatch, in_pieces, told
-from workloads.metrics import HIGHER_IS_BETTER, Score, shot_metrics
+from workloads.metrics import HIGHER_IS_BETTER, shot_metrics
 from workloads.model import Model, tensors
 from workloads.prefetch import ahead
 from workloads.recipe import Recipe, settings_of
@@ -31,29 +33,6 @@ from workloads.workload import Data, Maps, Split, Workload, rows_in
 ENCODE_ROWS: Final = 1024
 ENCODE_VALUES: Final = 1 << 23
 """Most rows, and most input values, in a batch where no gradient is kept: 55 images at 224 px."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What an epoch of training gave: mean training loss and validation scores by region and metric.
-
-    The loss is on the scale on which labels are learnt (`LabelGrid`), scores are in label units.
-    """
-
-    epoch: int
-    stage: int
-    loss: float
-    val: Mapping[str, Mapping[str, Score]]
-
-    def score(self, name: str) -> float | None:
-        """A validation score by its name, `val/mae/few`."""
-        _, metric, region = name.split("/")
-        return self.val[region][metric].value
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "Epoch":
-        """The epoch that `asdict` made a row of."""
-        return cls(**{**row, "val": {r: {n: Score(**s) for n, s in m.items()} for r, m in row["val"].items()}})
 
 
 class Fit:
@@ -102,7 +81,8 @@ class Fit:
         torch.manual_seed(seed_of(seed, "dropout"))
         self.order = torch.Generator().manual_seed(seed_of(seed, "batch order"))
 
-        self.train = viewed(data.train, workload, device)
+        self._views: dict[Split, Rows] = {}
+        self.train = self._view(data.train)
         if self.hparams.channels_last:
             channels_last(self.model.encoder, self.train.inputs(torch.tensor([0]))[0])
         if self.hparams.compile:
@@ -121,6 +101,7 @@ class Fit:
             self.grid,
             lambda rows: Fit(alike, replace(data, train=rows), recipe.trained, settings, seed, device, pieces),
             device,
+            workload.light,
         )
         self.scaler = torch.amp.GradScaler(
             device.type, enabled=self.hparams.precision == "fp16" and device.type == "cuda"
@@ -139,7 +120,9 @@ class Fit:
         like_network = [own for part, held in parts.items() if part not in own_rate for own in held]
         of_parts = {id(own) for held in parts.values() for own in held}
         network = [each for each in self.model.parameters() if each.requires_grad and id(each) not in of_parts]
-        optimizer = OPTIMIZERS[p.optimizer](network, p)
+        # In one stage all weights take part in every step; in several, some may rest.
+        self.flat = Flat(network) if self.workload.light and len(self.model.stages()) == 1 else None
+        optimizer = OPTIMIZERS[p.optimizer]([self.flat.whole] if self.flat else network, p)
         # A noise scale or a class centre is no weight: decay would pull it to an arbitrary 0.
         groups = [(like_network, p.lr)] if like_network else []
         groups += [(parts[part], rate) for part, rate in own_rate.items()]
@@ -159,18 +142,33 @@ class Fit:
         if not stage.continues:
             self.optimizer = self._optimizer(number)
 
+    def _view(self, split: Split) -> Rows:
+        """A split as the loop meets it, made once."""
+        if split not in self._views:
+            self._views[split] = viewed(split, self.workload, self.device)
+        return self._views[split]
+
     def __iter__(self) -> Iterator[Epoch]:
         while len(self.curve) < self.hparams.epochs:
-            yield self._epoch(len(self.curve))
+            for loss in self.steps():
+                if loss is not None:
+                    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            yield self.curve[-1]
 
-    def _epoch(self, epoch: int) -> Epoch:
+    def steps(self) -> Generator[Tensor | None, None, None]:
+        """Train the next epoch, whose results are the last of `curve` at the end.
+
+        It stops between the phases of a step, for a `Pack` to let other runs go as far as this one: at a loss, whose
+        gradients it needs to go on, and at None.
+        """
+        epoch = len(self.curve)
         stage = self.stages[epoch]
         if epoch and self.stages[epoch - 1] != stage:
             if self.model.stages()[stage].start == "best":
                 self._return_to_best()
             self._enter(stage)
             self.best, self.best_score = None, math.inf  # a stage is judged by what it trained itself
-        loss = self._train(epoch, stage)
+        loss = yield from self._train(epoch, stage)
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
         self.model.end_epoch(epoch, stage, self._features(epoch))
@@ -183,9 +181,8 @@ class Fit:
         result = Epoch(epoch, stage, loss, finite(val, when))
         self._keep(result)
         self.curve.append(result)
-        return result
 
-    def _train(self, epoch: int, stage: int) -> float:
+    def _train(self, epoch: int, stage: int) -> Generator[Tensor | None, None, float]:
         p = self._settings(stage)
         done = (epoch - self.starts[stage]) / self.stages.count(stage)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -195,29 +192,33 @@ class Fit:
         batches = self._batches(self.order, self.model.drawn(stage, self.order))
         for rows, read in ahead(self.train.read, batches, self.device, self.train.read_ahead):
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self._backward(self.train.batch(rows, epoch, stage, done, read))
+            if self.flat:
+                self.flat.clear()
+            batch = self.train.batch(rows, epoch, stage, done, read)
+            yield None
+            loss = yield from self._backward(batch)
             if p.grad_clip:
                 self.scaler.unscale_(self.optimizer)
                 nn.utils.clip_grad_norm_(self.model.parameters(), p.grad_clip)
             self.scaler.step(self.optimizer)
             self.scaler.update()
             total += loss * len(rows)
+            yield None
         return float(total) / self.rows  # the one synchronisation with the device in an epoch
 
-    def _backward(self, batch: Batch) -> Tensor:
+    def _backward(self, batch: Batch) -> Generator[Tensor | None, None, Tensor]:
         """Add the gradient of a batch, in as many pieces as memory asks for; returns its loss."""
         parts = []
         for share, piece in in_pieces(batch, self.pieces) if self.pieces > 1 else ((None, batch),):
-            with self._autocast():
-                loss = self.model.loss(piece)
-                loss = loss if share is None else loss * share
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            if PRECISIONS[self.hparams.precision] is None:
+                loss = yield from self.model.phases(piece)
+            else:
+                with self.hparams.autocast(self.device):
+                    loss = self.model.loss(piece)
+            loss = loss if share is None else loss * share
+            yield self.scaler.scale(loss)
             parts.append(loss.detach())
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
-
-    def _autocast(self) -> torch.autocast:
-        dtype = PRECISIONS[self.hparams.precision]
-        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def _scheduled(self, epoch: int, stage: int) -> float:
         """The share that is done of the stages under one schedule."""
@@ -296,13 +297,13 @@ class Fit:
     @torch.no_grad()
     def _encode(self, view: Rows, x: Tensor, rows: Tensor) -> Tensor:
         """Features of the scored labels of rows, `[…, D]`, in the precision of training."""
-        with self._autocast():
+        with self.hparams.autocast(self.device):
             return self.model.mapped(view.scored(self.model.encoder(x), rows))
 
     def outputs(self, split: Split, when: str) -> Output:
         """What the weights as they are say of a split; raises Diverged where a prediction is not finite."""
         self.model.eval()
-        view = viewed(split, self.workload, self.device)
+        view = self._view(split)
         with torch.no_grad():
             made = [self.model.outputs(z) for _, z in self._encoded(view)]
         out, pred = (torch.cat(parts).cpu().double().numpy() for parts in zip(*made, strict=True))

@@ -35,10 +35,12 @@ def in_pieces(batch: Batch, count: int) -> Iterator[tuple[float | Tensor, Batch]
     """A batch in `count` pieces of rows, or images, each with its share of the batch's samples.
 
     The mean over the batch is the sum of the pieces' means times their shares. Where labels are maps, samples are the
-    labelled pixels: their share is a scalar on the device, so that nothing waits for it. A piece has a row at least.
+    labelled pixels: their share is a scalar on the device, so that nothing waits for it. A piece has two rows at least,
+    as BatchNorm needs.
     """
+    count = max(1, min(count, len(batch.index) // 2))
     known = None if batch.y.dim() == 1 else (~batch.y.isnan()).sum((1, 2)).float()
-    for rows in torch.arange(len(batch.index)).tensor_split(min(count, len(batch.index))):
+    for rows in torch.arange(len(batch.index)).tensor_split(count):
         at = slice(int(rows[0]), int(rows[-1]) + 1)
         share = len(rows) / len(batch.index) if known is None else known[at].sum() / known.sum()
         again = None if batch.again is None else partial(_rows_of, batch.again, at)

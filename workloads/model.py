@@ -2,7 +2,8 @@
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, partial
 
@@ -139,7 +140,8 @@ class Model(nn.Module):
 
         Computed in half precision ages of 35 to 51 would come in steps of ¼ year, and 120 mmHg in steps of ½.
         """
-        with torch.autocast(h.device.type, enabled=False):
+        device = h.device.type
+        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
             out: Tensor = self.head(h.to(self._weight.dtype))
         labels = self.objective.labels
         if labels == 0:
@@ -199,6 +201,16 @@ class Model(nn.Module):
 
     def loss(self, batch: Batch) -> Tensor:
         """The training loss of a batch, a scalar."""
+        phases = self.phases(batch)
+        while True:
+            try:
+                next(phases)
+            except StopIteration as end:
+                made: Tensor = end.value
+                return made
+
+    def phases(self, batch: Batch) -> Generator[None, None, Tensor]:
+        """The same, stopping between its phases, for other runs to go as far: encoder, objective, each penalty."""
         acting = self._acting(batch.stage)
         for name, method in acting:
             made = method.augment(batch)
@@ -207,6 +219,7 @@ class Model(nn.Module):
                 made = replace(made, again=None)
             batch = made
         z, batch = samples(self.encoder(batch.x), batch)
+        yield
         z = self.mapped(z)
         h = z
         for name, method in acting:
@@ -227,6 +240,7 @@ class Model(nn.Module):
         alone = self.stages()[batch.stage].objective == PENALTIES
         total = z.flatten()[:0].sum() if alone else self.objective.weighted(step).mean()
         for name, method in acting:
+            yield
             penalty = method.penalty(step)
             if penalty is not None:
                 if penalty.requires_grad:

@@ -13,7 +13,7 @@ from workloads.labels import Floats, Ints, LabelGrid
 from workloads.loop import ENCODE_ROWS, ENCODE_VALUES, Fit
 from workloads.methods import METHODS
 from workloads.model import Model
-from workloads.recipe import Recipe
+from workloads.recipe import Recipe, settings_of
 from workloads.seam import NO_HEAD, Adjustment, HeldOut, Method, Output, TrainLabels
 from workloads.training import Training
 from workloads.workload import Table, Units
@@ -87,10 +87,15 @@ class Predictor(nn.Module):
         """Predictions `[N]` of inputs `[N, …]` in label units, float64; NaN and infinity as they come."""
         rows = min(ENCODE_ROWS, max(1, ENCODE_VALUES // max(1, x[:1].numel())))
         with torch.no_grad():
-            made = [self.model.outputs(self.model.mapped(self.model.encoder(part))) for part in torch.split(x, rows)]
+            made = [self.model.outputs(self._encoded(part)) for part in torch.split(x, rows)]
         out, pred = (torch.cat(parts).double().numpy() for parts in zip(*made, strict=True))
         said = Output(out, pred, self.model.linear_head())
         return self.setup.grid.labels((said if self._adjust is None else self._adjust(said)).pred)
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        """Features `[B, D]`, in the precision of training."""
+        with Training.of(settings_of("train", self.setup.settings), "train").autocast(x.device):
+            return self.model.mapped(self.model.encoder(x))
 
 
 def example(shape: Sequence[int], kind: str) -> Table:

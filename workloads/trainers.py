@@ -1,15 +1,17 @@
 """What trains a recipe: a network in the loop, or trees."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from workloads.adjusting import Rows
+from workloads.epoch import Epoch
 from workloads.hparams import Value
 from workloads.labels import Floats
-from workloads.loop import Epoch, Fit
+from workloads.loop import Fit
 from workloads.objectives import OBJECTIVES
 from workloads.recipe import Recipe
 from workloads.trees import Trees, columns
@@ -26,6 +28,8 @@ class Run(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
     def __iter__(self) -> Iterator[Epoch]: ...
+
+    def steps(self) -> Generator[Tensor | None, None, None]: ...
 
     def kept(self) -> Epoch: ...
 

@@ -59,6 +59,11 @@ class Training(Declared):
         "val/mae/all"
     )
 
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context in which a network computes in this precision, in training and in evaluation."""
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
     @property
     def version(self) -> int:
         """Part of the trial id as the version of a part is.

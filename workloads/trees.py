@@ -2,18 +2,18 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Any, Final, Never
 
 import numpy as np
 import torch
 
 from workloads.adjusting import Adjusting
 from workloads.diverged import Diverged, finite
+from workloads.epoch import Epoch
 from workloads.hparams import Value
 from workloads.labels import Floats
-from workloads.loop import Epoch
 from workloads.memory import WholeBatch
 from workloads.metrics import HIGHER_IS_BETTER, shot_metrics
 from workloads.objectives.boosting import Boosting
@@ -109,9 +109,12 @@ class Trees:
 
     def __iter__(self) -> Iterator[Epoch]:
         while len(self.curve) < self.hparams.epochs:
-            yield self._epoch(len(self.curve))
+            yield from self.steps()
+            yield self.curve[-1]
 
-    def _epoch(self, epoch: int) -> Epoch:
+    def steps(self) -> Generator[Never, None, None]:
+        """Grow the trees of the next epoch, whose results are the last of `curve` at the end; it stops nowhere."""
+        epoch = len(self.curve)
         self.grown.append(self._grow(epoch))
         self.score += _said(self.grown[-1], self.x)
         error = np.abs(self.score - self.y)
@@ -124,7 +127,7 @@ class Trees:
         result = Epoch(epoch, 0, loss, finite(val, when))
         self._keep(result)
         self.curve.append(result)
-        return result
+        yield from ()
 
     def _grow(self, epoch: int) -> str:
         """The trees of an epoch as text, fitted to what all before them leave."""

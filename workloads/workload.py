@@ -172,8 +172,9 @@ class Workload:
     `load(root)` reads the files (raises DataError); `encoder(data)` makes a new encoder and says the width D of its
     features (of rows `[B, D]`, of maps `[B, D, h, w]`); `augment(x)` changes training inputs `[B, …]` on their device,
     drawing from torch's global stream, and `augment_maps(x, y)` inputs and maps together; `dense`: labels are maps;
-    `needs` are modules of `workloads.extras` that training takes; `kind` is that of the inputs, whose encoders a study
-    may name (`NAME@ENCODER`);
+    `needs` are modules of `workloads.extras` that training takes; `light`: a step of training takes a millisecond or
+    so, of which arithmetic is the smaller part, and all weights of the encoder take part in it; `kind` is that
+    of the inputs, whose encoders a study may name (`NAME@ENCODER`);
     `settings` are defaults of `part.hparam` and `train.hparam` that this workload sets, `by_objective` those that go
     with the scale of an objective's loss and win over them, `metrics` the columns of its tables. `counts` are numbers
     of rows by split and region (`train`, `test/few`) to check files against: `published`, or of a cut or of validation
@@ -196,6 +197,7 @@ class Workload:
     augment: Callable[[Tensor], Tensor] | None = None
     augment_maps: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     dense: bool = False
+    light: bool = False
     kind: str = ""
     needs: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)

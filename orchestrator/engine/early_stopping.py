@@ -143,7 +143,7 @@ class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Go on or stop."""
-        job = trial.config["job"]
+        job = trial.config["jobs"][0]  # those of the search are alone
         if not trial.config["searches"] or result["done"]:
             return str(TrialScheduler.CONTINUE)
         stops = self._judge(trial.config["cell"], job["number"], job["trial_id"], map(_row, result["rows"]))

@@ -14,6 +14,7 @@ class _Clock:
     attempt: str
     began: float
     heard: float
+    members: int
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Clocks:
     """The clocks of the trials under way, against two limits in seconds; None is no limit.
 
     A trial's time is that of one attempt: from when it is handed to a worker, reading the data included, to its record.
-    An epoch's time is that between two reports of epochs.
+    An epoch's time is that between two reports of epochs. Members of a pack have so many times as long.
     """
 
     def __init__(self, trial_s: float | None, epoch_s: float | None) -> None:
@@ -44,10 +45,10 @@ class Clocks:
         self._next = moment + LOOK_S
         return True
 
-    def start(self, trial_id: str, attempt: str, moment: float) -> None:
+    def start(self, trial_id: str, attempt: str, moment: float, members: int = 1) -> None:
         """An attempt at a trial is with a worker; it counts from when that is said for the first time."""
         if trial_id not in self._clocks or self._clocks[trial_id].attempt != attempt:
-            self._clocks[trial_id] = _Clock(attempt, moment, moment)
+            self._clocks[trial_id] = _Clock(attempt, moment, moment, members)
 
     def came(self, trial_id: str, moment: float) -> None:
         """Epochs of a trial were reported."""
@@ -63,7 +64,7 @@ class Clocks:
             ("time_limit_s", self._trial_s, clock.began),
             ("epoch_time_limit_s", self._epoch_s, clock.heard),
         ):
-            if limit is not None and moment - since > limit:
+            if limit is not None and moment - since > limit * clock.members:
                 what = "" if key == "time_limit_s" else " in one epoch"
                 self._exceeded[trial_id] = Exceeded(
                     f"Timed out after {limit:g} s{what}",

@@ -1,43 +1,42 @@
 """One trial as a generator of epochs: the only file here that trains."""
 
-import contextlib
 import io
 import os
 import platform
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
+from orchestrator.engine.devices import device_for, name_of
 from orchestrator.engine.faults import NotReady, brief, said
+from orchestrator.engine.installed import plugins, versions
 from orchestrator.engine.memory import Peak, tidy
+from orchestrator.engine.training import Notes, Paused, Training
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger import models
 from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import CurveRow, Phase, Record, ScoreRow, Settings, now
-from orchestrator.ledger.telling import tell as note
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import open_store, remote
 from orchestrator.study.cells import Trial, data_root, declare, declared_data, places
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.diverged import finite
-from workloads.loop import Epoch, Fit
+from workloads.epoch import Epoch
+from workloads.loop import Fit
 from workloads.memory import WholeBatch, out_of_memory
 from workloads.metrics import Score, shot_metrics
-from workloads.plugins import load_plugins
 from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
-from workloads.speed import repeat_exactly
 from workloads.trainers import Run, start
 from workloads.workload import Data, DataError
 
@@ -45,7 +44,6 @@ LOG_CHARS: Final = 4000
 HALVES: Final = 2
 """Pieces of a batch in the second try of a trial that ran out of memory."""
 NO_GPU: Final = "the trial was given a GPU, and torch finds none on this node: it was trained on the CPU"
-PACKAGES: Final = ("tailsweep", "torch", "numpy", "ray", "optuna", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -129,24 +127,17 @@ class Job:
             started=started,
             finished=now(),
             host=platform.node(),
-            versions=dict(_versions()),
+            versions=dict(versions()),
             **outcome,
         )
 
 
-@dataclass(frozen=True)
-class Paused:
-    """A job that wrote its checkpoint where it has to wait for others: the seconds so far, and the device."""
-
-    wall_s: float
-    device: str
-
-
-def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, None, Paused | None]:
+def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[], float]) -> Training:
     """Train a job, epoch by epoch, from its checkpoint if there is one, and commit its record at the end.
 
-    Yields the row of every epoch, those that the checkpoint holds included. `tell` is told what a user must know.
-    Returns where a job waits that is trained `until` an epoch: it leaves its checkpoint and no record.
+    Yields the row of every epoch, those that the checkpoint holds included, beside where a run stops for others.
+    `tell` is told what a user must know, `clock` says the seconds that the job has taken. Returns where a job waits
+    that is trained `until` an epoch: it leaves its checkpoint and no record.
 
     A machine that is taken away throws Preempted into it: the checkpoint is written at once, and the generator ends.
 
@@ -156,12 +147,11 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
     the driver's. A checkpoint that cannot be used is told and dropped.
     """
     ledger = _ledger(job.storage)
-    started, clock = now(), time.monotonic()
-    noted: dict[str, None] = {}
-    device = _device(job)
+    started = now()
+    device = device_for(job.cpus, job.gpus, job.settings)
     peak = Peak(device)
     if job.gpus > 0 and device.type == "cpu":
-        noted[NO_GPU] = None
+        notes.said[NO_GPU] = None
         tell(NO_GPU)
     data = prepared(job)
     rows: list[CurveRow] = []
@@ -170,11 +160,11 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
         rows.clear()
         saved = ledger.store.get(job.checkpoint)
         try:
-            outcome = yield from _trained(job, ledger, data, device, saved, rows, noted, pieces)
+            outcome = yield from _trained(job, ledger, data, device, saved, rows, notes, clock, pieces)
             if outcome is None:
                 return None
             if isinstance(outcome, float):
-                return Paused(outcome, _name(device))
+                return Paused(outcome, name_of(device))
             break
         except (StorageFailed, DataError, OSError):
             raise
@@ -187,7 +177,7 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
                     "status": "failed",
                     "error": brief(said(err)),
                     "log": log[-LOG_CHARS:],
-                    "wall_s": time.monotonic() - clock,
+                    "wall_s": clock(),
                 }
                 break
             # What was resumed may have been damaged, even where it could be read: it must not cost the trial.
@@ -198,11 +188,11 @@ def run(job: Job, tell: Callable[[str], None] = note) -> Generator[CurveRow, Non
             tell(f"memory did not suffice for a batch of {job.recipe}: once more in {pieces} pieces")
             tidy()
             continue
-        noted[words] = None
+        notes.said[words] = None
         tell(words)
         ledger.store.delete(job.checkpoint)
     outcome |= peak.taken()
-    ledger.commit(job.record(started, tuple(rows), device=_name(device), **outcome), job.phase)
+    ledger.commit(job.record(started, tuple(rows), device=name_of(device), **outcome), job.phase)
     ledger.store.delete(job.checkpoint)
     return None
 
@@ -214,21 +204,24 @@ def _trained(
     device: torch.device,
     saved: bytes | None,
     rows: list[CurveRow],
-    noted: dict[str, None],
+    notes: Notes,
+    clock: Callable[[], float],
     pieces: int,
-) -> Generator[CurveRow, None, dict[str, Any] | float | None]:
+) -> Generator[Tensor | CurveRow | None, None, dict[str, Any] | float | None]:
     """Train from the bytes of a checkpoint, or from the start; returns the outcome.
 
     Where the job has to wait, the seconds so far; None after Preempted.
     """
-    clock = time.monotonic()
-    with _noting(noted):
-        fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device, pieces)
+    began = clock()
+    yield None  # what data and plugins warn of is no part of training
+    notes.listening = True
+    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device, pieces)
+    yield None
     spent = 0.0 if saved is None else _resume(fit, saved, job, device)
-    noted.update(dict.fromkeys(fit.notes))
+    notes.said.update(dict.fromkeys(fit.notes))
 
     def save() -> float:
-        wall_s = spent + time.monotonic() - clock
+        wall_s = spent + clock() - began
         ledger.store.put(job.checkpoint, _saved(job.trial_id, {"fit": fit.state_dict(), "wall_s": wall_s}))
         return wall_s
 
@@ -238,7 +231,10 @@ def _trained(
     if job.until is not None and len(rows) >= job.until:
         return spent
     last_save = time.monotonic()
-    for epoch in _told(iter(fit), noted):
+    while len(fit.curve) < job.epochs:
+        notes.listening = True
+        yield from fit.steps()
+        epoch = fit.curve[-1]
         rows.append(_row(epoch))
         try:
             yield rows[-1]
@@ -250,6 +246,7 @@ def _trained(
         if time.monotonic() - last_save >= job.checkpoint_every_s and epoch.epoch + 1 < job.epochs:
             save()
             last_save = time.monotonic()
+    notes.listening = False
     outcome: dict[str, Any] = {
         "status": "completed",
         "kept_epoch": fit.kept().epoch,
@@ -257,25 +254,15 @@ def _trained(
     }
     if job.phase == "evaluate":
         outcome["test"], outcome["predictions"] = _test(job, ledger, fit, data)
-    outcome["wall_s"] = spent + time.monotonic() - clock
-    outcome["log"] = "\n".join(noted)[-LOG_CHARS:] or None
+    outcome["wall_s"] = spent + clock() - began
+    outcome["log"] = "\n".join(notes.said)[-LOG_CHARS:] or None
     return outcome
-
-
-def fitted(job: Job) -> tuple[Run, Data]:
-    """The run of a job once more, whole, and its data; nothing is written. Raises like `run`."""
-    device = _device(job)
-    data = prepared(job)
-    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device)
-    for _ in fit:
-        pass
-    return fit, data
 
 
 def prepared(job: Job) -> Data:
     """What a trial needs on its node: plugins and data, those that the driver has; raises what is no trial's fault."""
     try:
-        _plugins(job.plugins, job.plugins_from)
+        plugins(job.plugins, job.plugins_from)
         if job.own is not None:
             declare(job.own, data_here(job.data_root, places(job.own)))
         root = data_here(job.data_root, needed(WORKLOADS[job.workload]))
@@ -317,25 +304,6 @@ def data_here(root: str | None, names: Iterable[str] = ()) -> Path | None:
     return local_root(own, names, check=False)
 
 
-@contextlib.contextmanager
-def _noting(noted: dict[str, None]) -> Iterator[None]:
-    """Keep the warnings of training: a worker's standard error is read by nobody."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    noted.update(dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught))
-
-
-def _told(epochs: Iterator[Epoch], noted: dict[str, None]) -> Iterator[Epoch]:
-    """The epochs, with the warnings of each noted."""
-    while True:
-        with _noting(noted):
-            epoch = next(epochs, None)
-        if epoch is None:
-            return
-        yield epoch
-
-
 def _test(job: Job, ledger: Ledger, fit: Run, data: Data) -> tuple[tuple[ScoreRow, ...], str]:
     """Score the kept epoch on test and keep the predictions, before the record says where; returns their name, too."""
     workload = WORKLOADS[job.workload]
@@ -361,33 +329,6 @@ def _ledger(storage: str) -> Ledger:
 def _data(workload: str, root: Path | None) -> Data:
     """Loaded once per worker process: actors are reused from trial to trial."""
     return WORKLOADS[workload].load(root)
-
-
-@lru_cache(maxsize=2)
-def _plugins(modules: tuple[str, ...], folder: str | None) -> None:
-    """Loaded once per worker process: looking through all that is installed takes tens of milliseconds."""
-    load_plugins(modules, folder)
-
-
-@lru_cache(maxsize=1)
-def _versions() -> dict[str, str]:
-    """What is installed does not change while a process runs; reading it takes milliseconds."""
-    return {name: version(name) for name in PACKAGES}
-
-
-def _device(job: Job) -> torch.device:
-    """The device that the trial was given; its share of a GPU's memory is enforced here, since Ray does not."""
-    torch.set_num_threads(max(1, int(job.cpus)))
-    repeat_exactly(bool(job.settings.get("train.deterministic", True)))
-    if job.gpus > 0 and torch.cuda.is_available():
-        if job.gpus < 1:
-            torch.cuda.set_per_process_memory_fraction(job.gpus)
-        return torch.device("cuda", 0)
-    return torch.device("cpu")
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
 def _saved(trial_id: str, state: Mapping[str, Any]) -> bytes:

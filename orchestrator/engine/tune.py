@@ -24,9 +24,10 @@ from orchestrator.engine.early_stopping import PerCellScheduler, maker
 from orchestrator.engine.faults import brief, full_disk
 from orchestrator.engine.memory import Wear
 from orchestrator.engine.observer import Observer
+from orchestrator.engine.packs import Jobs, Packer
 from orchestrator.engine.preemption import on_sigterm, preempted_by_exit
 from orchestrator.engine.private_ray import keep_token_private, session_folder, started_in
-from orchestrator.engine.trial import Job, run
+from orchestrator.engine.trial import Job
 from orchestrator.errors import BadInput, ClusterFailed, Preempted, StorageFailed
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.study.cells import Trial
@@ -69,7 +70,7 @@ AGAIN_NODE: Final = "start it again (ray start --address=..., after ray stop)"
 
 
 class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
-    """A worker process: trains one job after the other, without starting anew until it is worn."""
+    """A worker process: trains one pack of jobs after the other, without starting anew until it is worn."""
 
     @classmethod
     def default_resource_request(cls, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
@@ -77,66 +78,76 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
         return tune.PlacementGroupFactory([config["resources"]])
 
     def setup(self, config: Mapping[str, Any]) -> None:
-        """Begin a job; training happens in `step`."""
+        """Begin a pack; training happens in `step`."""
         check_code(config["code"])
         self._report_s: float = config["report_s"]
-        job = Job(**config["job"])
-        self._until = job.until or job.epochs
-        self._workload, self._told = job.workload, list[str]()
+        jobs = [Job(**job) for job in config["jobs"]]
+        self._workload, self._told = jobs[0].workload, list[tuple[str, str]]()
+        self._reported: set[str] = set()
         self._wear = getattr(self, "_wear", None) or Wear(config["recycle_after"])  # of the process, not of a trial
-        self._rows = run(job, self._told.append)
+        self._jobs = Jobs(jobs, lambda job, words: self._told.append((job.trial_id, words)))
 
     def step(self) -> dict[str, Any]:
-        """Train for a while and report the epochs of it."""
+        """Train for a while and report the epochs of it, with the trial that each is of, and the trials that ended."""
         deadline = time.monotonic() + self._report_s
         rows: list[dict[str, Any]] = []
-        while True:
-            try:
-                row = next(self._rows)
-            except StopIteration as end:
-                self._wear.trial_ended(self._workload)
-                return self._result(rows, done=True, paused=end.value and asdict(end.value))
-            rows.append(asdict(row))
-            # The last epoch is reported with the commit that follows it: no scheduler stops a trial that has ended.
-            if time.monotonic() >= deadline and row.epoch + 1 < self._until:
-                return self._result(rows, done=False)
-
-    def _result(self, rows: list[dict[str, Any]], done: bool, paused: dict[str, Any] | None = None) -> dict[str, Any]:
+        while not self._jobs.done:
+            reached = self._jobs.advance()
+            rows += [{"trial_id": job.trial_id, **asdict(row)} for job, row in reached]
+            # A last epoch is reported with the commit that follows it: no scheduler stops a trial that has ended.
+            last = any(row.epoch + 1 == (job.until or job.epochs) for job, row in reached)
+            if time.monotonic() >= deadline and not last:
+                break
+        ended = {job.trial_id: paused for job, paused in self._jobs.ended if job.trial_id not in self._reported}
+        self._reported |= ended.keys()
+        for _ in ended:
+            self._wear.trial_ended(self._workload)
         told = [*self._told]
         self._told.clear()
-        return {"rows": rows, "told": told, "done": done, "worn": self._wear.worn, "paused": paused}
+        return {
+            "rows": rows,
+            "told": told,
+            "ended": {trial_id: paused and asdict(paused) for trial_id, paused in ended.items()},
+            "done": self._jobs.done,
+            "worn": self._wear.worn,
+        }
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
-        """Take the next job; the old one is closed first, so that its memory is free."""
-        self._rows.close()
+        """Take the next pack; the old one is closed first, so that its memory is free."""
+        self._jobs.close()
         self.setup(new_config)
         return True
 
     def save_now(self) -> None:
-        """Write the checkpoint of the job under way, whose machine is taken away; nothing can follow."""
-        with contextlib.suppress(StopIteration, Preempted):  # the one ends at its checkpoint, the other had not begun
-            self._rows.throw(Preempted())
+        """Write the checkpoints of the jobs under way, whose machine is taken away; nothing can follow."""
+        self._jobs.preempt()
 
     def cleanup(self) -> None:
-        """Close the job."""
-        self._rows.close()
+        """Close the pack."""
+        self._jobs.close()
 
 
 class PlanSearcher(Unsaved, Searcher):  # type: ignore[misc]
-    """Gives Tune what the planner gives."""
+    """Gives Tune what the planner gives, in packs."""
 
-    def __init__(self, planner: Planner, issue: Callable[[Trial], dict[str, Any]], settle: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        planner: Planner,
+        packer: Packer,
+        issue: Callable[[list[Trial]], dict[str, Any]],
+        settle: Callable[[], None],
+    ) -> None:
         super().__init__(metric="training_iteration", mode="max")  # Tune wants a metric; the planner has its own
-        self._planner, self._issue, self._settle = planner, issue, settle
+        self._planner, self._packer, self._issue, self._settle = planner, packer, issue, settle
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next job; None while all wait for others, FINISHED when nothing is left."""
-        trial = self._planner.next()
-        while trial is None and self._planner.stops:  # what another driver committed may end the wait of others
+        """The next jobs; None while all wait for others, FINISHED when nothing is left."""
+        trials = self._packer.next()
+        while not trials and self._planner.stops:  # what another driver committed may end the wait of others
             self._settle()
-            trial = self._planner.next()
-        if trial is not None:
-            return self._issue(trial)
+            trials = self._packer.next()
+        if trials:
+            return self._issue(trials)
         return Searcher.FINISHED if self._planner.done else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -174,16 +185,18 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
 
     watch = Watch(planner, ledger, observer, job_of)
 
-    def issue(trial: Trial) -> dict[str, Any]:
-        job = job_of(trial)
-        watch.begin(trial)
+    def issue(trials: list[Trial]) -> dict[str, Any]:
+        jobs = [asdict(job_of(trial)) for trial in trials]
+        for trial in trials:
+            watch.begin(trial)
+        first = trials[0]
         return {
-            "cell": trial.cell.name,
-            "searches": planner.searches(trial),
-            "job": asdict(job),
+            "cell": first.cell.name,
+            "searches": make is not None and planner.searches(first),  # then it is alone
+            "jobs": jobs,
             "code": code(),
             "report_s": 0.0 if make else REPORT_S,
-            "resources": study.resources.share(trial.cell.workload).amounts(),
+            "resources": study.resources.share(first.cell.workload).amounts(),
             "recycle_after": study.resources.recycle_after,
         }
 
@@ -192,13 +205,15 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
         connect(profile, study.plugins),
         tempfile.TemporaryDirectory(prefix="tailsweep-") as scratch,
     ):
+        workers = concurrency(study, ray.nodes())
+        packer = Packer(planner, workers, make is not None, watch.alone)
         tuner = tune.Tuner(
             TrialActor,
             tune_config=tune.TuneConfig(
-                search_alg=PlanSearcher(planner, issue, watch.settle),
+                search_alg=PlanSearcher(planner, packer, issue, watch.settle),
                 scheduler=PerCellScheduler(planner, make) if make else FIFOScheduler(),
                 num_samples=-1,
-                max_concurrent_trials=concurrency(study, ray.nodes()),
+                max_concurrent_trials=workers,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(

@@ -52,6 +52,8 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
     def __init__(self, planner: Planner, ledger: Ledger, observer: Observer, job_of: Callable[[Trial], Job]) -> None:
         self._planner, self._ledger, self._observer, self._job_of = planner, ledger, observer, job_of
         self.live: dict[str, Trial] = {}
+        self.alone: set[str] = set()
+        """Trials that are not to be put into packs: one was lost with its worker."""
         self._losses: Counter[str] = Counter()
         self._false_starts: Counter[str] = Counter()
         self._furthest: Counter[str] = Counter()
@@ -96,9 +98,11 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
         for trial in trials:
             actor = None if trial.is_finished() else trial.temporary_state.ray_actor
             if actor is not None:
-                trial_id = trial.config["job"]["trial_id"]
-                self._clocks.start(trial_id, trial.trial_id, moment)
-                if self._clocks.overdue(trial_id, moment):
+                jobs = trial.config["jobs"]
+                live = [job["trial_id"] for job in jobs if job["trial_id"] in self.live]
+                for trial_id in live:
+                    self._clocks.start(trial_id, trial.trial_id, moment, len(jobs))
+                if any(self._clocks.overdue(trial_id, moment) for trial_id in live):
                     ray.kill(actor)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -110,25 +114,36 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Keep the learning curve: a trial that the scheduler stops is committed from here."""
-        trial_id = trial.config["job"]["trial_id"]
-        self._clocks.came(trial_id, time.monotonic())
-        rows = self._rows.get(trial_id)
-        if rows is not None:
-            for words in result.get("told", ()):
+        for trial_id, words in result.get("told", ()):
+            if trial_id in self.live:
                 with contextlib.suppress(Exception):
                     self._observer.told(self.live[trial_id], words)
-            for row in result.get("rows", ()):
+        for row in result.get("rows", ()):
+            rows = self._rows.get(row["trial_id"])
+            if rows is not None:
                 scores = tuple(ScoreRow(**score) for score in row["val"])
                 rows[row["epoch"]] = CurveRow(row["epoch"], row["stage"], row["loss"], scores)
-            self._planner.reached(self.live[trial_id], len(rows))
-            if result.get("paused"):
-                self._paused[trial_id] = result["paused"]
+        for job in self._jobs(trial):
+            trial_id = job.trial_id
+            self._clocks.came(trial_id, time.monotonic())
+            self._planner.reached(self.live[trial_id], len(self._rows[trial_id]))
+            if paused := result.get("ended", {}).get(trial_id):
+                self._paused[trial_id] = paused
+            if trial_id in result.get("ended", {}) and not result["done"]:
+                self._complete(job)  # others of its pack go on
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A worker committed its record, or the scheduler stopped the trial before."""
+        """The workers committed their records, or the scheduler stopped the trial before."""
         if trial.last_result.get("worn"):
             trial.placement_group_factory = NOBODYS  # Tune hands a process on by this, and ends what nobody asks for
-        job = Job(**trial.config["job"])
+        for job in self._jobs(trial):
+            self._complete(job)
+
+    def _jobs(self, trial: Any) -> list[Job]:
+        """The jobs of a trial of Tune that are under way."""
+        return [Job(**job) for job in trial.config["jobs"] if job["trial_id"] in self.live]
+
+    def _complete(self, job: Job) -> None:
         record = self._ledger.find(job.trial_id, job.phase)
         if record is None or record.attempt < job.attempt:
             curve = self._curve(job)
@@ -144,10 +159,12 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker died, or its machine failed it: try again, and record a failure when that does not help.
 
+        Of a pack nobody knows whose doing it was: its members are tried again, each alone.
+
         What is no trial's fault is never recorded as one: a full disk or a storage that fails ends the sweep with
         StorageFailed, workers that lack what a trial needs and nodes that die again and again with ClusterFailed.
         """
-        job, error = Job(**trial.config["job"]), _error(trial)
+        jobs, error = self._jobs(trial), _error(trial)
         file = Path(trial.error_file or "")
         text = file.read_text("utf-8", errors="replace") if file.is_file() else "the worker was lost"
         if (full := full_disk(error)) is not None:
@@ -155,6 +172,12 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
         why, cause = reason(error, text), getattr(error, "cause", None)
         if OtherCode.__name__ in why:
             raise ClusterFailed(why)
+        if len(trial.config["jobs"]) > 1:
+            for job in jobs:
+                self.alone.add(job.trial_id)
+                self._give_back(job, why)
+            return
+        (job,) = jobs
         if (limit := self._clocks.exceeded(job.trial_id)) is not None:
             log = f"{limit.log}\n{text}"[-LOG_CHARS:]
             curve = max(self._curve(job), self._planner.curve(self.live[job.trial_id]), key=len)
@@ -172,10 +195,7 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
                 "cluster profile sends it), then run the same command again"
             )
         if self._losses[job.trial_id] <= RETRIES and self._false_starts[job.trial_id] <= BEFORE_START:
-            planned = self._forget(job)
-            self._planner.give_back(planned)
-            with contextlib.suppress(Exception):
-                self._observer.lost(planned, why)
+            self._give_back(job, why)
             return
         if isinstance(cause, StorageFailed):
             raise StorageFailed(str(cause))
@@ -228,6 +248,12 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
         with contextlib.suppress(Exception):
             self._observer.finished(trial, record)
         self.settle()
+
+    def _give_back(self, job: Job, why: str) -> None:
+        planned = self._forget(job)
+        self._planner.give_back(planned)
+        with contextlib.suppress(Exception):
+            self._observer.lost(planned, why)
 
     def _forget(self, job: Job) -> Trial:
         self._clocks.stop(job.trial_id)

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orchestrator.engine.devices import device_for
 from orchestrator.engine.faults import NotReady
-from orchestrator.engine.trial import Job, fitted, prepared
+from orchestrator.engine.trial import Job, prepared
 from orchestrator.errors import BadInput, one_line
 from orchestrator.ledger import models
 from orchestrator.ledger.index import Index
@@ -50,6 +51,7 @@ from workloads.hparams import UnknownName
 from workloads.loop import Fit
 from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
+from workloads.trainers import start
 from workloads.workload import Data, DataError, Workload
 
 CPU = torch.device("cpu")
@@ -202,7 +204,11 @@ def _tensors(chosen: Evaluated) -> tuple[dict[str, Tensor], Data]:
     try:
         if kept is not None:
             return kept, prepared(job)
-        run, data = fitted(job)
+        device = device_for(job.cpus, job.gpus, job.settings)
+        data = prepared(job)
+        run = start(chosen.workload, data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+        for _ in run:
+            pass
     except (DataError, NotReady, Diverged) as err:
         raise BadInput(f"{chosen.plan.cell.name} cannot be trained again: {one_line(err)}") from None
     if not isinstance(run, Fit):

@@ -9,6 +9,7 @@ from orchestrator.report.asked import Asked
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
+from workloads.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def lined_up(sources: Sequence[Source], asked: Asked) -> dict[str, Rows]:
             f"studies of one report must have names of their own: got {', '.join(names)}; rename one of them"
         )
     found: dict[str, list[tuple[Source, CellPlan]]] = {}
+    alike: dict[tuple[str, Recipe], list[tuple[Source, CellPlan]]] = {}
     for source in sources:
         for plan in source.planner.plans:
             rows = found.setdefault(plan.cell.workload, [])
@@ -62,9 +64,16 @@ def lined_up(sources: Sequence[Source], asked: Asked) -> dict[str, Rows]:
                     f"rows of one table must be of the same data: {plan.cell.workload} is {rows[0][1].cell.data} in "
                     f"study {rows[0][0].study.study}, {plan.cell.data} in study {source.study.study}; report them apart"
                 )
-            if not any(_same(plan, other) for _, other in rows):
+            of_recipe = alike.setdefault((plan.cell.workload, plan.cell.recipe), [])
+            if not any(_same(plan, other) for _, other in of_recipe):
                 rows.append((source, plan))
-    every = [(source, _told_apart(plan, source, rows)) for rows in found.values() for source, plan in rows]
+                of_recipe.append((source, plan))
+    several = {key for key, pairs in alike.items() if len({source.study.study for source, _ in pairs}) > 1}
+    every = [
+        (source, replace(plan, study=source.study.study) if (workload, plan.cell.recipe) in several else plan)
+        for workload, rows in found.items()
+        for source, plan in rows
+    ]
     kept = {id(plan) for plan in asked.kept([plan for _, plan in every])}
     made: dict[str, Rows] = {}
     for source, plan in every:
@@ -83,24 +92,19 @@ def _repeats(source: Source) -> str:
 
 def _same(plan: CellPlan, other: CellPlan) -> bool:
     """Whether two cells of one recipe were evaluated by the very same trials."""
-    if plan.cell.recipe != other.cell.recipe:
-        return False
     ours, theirs = ([record.trial_id for record in cell.records("evaluate")] for cell in (plan, other))
     return ours == theirs and bool(ours)
 
 
-def _told_apart(plan: CellPlan, source: Source, rows: Sequence[tuple[Source, CellPlan]]) -> CellPlan:
-    theirs = {own.study.study for own, other in rows if plan.cell.recipe == other.cell.recipe}
-    return replace(plan, study=source.study.study) if len(theirs) > 1 else plan
-
-
 def bases_of(rows: Rows) -> dict[str, str]:
     """For every row the name of that of its objective alone: in its own study, or else in the first that has it."""
-    alone = [(source, plan.row, str(plan.cell.recipe)) for plan, source in rows]
+    alone: dict[str, list[tuple[Source, str]]] = {}
+    for plan, source in rows:
+        alone.setdefault(str(plan.cell.recipe), []).append((source, plan.row))
     found: dict[str, str] = {}
     for plan, source in rows:
         objective = plan.cell.recipe.objective
-        theirs = [(own is source, row) for own, row, recipe in alone if recipe == objective]
+        theirs = alone.get(objective, [])
         anywhere = theirs[0][1] if theirs else objective
-        found[plan.row] = next((row for own, row in theirs if own), anywhere)
+        found[plan.row] = next((row for own, row in theirs if own is source), anywhere)
     return found

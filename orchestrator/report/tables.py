@@ -278,8 +278,8 @@ def judged(
     """
     recipes = [row.recipe for row in table.rows]
     first = against or next((row.base for row in table.recipes if row.base in recipes), "")
-    bases = {row.recipe: first if row.uses or against else row.base for row in table.rows}
-    bases = {recipe: base for recipe, base in bases.items() if base in recipes and base != recipe}
+    bases, there = {row.recipe: first if row.uses or against else row.base for row in table.rows}, set(recipes)
+    bases = {recipe: base for recipe, base in bases.items() if base in there and base != recipe}
     columns, rows = table.columns, table.rows
     if NATURAL in scores:
         natural = {metric: means(scores[NATURAL], metric) for metric in scores[NATURAL].sums}

@@ -12,6 +12,7 @@ from orchestrator.ledger.records import Phase, Settings, canonical
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
 from orchestrator.storage.store import remote
 from orchestrator.study.axes import BASE, Axis, axis_around, axis_in, ends, narrowed
+from orchestrator.study.checks import check_pack, check_primary
 from orchestrator.study.conditions import When, check_conditions, in_order, under, when_of
 from orchestrator.study.hyperparameters import check_names, declared
 from orchestrator.study.keys import Interval, Listed, Tune
@@ -229,7 +230,8 @@ def sketch(study: Study) -> list[Cell]:
             if name not in WORKLOADS:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
             need(*WORKLOADS[name].needs)
-            _check_primary(study.report.primary, WORKLOADS[name])
+            check_primary(study.report.primary, name, WORKLOADS[name].metrics, ("all", *REGIONS))
+            check_pack(study.resources.pack, name, WORKLOADS[name].light)
         _check_names(study, recipes)
         cells = [_cell(study, WORKLOADS[name], recipe) for name in study.names for recipe in recipes]
         check_search(study.tune, study.protocol, cells)
@@ -238,16 +240,6 @@ def sketch(study: Study) -> list[Cell]:
         return [replace(cell, replicate=number) for cell in cells for number in range(study.tune.replicates)]
     except (ValueError, DataError, MissingExtra) as err:
         raise BadInput(str(err)) from None
-
-
-def _check_primary(primary: str | None, workload: Workload) -> None:
-    """Raises ValueError unless the column that decides a study is one of the workload's table."""
-    metric, _, region = (primary or "").partition("/")
-    if primary is not None and (metric not in workload.metrics or region not in ("all", *REGIONS)):
-        raise ValueError(
-            f"report.primary is METRIC/REGION, with a metric of {', '.join(workload.metrics)} for {workload.name} and "
-            f"a region of {', '.join(('all', *REGIONS))}: got {primary!r}"
-        )
 
 
 def check_search(tune: Tune, protocol: int, cells: Sequence[Cell]) -> None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -122,6 +122,25 @@ def no_folder_of_storage(name: str) -> str:
             f"got {name!r}; choose another name"
         )
     return name
+
+
+def check_primary(primary: str | None, workload: str, metrics: Sequence[str], regions: Sequence[str]) -> None:
+    """Raises ValueError unless the column that decides a study is one of the workload's table."""
+    metric, _, region = (primary or "").partition("/")
+    if primary is not None and (metric not in metrics or region not in regions):
+        raise ValueError(
+            f"report.primary is METRIC/REGION, with a metric of {', '.join(metrics)} for {workload} and "
+            f"a region of {', '.join(regions)}: got {primary!r}"
+        )
+
+
+def check_pack(asked: str | int, workload: str, light: bool) -> None:
+    """Raises ValueError where packs are asked for and a workload is not light enough to gain from them."""
+    if isinstance(asked, int) and asked > 1 and not light:
+        raise ValueError(
+            "resources.pack trains several trials in one process, which only light workloads gain from, whose encoder "
+            f"is a small MLP: got {asked}, and {workload} is none; take auto, which packs where it helps"
+        )
 
 
 def each_name_once(workloads: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -34,7 +34,7 @@ WAYS_OUT: Final = dict.fromkeys(
     "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment",
 )
 """Where MLflow looks for the password of a server."""
-TRIALS, PARALLEL, SEEDS, CPUS = 10_000, 256, 1_000, 100_000
+TRIALS, PARALLEL, SEEDS, CPUS, PACK = 10_000, 256, 1_000, 100_000, 64
 """Bounds of a study: planning takes time for each trial, and for each pair of trials that are under way at once."""
 
 

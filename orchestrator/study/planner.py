@@ -117,6 +117,11 @@ class Planner:
             self.finish(trial, record)
         return None
 
+    @property
+    def waiting(self) -> int:
+        """Trials that could be given out now."""
+        return sum(len(self._by_name[name].waiting) for name in self._ready)
+
     def catch_up(self) -> None:
         """Take what came to be known since, for those who watch."""
         for name in [*self._ready]:

@@ -1,15 +1,15 @@
 """What a trial is given of the machines: for all workloads, or for one."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from orchestrator.laws import unknown
-from orchestrator.study.keys import CPUS, Count, Model
+from orchestrator.study.keys import CPUS, PACK, Count, Model
 
 RECYCLE_AFTER: Final = 500
-SINCE: Final = ("accelerator_type", "of", "recycle_after")
+SINCE: Final = ("accelerator_type", "of", "recycle_after", "pack")
 """Keys that earlier releases did not have: left out of what is stored where they have their defaults."""
 
 
@@ -58,7 +58,8 @@ class Resources(Model):
 
     `accelerator_type` is Ray's name of a kind of GPU (`A100`, `H100`): only nodes with that kind train. `concurrent`
     bounds the trials that run at once. A worker's process is replaced by a fresh one after `recycle_after` trials, or
-    earlier where it holds on to memory.
+    earlier where it holds on to memory. `pack` trials of a light workload are trained in step in one process, and share
+    what one is given; each has the numbers that it has by itself.
     """
 
     cpus: Cpus = 1
@@ -67,6 +68,7 @@ class Resources(Model):
     of: Mapping[str, Own] = {}
     concurrent: Count | None = None
     recycle_after: Count = RECYCLE_AFTER
+    pack: Literal["auto", "off"] | Annotated[Count, Field(le=PACK)] = "auto"
 
     @model_serializer(mode="wrap")
     def _short(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -1,14 +1,18 @@
 """The ledger as MLflow runs: a projection, made in a separate process, complete after any interruption.
 
-Experiment = study, parent run = cell with its aggregates, child run = trial. Runs are found again by their tags; a
-run that was cut off before its last tag is deleted and made again, so that nothing is logged twice.
+Experiment = study, parent run = row of a table (a cell, or a control) with its aggregates, child run = trial. Runs are
+found again by their tags; a run that was cut off before its last tag is deleted and made again, so that nothing is
+logged twice. Settings of a run cannot be changed: a row whose selected setting is another one becomes another run.
 """
 
+import hashlib
+import json
 import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
@@ -20,6 +24,10 @@ from orchestrator.storage.create_once import name_once
 from orchestrator.storage.store import local_folder
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
+from orchestrator.tracking._view import ROWS, VIEW, Shown, description, rows_of, views
+from workloads.labels import REGIONS
+from workloads.recipe import Recipe
+from workloads.training import active
 
 # A server that is away must cost seconds, not MLflow's default of minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -27,16 +35,23 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
-from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, Run, RunTag
 from sqlalchemy import make_url
 
-BATCH: Final = 1000
-"""Metrics in one call: the server's own limit."""
+BATCH, PARAMS = 1000, 100
+"""Metrics and parameters in one call: the server's own limits."""
 KIND, NAME, DONE, PARENT = "tailsweep.kind", "tailsweep.name", "tailsweep.done", "mlflow.parentRunId"
 STATUS: Final = {"completed": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 DATABASE: Final = "mlflow.db"
 ARTIFACTS: Final = "mlartifacts"
 OUTPUTS: Final = ("table.md", "table.csv", "table.tex", "report.html")
+FIGURES: Final = ".png"
+SELECTED, SCORED = "tailsweep.selected", "tailsweep.scored"
+CONTROL: Final = f"{ROWS} of a control"
+EXPERIMENT: Final = "mlflow.experimentKind"
+NOTE: Final = "mlflow.note.content"
+LONGEST: Final = 6000
+"""Most characters of a parameter's value."""
 
 
 def tracking_uri(study: Study) -> str:
@@ -100,7 +115,17 @@ class Projection:
             self.experiment = experiment.experiment_id
             if experiment.lifecycle_stage == LifecycleStage.DELETED:  # its name stays taken, and it takes no runs
                 self.client.restore_experiment(self.experiment)
+        self._tags = dict(self.client.get_experiment(self.experiment).tags)
+        self._describe({EXPERIMENT: "custom_model_development"})
         self._runs = self._known()
+        self._searched: dict[str, dict[str, None]] = {}
+
+    def _describe(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the experiment that are not what they are to be."""
+        for name, value in tags.items():
+            if self._tags.get(name) != value:
+                self.client.set_experiment_tag(self.experiment, name, value)
+                self._tags[name] = value
 
     def _known(self) -> dict[tuple[str | None, str | None], Run]:
         """Runs by kind and name, each once.
@@ -149,12 +174,30 @@ class Projection:
         return sent
 
     def _parent(self, plan: CellPlan) -> Run:
-        key = ("cell", plan.cell.name)
-        if key not in self._runs:
-            tags = {KIND: "cell", NAME: plan.cell.name, "workload": plan.cell.workload, "recipe": str(plan.cell.recipe)}
-            self._runs[key] = self.client.create_run(self.experiment, tags=tags, run_name=plan.cell.name)
-            self.client.set_terminated(self._runs[key].info.run_id)
-        return self._runs[key]
+        """The run of a cell, with the selected setting once there is one."""
+        names = self._searched.setdefault(plan.cell.workload, {})
+        names |= dict.fromkeys(axis.name for axis in plan.cell.axes)
+        key, chosen = (ROWS, plan.cell.name), "" if plan.selected is None else plan.selected.trial_id
+        known = self._runs.get(key)
+        if known is not None and _outdated(known, chosen):
+            self.client.delete_run(known.info.run_id)
+            known = None
+        if known is None:
+            recipe = str(plan.cell.recipe)
+            tags = {KIND: ROWS, NAME: plan.cell.name, "workload": plan.cell.workload, "recipe": recipe}
+            known = self.client.create_run(self.experiment, tags=tags, run_name=f"{recipe}{plan.cell.again}")
+            self.client.set_terminated(known.info.run_id)
+            self._runs[key] = known
+        if plan.selected is not None and known.data.tags.get(SELECTED) != chosen:
+            self._log_params(known.info.run_id, active(plan.cell.recipe, plan.selected.settings))
+            self.client.set_tag(known.info.run_id, SELECTED, chosen)
+            known.data.tags[SELECTED] = chosen
+        return known
+
+    def _log_params(self, run_id: str, settings: Mapping[str, object]) -> None:
+        params = [Param(key, str(value)[:LONGEST]) for key, value in settings.items()]
+        for start in range(0, len(params), PARAMS):
+            self.client.log_batch(run_id, params=params[start : start + PARAMS])
 
     def _send(self, phase: Phase, record: Record, name: str, parent: str, rescores: int | None) -> Run:
         """One run; `rescores` is the trial of the search whose settings it trains with another seed."""
@@ -177,13 +220,13 @@ class Projection:
             self.experiment,
             start_time=_ms(record.started),
             tags=tags,
-            run_name=f"{record.recipe} {phase} {record.number}",
+            run_name=f"{'rescore' if rescores is not None else phase} {record.number}",
         )
         run_id, stamp = run.info.run_id, _ms(record.finished)
-        settings = {**record.settings, "seed": record.seed, "epochs": record.epochs}
-        params = [Param(key, str(value)) for key, value in settings.items()]
-        for start in range(0, len(params), 100):
-            self.client.log_batch(run_id, params=params[start : start + 100])
+        settings = active(Recipe.parse(record.recipe), record.settings)
+        self._log_params(run_id, {**settings, "seed": record.seed, "epochs": record.epochs})
+        data = Dataset(record.workload, record.data, "tailsweep", json.dumps({"fingerprint": record.data}))
+        self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", phase)])])
         metrics = list(_metrics(record, stamp))
         for start in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
@@ -199,31 +242,82 @@ class Projection:
         if not records or parent.data.tags.get(DONE) == mark:
             return
         stamp = max(_ms(record.finished) for record in records)
-        metrics = [Metric("seeds", len(records), stamp, len(records))]
+        metrics = [Metric("seeds", len(records), stamp, 0)]
         for metric, region in {(s.metric, s.region): None for r in records for s in r.test or ()}:
             values = [v for r in records if (v := r.score(f"test/{metric}/{region}")) is not None]
             if values:
                 s = spread(values)
                 for what, value in (("mean", s.mean), ("sd", s.sd)):
                     if value is not None:
-                        metrics.append(Metric(f"test/{metric}/{region}/{what}", value, stamp, len(records)))
-        tags = [RunTag(DONE, mark)]
-        if plan.selected is not None:
-            tags.append(RunTag("selected", plan.selected.trial_id))
-        self.client.log_batch(parent.info.run_id, metrics=metrics, tags=tags)
+                        metrics.append(Metric(f"test/{metric}/{region}/{what}", value, stamp, 0))
+        self.client.log_batch(parent.info.run_id, metrics=metrics, tags=[RunTag(DONE, mark)])
         parent.data.tags[DONE] = mark
 
     def upload(self) -> None:
-        """Attach the study's tables and page to a separate run."""
+        """Attach the study's tables, page and figures to a separate run, and bring rows and description up to date."""
         key = ("study", self._study.study)
-        contents = {name: self._ledger.store.get(f"{self._study.study}/{name}") for name in OUTPUTS}
         if key not in self._runs:
             tags = {KIND: "study", NAME: self._study.study}
             self._runs[key] = self.client.create_run(self.experiment, tags=tags, run_name="tables and report")
             self.client.set_terminated(self._runs[key].info.run_id)
-        for name, data in contents.items():
-            if data is not None:
-                self.client.log_text(self._runs[key].info.run_id, data.decode(), name)
+        folder = f"{self._study.study}/"
+        names = [*OUTPUTS, *self._figures(folder)]
+        contents = {name: self._ledger.store.get(folder + name) for name in names}
+        whole = hashlib.sha256(repr(contents).encode()).hexdigest()
+        if self._runs[key].data.tags.get(DONE) != whole:
+            self._attach(self._runs[key].info.run_id, contents)
+            self.client.set_tag(self._runs[key].info.run_id, DONE, whole)
+        table, tidy = contents["table.md"], self._ledger.store.get(f"{folder}tidy.json")
+        if table is not None and tidy is not None:
+            shown, seen = rows_of(json.loads(tidy))
+            for row in shown:
+                self._score(row)
+            saved = {VIEW + name: state for name, state in views(seen, self._searched)}
+            self._describe({NOTE: description(table.decode()), **saved})
+
+    def _figures(self, folder: str) -> list[str]:
+        keys = self._ledger.store.keys(f"{folder}figures/")
+        return [key.removeprefix(folder) for key in keys if key.endswith(FIGURES)]
+
+    def _attach(self, run_id: str, contents: Mapping[str, bytes | None]) -> None:
+        with tempfile.TemporaryDirectory(prefix="tailsweep-") as place:
+            for name, data in contents.items():
+                if data is not None:
+                    path = Path(place) / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(data)
+            self.client.log_artifacts(run_id, place)
+
+    def _score(self, row: Shown) -> None:
+        """The scores of a row of the report on its run, at step 0; those of a control on one of its own."""
+        key = (ROWS, f"{row.workload}/{row.recipe}")
+        run = self._runs.get(key) or self._runs.get((CONTROL, key[1]))
+        if run is None:
+            tags = {KIND: CONTROL, NAME: key[1], "workload": row.workload, "recipe": row.recipe}
+            run = self.client.create_run(self.experiment, tags=tags, run_name=row.recipe)
+            self.client.set_terminated(run.info.run_id)
+            self._runs[CONTROL, key[1]] = run
+        mark = hashlib.sha256(json.dumps(row.metrics, sort_keys=True).encode()).hexdigest()
+        if run.data.tags.get(SCORED) == mark:
+            return
+        stamp = int(time.time() * 1000)  # of several values at one step the latest is shown
+        sent = _AGGREGATED if run.data.tags[KIND] == ROWS else ()  # with the seeds of the row
+        metrics = [
+            Metric(name, value, stamp, 0)
+            for name, value in row.metrics.items()
+            if math.isfinite(value) and not name.endswith(sent)
+        ]
+        self.client.log_batch(run.info.run_id, metrics=metrics[:BATCH], tags=[RunTag(SCORED, mark)])
+        run.data.tags[SCORED] = mark
+
+
+_AGGREGATED: Final = tuple(f"/{region}/{what}" for region in ("all", *REGIONS) for what in ("mean", "sd"))
+
+
+def _outdated(row: Run, chosen: str) -> bool:
+    """Whether a row has another selected setting, or was made by a release that logged none."""
+    tags = row.data.tags
+    return tags[SELECTED] != chosen if SELECTED in tags else DONE in tags
 
 
 def _ms(when: Any) -> int:
@@ -247,5 +341,21 @@ def _metrics(record: Record, stamp: int) -> Iterator[Metric]:
 
 TRACKER: Final = Projection
 
-if __name__ == "__main__":
-    sys.stdout.write(database(sys.argv[1]))  # `make ui` asks for it
+
+def links(uri: str, page: str) -> Iterator[str]:
+    """Addresses of the views of all studies in a server whose pages are at `page`."""
+    client = mlflow.MlflowClient(uri)
+    for experiment in client.search_experiments():
+        for name in experiment.tags:
+            if name.startswith(VIEW):
+                share = quote(name.removeprefix(VIEW))
+                runs = f"{page}/#/experiments/{experiment.experiment_id}/runs"
+                yield f"{experiment.name}: {runs}?viewStateShareKey={share}&workflowType=machine_learning"
+
+
+if __name__ == "__main__":  # `make ui` asks for the address of a storage's database, or for the pages of its studies
+    storage, *port = sys.argv[1:]
+    if not port:
+        sys.stdout.write(database(storage))
+    elif (local_folder(storage) / DATABASE).exists():
+        sys.stdout.write("".join(f"{line}\n" for line in links(database(storage), f"http://127.0.0.1:{port[0]}")))

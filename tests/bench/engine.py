@@ -2,7 +2,8 @@
 
 Trials of a tiny table with one epoch, one at a time: at once, a trial's own time would hold what the driver does for
 others on the same cores. What a trial costs beyond its training is compared with a Tune class trainable that does
-nothing, both on warm actors. Every size runs in a process of its own, for its memory.
+nothing, both on warm actors. Both keep what a trial gave: Tune in the result files that it writes by itself, we in a
+record that is synced. Tune without its files is told, too. Every measurement has a process of its own.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -44,12 +45,13 @@ RATIO, GROWTH, PER_SECOND, GIGABYTES = 2.0, 1.5, 500.0, 1.5
 
 @dataclass(frozen=True)
 class Cost:
-    """What was measured with a number of trials: seconds of a trial beyond training, of Tune alone, and the driver's
-    memory."""
+    """What was measured with a number of trials: seconds of a trial beyond training, of one of Tune alone with and
+    without its result files, and the driver's memory."""
 
     trials: int
     engine_s: float
     tune_s: float
+    bare_s: float
     gigabytes: float
 
     @property
@@ -180,17 +182,20 @@ def swept(study: Study) -> Ends:
     return observer
 
 
-def cost(trials: int) -> Cost:
-    """What so many trials cost, between two measurements of plain Tune."""
+def ours(trials: int) -> tuple[float, float]:
+    """Seconds that one of so many trials takes beyond its training, and the most gigabytes that the driver held."""
     profile("local").apply()
-    before = floor(FLOOR_TRIALS)
     with tempfile.TemporaryDirectory() as folder:
         ends, walls = zip(*swept(tiny(folder, trials)).ends, strict=True)
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert peak is not None
-    after = floor(FLOOR_TRIALS)
-    ours = median(gaps(list(ends))) - median(walls)
-    return Cost(trials, ours, (before + after) / 2, int(peak[1]) / 1e6)
+    return median(gaps(list(ends))) - median(walls), int(peak[1]) / 1e6
+
+
+def alone(trials: int) -> float:
+    """Plain Tune."""
+    profile("local").apply()
+    return floor(trials)
 
 
 def results_per_second() -> float:
@@ -214,16 +219,34 @@ def results_per_second() -> float:
     return 2 * (RESULTS - 1) / (ends[-1] - ends[1])
 
 
-def apart(*args: str) -> Any:
-    """What a call of this module in a process of its own prints."""
-    command = [sys.executable, "-m", "bench.engine", "--one", *args]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+HERE: Final[Mapping[str, Any]] = {"ours": ours, "alone": alone, "results": lambda _: results_per_second()}
+
+
+def apart(what: str, trials: int = 0, files: bool = False) -> Any:
+    """One measurement in a process of its own; with `files`, Tune writes those that it writes by itself.
+
+    Ray's workers give way to all other processes unless told otherwise: on a busy machine that would be measured.
+    """
+    environment = {**os.environ, "RAY_worker_niceness": "0"}
+    if files:
+        environment["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "0"
+    command = [sys.executable, "-m", "bench.engine", "--one", what, "--sizes", str(trials)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def cost(trials: int) -> Cost:
+    """What so many trials cost, between two measurements of plain Tune."""
+    before = apart("alone", FLOOR_TRIALS, files=True)
+    engine_s, gigabytes = apart("ours", trials)
+    bare = apart("alone", FLOOR_TRIALS)
+    after = apart("alone", FLOOR_TRIALS, files=True)
+    return Cost(trials, engine_s, (before + after) / 2, bare, gigabytes)
 
 
 def measured(sizes: tuple[int, ...]) -> tuple[list[Cost], float]:
     """Costs by size, and results a second."""
-    return [Cost(**apart(str(size))) for size in sizes], float(apart("results"))
+    return [cost(size) for size in sizes], float(apart("results"))
 
 
 def told(costs: list[Cost], per_second: float) -> list[tuple[str, str, bool]]:
@@ -234,8 +257,8 @@ def told(costs: list[Cost], per_second: float) -> list[tuple[str, str, bool]]:
         lines.append(
             (
                 f"engine, {one.trials:,} trials",
-                f"{1000 * one.engine_s:.0f} ms a trial beyond training; Tune alone {1000 * one.tune_s:.0f} ms; ratio "
-                f"{one.ratio:.2f} (hold ≤ {RATIO:g})",
+                f"{1000 * one.engine_s:.0f} ms a trial beyond training; Tune alone {1000 * one.tune_s:.0f} ms, "
+                f"{1000 * one.bare_s:.0f} ms without its files; ratio {one.ratio:.2f} (hold ≤ {RATIO:g})",
                 one.ratio <= RATIO,
             )
         )
@@ -253,14 +276,15 @@ def main() -> int:
     """Print every measurement; 1 when a bound is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="numbers of trials, tens of them")
-    parser.add_argument("--one", metavar="SIZE", help="measure here, and print JSON: a number of trials, or results")
+    parser.add_argument("--one", choices=HERE, help="measure that here, and print it as JSON")
     args = parser.parse_args()
+    sizes = tuple(int(size) for size in args.sizes.split(","))
     if args.one is not None:
-        found = results_per_second() if args.one == "results" else asdict(cost(int(args.one)))
+        found = HERE[args.one](sizes[0])
         sys.stdout.write(f"{json.dumps(found)}\n")
         sys.stdout.flush()
         os._exit(0)  # what was measured is told: nothing is gained by waiting for Ray to forget itself
-    lines = told(*measured(tuple(int(size) for size in args.sizes.split(","))))
+    lines = told(*measured(sizes))
     for name, value, holds in lines:
         sys.stdout.write(f"{name:46} {value}{'' if holds else ': NO'}\n")
     return int(not all(holds for *_, holds in lines))

@@ -8,8 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from matplotlib.ticker import NullLocator
+
 from bench.engine import Cost
-from orchestrator.report.figures.drawing import BLUE, VERMILION, Drawing, lines, panels
+from orchestrator.report.figures.drawing import BLUE, INK, VERMILION, Drawing, lines, panels
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = DOCS / "performance.md"
@@ -42,14 +44,17 @@ def chart(costs: Sequence[Cost]) -> Drawing:
     for label, values, colour, look in (
         ("Tailsweep, beyond training", [1000 * cost.engine_s for cost in costs], BLUE, "o-"),
         ("a Tune trainable that does nothing", [1000 * cost.tune_s for cost in costs], VERMILION, "s--"),
+        ("the same without Tune's files", [1000 * cost.bare_s for cost in costs], INK, "v:"),
     ):
         left.plot(sizes, values, look, color=colour, label=label)
     right.plot(sizes, [cost.gigabytes for cost in costs], "o-", color=BLUE)
-    for axes, title in ((left, "milliseconds a trial"), (right, "gigabytes of the driver at most")):
+    for axes, title in ((left, "milliseconds a trial"), (right, "GB of the driver, at most")):
         axes.set_xscale("log")
         axes.set_xlabel("trials")
         axes.set_ylabel(title)
-        axes.set_ylim(bottom=0)
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
         lines(axes)
     left.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=8, frameon=False)
     return Drawing("performance", "Cost by size", "Time of a trial and memory of the driver by trials.", figure)
@@ -58,7 +63,7 @@ def chart(costs: Sequence[Cost]) -> Drawing:
 def write(rows: Sequence[tuple[str, str]], costs: Sequence[Cost]) -> None:
     """Put what was measured onto the page, and draw the chart."""
     before, start, _, end, after = MARKED.split(PAGE.read_text("utf-8"))
-    text = f"\nOn {machine()}:\n\n{table(rows)}\n"
+    text = f"\nOn {machine()}.\n\n{table(rows)}\n"
     PAGE.write_text("".join((before, start, text, end, after)), encoding="utf-8")
     if costs:
         CHART.write_bytes(chart(costs).svg)

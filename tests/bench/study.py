@@ -25,7 +25,7 @@ from rich.console import Console
 from bench import data as bench_data
 from bench import engine as bench_engine
 from bench import methods as parts
-from bench import null_tables, performance, planning
+from bench import null_tables, packs, performance, planning
 from orchestrator.ledger.ledger import SEGMENT, Ledger
 from orchestrator.ledger.records import CurveRow, Record, ScoreRow, now
 from orchestrator.ledger.segments import concat
@@ -295,6 +295,8 @@ GROUPS: tuple[Callable[[], list[tuple[str, str]]], ...] = (
     tracking,
     images,
     engine,
+    packs.epochs,
+    packs.sweeps,
     null_tables.main,
     speed_of_parts,
 )

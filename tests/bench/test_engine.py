@@ -21,12 +21,12 @@ def test_time_between_trials_is_that_of_warm_actors() -> None:
 
 
 def test_what_is_too_slow_grows_or_swells_is_told() -> None:
-    good = [Cost(100, 0.018, 0.01, 0.5), Cost(1000, 0.019, 0.01, 0.6)]
+    good = [Cost(100, 0.018, 0.01, 0.005, 0.5), Cost(1000, 0.019, 0.01, 0.005, 0.6)]
     assert all(holds for *_, holds in told(good, 800.0))
     for costs, rate, broken in (
-        ([Cost(100, 0.03, 0.01, 0.5)], 800.0, "engine, 100 trials"),
-        ([Cost(100, 0.01, 0.01, 0.5), Cost(1000, 0.019, 0.01, 0.5)], 800.0, "  flat"),
-        ([Cost(100, 0.02, 0.01, 1.6)], 800.0, "  the driver's memory"),
+        ([Cost(100, 0.03, 0.01, 0.005, 0.5)], 800.0, "engine, 100 trials"),
+        ([Cost(100, 0.01, 0.01, 0.005, 0.5), Cost(1000, 0.019, 0.01, 0.005, 0.5)], 800.0, "  flat"),
+        ([Cost(100, 0.02, 0.01, 0.005, 1.6)], 800.0, "  the driver's memory"),
         (good, 400.0, "results that the driver takes"),
     ):
         assert broken in [name for name, _, holds in told(costs, rate) if not holds]
@@ -37,7 +37,9 @@ def test_the_page_gets_the_table_and_the_machine_and_keeps_its_words(tmp_path: P
     page.write_text("# Words\n<!-- measured -->\nold\n<!-- end of measured -->\nmore\n")
     monkeypatch.setattr(performance, "PAGE", page)
     monkeypatch.setattr(performance, "CHART", tmp_path / "chart.svg")
-    performance.write([("a", "1 ms"), ("  b", "2 ms")], [Cost(10, 0.01, 0.01, 0.1), Cost(100, 0.01, 0.01, 0.1)])
+    performance.write(
+        [("a", "1 ms"), ("  b", "2 ms")], [Cost(10, 0.01, 0.01, 0.005, 0.1), Cost(100, 0.01, 0.01, 0.005, 0.1)]
+    )
     text = page.read_text()
     assert text.startswith("# Words\n") and text.endswith("more\n") and "old" not in text
     assert "| a | 1 ms |\n| – b | 2 ms |" in text and "cores of" in text

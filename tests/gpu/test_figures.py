@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from orchestrator import Ledger
 from running import HUNG_S, write
+from steps import backward_of
 from toys import TOYS
 from workloads.cache import CachedSplit, Source, Transform, decoded
 from workloads.encoders.images import crop_and_flip, resnet18, resnet50
@@ -110,7 +111,7 @@ def steps(run: Fit, size: Size) -> None:
     run.model.train()
     for _ in range(size.steps):
         run.optimizer.zero_grad(set_to_none=True)
-        run._backward(run.train.batch(rows, 3, 0, 0.3, read))
+        backward_of(run, run.train.batch(rows, 3, 0, 0.3, read))
         run.optimizer.step()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from steps import backward_of
 from toys import TOYS
 from workloads.hparams import Value
 from workloads.loop import Fit
@@ -71,10 +72,15 @@ def warm(recipe: Recipe, device: torch.device) -> Fit:
     return run
 
 
+def backward(run: Fit, rows: Tensor) -> Tensor:
+    """Add the gradient of a batch in the last stage; returns its loss."""
+    return backward_of(run, run.train.batch(rows, 4, len(run.model.stages()) - 1, 0.5))
+
+
 def gradient(run: Fit) -> Mapping[str, Tensor]:
     rows = torch.arange(32)
     with SameNoise():
-        loss = run._backward(run.train.batch(rows, 4, len(run.model.stages()) - 1, 0.5))
+        loss = backward(run, rows)
     found = {name: p.grad.cpu() for name, p in run.model.named_parameters() if p.grad is not None}
     return {"loss": loss.cpu(), **found}
 
@@ -152,7 +158,7 @@ def test_no_step_waits_for_the_device(part: str, device: torch.device, waiting_i
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode(mode)
         run.optimizer.zero_grad(set_to_none=True)
-        run._backward(run.train.batch(rows, 4, len(run.model.stages()) - 1, 0.5))
+        backward(run, rows)
         run.scaler.step(run.optimizer)
         run.scaler.update()
 

@@ -8,12 +8,14 @@ import pytest
 
 from builders import study
 from finished import finished
+from in_process import swept
 from orchestrator.api import outcome
 from orchestrator.cli.export import FORMATS
 from orchestrator.cli.main import main
 from orchestrator.export import EXPORTS
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.study.spec import Study
+from own_table import of
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +56,15 @@ def test_the_best_setting_of_a_cell_is_a_study_that_trains_the_very_same_trials(
         assert [trial.id for trial in plan.trials["evaluate"]] == [trial.id for trial in first.trials["evaluate"]]
 
 
-def test_tidy_data_are_the_same_in_every_format(file: str, tmp_path: Path) -> None:
+def test_tidy_data_are_the_same_in_every_format(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    folder = tmp_path_factory.mktemp("own")
+    small = of(folder, evaluate={"seeds": 1})
+    swept(small)
+    file = str(folder / "study.json")
+    Path(file).write_text(small.model_dump_json(), encoding="utf-8")
     args = ["--format", "csv", "--format", "parquet", "--format", "json"]
-    for _ in range(2):  # what is there is written anew
-        assert main(["export", file, "--to", str(tmp_path), *args]) == 0
+    (tmp_path / "tidy.csv").write_text("an earlier export", encoding="utf-8")
+    assert main(["export", file, "--to", str(tmp_path), *args]) == 0
     rows = list(csv.DictReader((tmp_path / "tidy.csv").read_text("utf-8").splitlines()))
     table = pq.read_table(tmp_path / "tidy.parquet")
     assert [row["recipe"] for row in rows] == table["recipe"].to_pylist()

@@ -56,8 +56,10 @@ def gradient(model: Model, batch: Batch, count: int) -> tuple[float, torch.Tenso
 
 @pytest.mark.parametrize(("part", "settings"), CASES)
 def test_pieces_give_the_loss_and_gradient_of_the_batch_or_the_part_says_that_it_must_see_it_whole(
-    part: str, settings: dict[str, object]
+    part: str, settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Noise is another in every draw, whole or in pieces: here it is none.
+    monkeypatch.setattr(torch, "randn", lambda *size, generator=None, **like: torch.zeros(*size, **like))
     recipe = (
         Recipe(part) if part in OBJECTIVES else Recipe("l1" if "regression" in PARTS[part].tasks else "arb", (part,))
     )
@@ -66,6 +68,15 @@ def test_pieces_give_the_loss_and_gradient_of_the_batch_or_the_part_says_that_it
     (loss, expected), (summed, found) = gradient(whole, batch, 1), gradient(pieces, batch, 3)
     same = abs(loss - summed) < 1e-5 * abs(loss) and torch.allclose(expected, found, rtol=1e-4, atol=1e-5)
     assert same != (part in whole.whole_batches)
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(2, [2]), (3, [3]), (4, [2, 2]), (7, [4, 3])])
+def test_a_piece_has_two_rows_at_least(rows: int, sizes: list[int]) -> None:
+    y = torch.arange(rows) * 1.0
+    pieces = list(in_pieces(Batch(y.unsqueeze(1), y, y.long(), y.long(), 0, 0), 2))
+    assert [len(piece.y) for _, piece in pieces] == sizes
+    assert torch.equal(torch.cat([piece.x for _, piece in pieces]).flatten(), y)
+    assert sum(float(share) for share, _ in pieces) == pytest.approx(1.0)
 
 
 def test_the_pieces_of_maps_count_by_their_labelled_pixels() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from toys import TOYS
 from workloads.encoders.small import conv_net
 from workloads.loop import Fit
+from workloads.predictor import Predictor, Setup, tensors_of
 from workloads.recipe import Recipe
 from workloads.speed import NotFaster, repeat_exactly
 from workloads.training import settle
@@ -94,6 +95,17 @@ def test_half_precision_is_that_of_evaluation_and_of_statistics_too() -> None:
     assert half._features(0)()[0].dtype == torch.bfloat16
     assert next(half._features(0).chunks(True))[1].dtype == torch.bfloat16
     assert half.outputs(half.data.val, "").pred.dtype == run.outputs(run.data.val, "").pred.dtype
+
+
+def test_a_model_that_is_kept_predicts_in_the_precision_of_its_training() -> None:
+    toy, parsed = TOYS["regression"], Recipe.parse("l1 + lds")
+    data = toy.load(None)
+    settings = settle(parsed, toy.settings, {"train.epochs": 2, "train.precision": "bf16"})
+    run = Fit(toy, data, parsed, settings, 0, CPU)
+    list(run)
+    setup = Setup(str(parsed), settings, toy.grid, data.units, toy.bin_counts(data))
+    found = Predictor(setup, toy.encoder(data), tensors_of(run)).predict(data.test.inputs(torch.arange(40), CPU))
+    assert (found == run.predict(data.test)).all()
 
 
 @pytest.mark.slow

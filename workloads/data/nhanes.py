@@ -151,6 +151,7 @@ def _workload(name: str, title: str, unit: str, target: str, leaks: Sequence[str
         shots=Shots(),
         load=partial(load, target, leaks, grid, 10),
         encoder=_encoder,
+        light=True,
         kind="table",
         # By validation: with as many columns as these, most of them noise, decay keeps the network from over-fitting in
         # the first epochs, and a clip keeps the long tails of measurements from ruling its first layer.

@@ -210,6 +210,7 @@ def _workload(
         shots=SHOTS,
         load=partial(load, bank, largest, factor),
         encoder=_encoder,
+        light=True,
         task="classification",
         metrics=METRICS,
         settings={

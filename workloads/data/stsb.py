@@ -192,6 +192,7 @@ def _workload(
         shots=shots,
         load=load,
         encoder=encoder,
+        light=encoder is _mlp,
         metrics=("mse", "mae", "gm", "pearson", "spearman"),
         settings={**PUBLISHED, **training},
         by_objective=BY_OBJECTIVE,

@@ -141,6 +141,7 @@ WORKLOADS: Final = (
         shots=Shots(),
         load=load,
         encoder=_encoder,
+        light=True,
         settings={
             "train.epochs": 15,
             "train.batch_size": 128,

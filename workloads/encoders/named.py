@@ -22,7 +22,8 @@ class Named:
     """How an encoder is made: `make(shape, hidden, weights)` for inputs `[B, *shape]`.
 
     `hidden` are the widths of its layers where none are written, empty where they are its own; `axes` is the length of
-    `shape`, 0 where inputs are flattened; `weights` says whether it reads a file of weights;
+    `shape`, 0 where inputs are flattened; `weights` says whether it reads a file of weights, `light` is that of
+    a workload;
     `needs` are modules of `workloads.extras` that it takes.
     """
 
@@ -30,6 +31,7 @@ class Named:
     hidden: tuple[int, ...] = ()
     axes: int = 0
     weights: bool = False
+    light: bool = False
     needs: tuple[str, ...] = ()
 
 
@@ -88,13 +90,13 @@ def _small(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) ->
 
 ENCODERS: Final[dict[str, dict[str, Named]]] = {
     "table": {
-        "mlp": Named(_mlp, (128, 64)),
-        "clipped-mlp": Named(_clipped, (128, 64)),
+        "mlp": Named(_mlp, (128, 64), light=True),
+        "clipped-mlp": Named(_clipped, (128, 64), light=True),
         "resnet": Named(lambda shape, hidden, weights: resnet(shape[0]), needs=RTDL),
         "ft-transformer": Named(_transformer, needs=RTDL),
     },
     "arrays": {
-        "mlp": Named(_mlp, (128, 64)),
+        "mlp": Named(_mlp, (128, 64), light=True),
         "conv1d": Named(_conv1d, (32, 64), axes=2),
         "conv1d-attention": Named(_attending, (32, 64), axes=2),
         "lstm": Named(_lstm, (64,), axes=2),

@@ -50,6 +50,7 @@ class SRL(Method):
     note: ClassVar[str] = "reference code without a licence, not used here"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
     dense: ClassVar[bool] = False
+    batch_matters: bool = True
 
     class Hparams(Declared):
         """`contrast`, `envelope`, `even`: w₁, w₂, w₃; `temperature`: T."""

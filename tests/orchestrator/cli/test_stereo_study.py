@@ -10,7 +10,8 @@ import torch
 
 from builders import study
 from orchestrator import Ledger
-from orchestrator.engine.trial import Job, run
+from orchestrator.engine.packs import run
+from orchestrator.engine.trial import Job
 from orchestrator.report.scores import scores
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner

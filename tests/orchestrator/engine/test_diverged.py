@@ -13,7 +13,8 @@ import yaml
 
 from builders import record, study
 from orchestrator.cli.main import main
-from orchestrator.engine.trial import Job, run
+from orchestrator.engine.packs import run
+from orchestrator.engine.trial import Job
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.parquet import to_parquet
 from orchestrator.report.outputs import write_outputs

@@ -24,7 +24,7 @@ def result(epoch: int, value: float, done: bool = False) -> dict[str, Any]:
 
 def trial(number: int, cell: str, searches: bool = True) -> Any:
     job = {"epochs": 27, "number": number, "trial_id": f"{cell} {number}"}
-    return SimpleNamespace(trial_id=f"of Tune {number}", config={"cell": cell, "searches": searches, "job": job})
+    return SimpleNamespace(trial_id=f"of Tune {number}", config={"cell": cell, "searches": searches, "jobs": [job]})
 
 
 def made(scheduler: str = "asha", **changes: Any) -> Study:

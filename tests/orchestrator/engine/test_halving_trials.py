@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 import builders
-from orchestrator.engine.trial import Job, Paused, run
+from orchestrator.engine.packs import run
+from orchestrator.engine.training import Paused
+from orchestrator.engine.trial import Job
 from orchestrator.engine.watch import Watch
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.study.cells import expand

@@ -11,7 +11,8 @@ import torch
 import builders
 from orchestrator.engine import memory
 from orchestrator.engine.memory import Peak, Wear, resident_mb
-from orchestrator.engine.trial import NO_GPU, Job, run
+from orchestrator.engine.packs import run
+from orchestrator.engine.trial import NO_GPU, Job
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
 from workloads.methods import METHODS

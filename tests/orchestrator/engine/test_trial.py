@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import builders
-from orchestrator.engine.trial import Job, _saved, data_here, restored, run
+from orchestrator.engine.packs import run
+from orchestrator.engine.trial import Job, _saved, data_here, restored
 from orchestrator.errors import StorageFailed
 from orchestrator.ledger.checkpoints import packed
 from orchestrator.ledger.ledger import Ledger
@@ -69,3 +70,22 @@ def test_a_checkpoint_of_before_there_were_checksums_is_used(tmp_path: Path, cap
     data[data.find(torch.ones(3).numpy().tobytes())] ^= 1
     with pytest.raises(StorageFailed, match=r"checkpoints/t\.pt is damaged"):
         restored("checkpoints/t.pt", bytes(data), torch.device("cpu"))
+
+
+def test_a_trial_of_trees_is_interrupted_continued_and_recorded_like_one_of_a_network(tmp_path: Path) -> None:
+    made = builders.study(recipes={"also": ["boosting + sqinv"]}, storage=str(tmp_path), checkpoint_every_s=0)
+    trial = builders.cell("boosting + sqinv").trial("evaluate", 0, {"boosting.leaves": 8})
+    scores = []
+    for storage in (tmp_path / "whole", tmp_path / "cut"):
+        job = Job.of(trial, 0, made, str(storage))
+        if storage.name == "cut":
+            rows = run(job)
+            next(rows)
+            next(rows)  # the checkpoint of the first epoch is written now
+            rows.close()
+            assert Ledger(str(storage)).store.get(job.checkpoint) is not None
+        assert len(list(run(job))) == trial.epochs
+        found = Ledger(str(storage)).find(trial.id, "evaluate")
+        assert found is not None and found.status == "completed" and found.test
+        scores.append((found.curve, found.val, found.test))
+    assert scores[0] == scores[1]

@@ -12,11 +12,13 @@ import torch
 from builders import cell, study
 from orchestrator.engine import trial as module
 from orchestrator.engine.faults import NotReady
-from orchestrator.engine.trial import Job, run
+from orchestrator.engine.packs import run
+from orchestrator.engine.trial import Job
 from orchestrator.errors import Preempted
 from orchestrator.ledger.checkpoints import packed, unpacked
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
+from workloads.loop import Fit
 
 EPOCHS = 4
 
@@ -143,7 +145,7 @@ def test_the_error_of_a_failed_trial_is_one_line_of_bounded_length(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("one\n\x1b[31mtwo " + "x" * 5_000_000)
 
-    monkeypatch.setattr(module.Fit, "__iter__", fail)
+    monkeypatch.setattr(Fit, "steps", fail)
     record, _ = finished(job(tmp_path))
     assert record.status == "failed"
     assert (record.error or "").startswith(r"RuntimeError: one \x1b[31mtwo xxx")

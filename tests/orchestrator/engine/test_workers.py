@@ -1,5 +1,6 @@
 """Workers of real sweeps: what they are given, and that worn ones are replaced without losing a trial."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,47 +56,9 @@ def test_workers_that_are_replaced_after_every_second_trial_lose_nothing(tmp_pat
     assert results(tmp_path / "replaced") == results(tmp_path / "kept")
 
 
-GROWTH = """
-import sys
-from clusters.profile import Profile
-from orchestrator import Study
-from orchestrator.api import outcome
-from orchestrator.engine.memory import resident_mb
-from orchestrator.engine.tune import sweep
-
-held = []
-
-class Holding:
-    def __getattr__(self, name):
-        return lambda *args: None
-
-    def finished(self, trial, record):
-        held.append((resident_mb(), record.memory_mb))
-
-study = Study.load(sys.argv[1], [f"storage={sys.argv[2]}"])
-found = outcome(study)
-start = {"num_cpus": 1, "include_dashboard": False, "log_to_driver": False}
-sweep(study, found.planner, found.ledger, Profile(name="one", start=start), Holding())
-early, late = held[len(held) // 4], held[-1]
-print(len(held), early, late)
-assert late[0] <= 1.05 * early[0], f"driver: {early[0]:.0f} to {late[0]:.0f} MB"
-assert late[1] <= 1.05 * early[1], f"worker: {early[1]:.0f} to {late[1]:.0f} MB"
-"""
-TRIALS = {
-    "trials: 3": "trials: 150",
-    "[l1 + lds, l1 + fds + ranksim]": "[l1, l1 + lds]",
-    "epochs: 4": "epochs: 1",
-    "parallel: 2": "parallel: 1, sampler: random",
-}
-
-
 @pytest.mark.slow
-def test_driver_and_worker_hold_what_they_held_before_after_hundreds_of_trials(tmp_path: Path) -> None:
-    from running import STUDY
-
-    text = STUDY
-    for old, new in TRIALS.items():
-        text = text.replace(old, new)
-    args = [sys.executable, "-c", GROWTH, str(write(tmp_path, text)), str(tmp_path / "results")]
-    done = subprocess.run(args, capture_output=True, text=True, timeout=HUNG_S, check=False)
+def test_driver_and_worker_hold_what_they_held_before_after_hundreds_of_trials() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    args = [sys.executable, "-m", "bench.memory", "--trials", "300"]
+    done = subprocess.run(args, capture_output=True, text=True, timeout=HUNG_S, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

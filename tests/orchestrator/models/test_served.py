@@ -35,6 +35,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "study.json"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_loads_the_folder_and_checks_its_signature(study: Path, tmp_path: Path) -> None:
     import mlflow.pyfunc

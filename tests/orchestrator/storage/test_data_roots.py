@@ -9,7 +9,8 @@ import pytest
 from builders import study
 from orchestrator.catalogue.data import make_fixture
 from orchestrator.cli.main import main
-from orchestrator.engine.trial import Job, run
+from orchestrator.engine.packs import run
+from orchestrator.engine.trial import Job
 from orchestrator.errors import BadInput
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.storage.data_roots import PREPARED, _copy, local_root, needed, prepared_in

@@ -107,8 +107,8 @@ def test_device_hours_and_money_are_foreseen_from_the_epochs_so_far() -> None:
         assert len(issued) == 10
     _, issued = run(study(**THREE, budget={"device_hours": hours}), {}, 4)
     assert 10 <= len(issued) <= 10, "what is under way counts with what it will take"
-    _, issued = run(study(**THREE, budget={"device_hours": hours}, resources={"gpus": 2}), {})
-    assert len(issued) == 5
+    _, issued = run(study(**THREE, budget={"device_hours": hours}, resources={"gpus": 0.5}), {})
+    assert len(issued) == 20
 
 
 def test_what_another_study_trained_costs_nothing() -> None:

@@ -75,6 +75,7 @@ def test_tensorboard_reads_curves_and_hyperparameters_of_every_trial(made: Study
     assert hparams["seed"].string_value == str(record.seed), "a float has too few digits for it"
 
 
+@pytest.mark.slow
 def test_weights_and_biases_writes_offline_runs_and_sends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,6 +263,7 @@ def with_grid(own: CustomData, grid: LabelGrid) -> Workload:
         shots=Shots(own.many, own.few),
         load=lambda given: load(own, given),
         encoder=partial(_encoder, own),
+        light=own.named.light,
         settings={"train.schedule": "cosine"},
         augment=_augment(own),
         needs=_needs(own),

@@ -1,0 +1,123 @@
+"""Packs against one trial per process: the arithmetic is the same, bit for bit, and the time is not."""
+
+import tempfile
+import time
+from statistics import median
+from typing import Any
+
+import torch
+
+from clusters.profile import profile
+from orchestrator.engine.packs import MOST
+from orchestrator.engine.tune import sweep
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.records import Record
+from orchestrator.study.cells import Trial, expand
+from orchestrator.study.planner import Planner
+from orchestrator.study.spec import Study
+from workloads import WORKLOADS
+from workloads.loop import Fit
+from workloads.pack import Pack, Work
+from workloads.recipe import Recipe
+from workloads.training import settle
+
+ROUNDS = 5
+RECIPES = ("l1", "l1 + lds + fds + ranksim + distloss")
+
+
+class _Ends:
+    """An observer that notes when the first trial began and when the last one ended."""
+
+    def __init__(self) -> None:
+        self.first = self.last = 0.0
+        self.trials = 0
+
+    def began(self, trial: Trial) -> None:
+        """Note the first."""
+        self.first = self.first or time.monotonic()
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        """Note the last."""
+        assert record.status == "completed"
+        self.last, self.trials = time.monotonic(), self.trials + 1
+
+    def lost(self, trial: Trial, reason: str) -> None:
+        """Nothing."""
+
+    def told(self, trial: Trial, words: str) -> None:
+        """Nothing."""
+
+    def tick(self) -> None:
+        """Nothing."""
+
+    @property
+    def per_hour(self) -> float:
+        """Trials."""
+        return 3600 * self.trials / (self.last - self.first)
+
+
+def _fit(recipe: str) -> Fit:
+    workload = WORKLOADS["nhanes-sbp"]
+    parsed = Recipe.parse(recipe)
+    settings = settle(parsed, workload.defaults(parsed.objective), {"train.epochs": ROUNDS + 1})
+    return Fit(workload, workload.load(None), parsed, settings, 0, torch.device("cpu"))
+
+
+def _epochs(recipe: str, members: int) -> list[float]:
+    """Seconds of the processor for an epoch of a member, each."""
+
+    def work() -> Work[int]:
+        run = _fit(recipe)
+        while len(run.curve) <= ROUNDS:
+            yield from run.steps()
+            yield len(run.curve)
+
+    pack = Pack([work() for _ in range(members)])
+    taken = []
+    for _ in range(ROUNDS + 1):
+        start = time.process_time()
+        pack.advance()
+        taken.append((time.process_time() - start) / members)
+    return taken[1:]  # the first one makes the models
+
+
+def epochs() -> list[tuple[str, str]]:
+    """An epoch of a trial alone and in a pack, on one core, alternating."""
+    torch.set_num_threads(1)
+    rows = []
+    for recipe in RECIPES:
+        alone: list[float] = []
+        packed: list[float] = []
+        for _ in range(2):
+            alone += _epochs(recipe, 1)
+            packed += _epochs(recipe, MOST)
+        a, p = median(alone), median(packed)
+        rows.append((f"an epoch of {recipe}, one of {MOST} in step", f"{1000 * p:.1f} ms of a core"))
+        rows.append(("  by itself", f"{1000 * a:.1f} ms; ratio {a / p:.2f}"))
+    return rows
+
+
+def _swept(pack: str) -> float:
+    """Trials per hour of the quickstart's recipes, a few trials of each."""
+    observer = _Ends()
+    few: dict[str, Any] = {"tune.trials": 2, "tune.rescore": 1, "evaluate.seeds": 2}
+    with tempfile.TemporaryDirectory() as storage:
+        changes = [f"{key}={value}" for key, value in {**few, "storage": storage, "resources.pack": pack}.items()]
+        study, ledger = Study.load("quickstart", changes), Ledger(storage)
+        sweep(study, Planner(study, expand(study), ledger.find), ledger, profile("local"), observer)
+    return observer.per_hour
+
+
+def sweeps() -> list[tuple[str, str]]:
+    """Trials of the quickstart per hour, in packs and one per process."""
+    profile("local").apply()
+    packed, alone = _swept("auto"), _swept("off")
+    return [
+        ("quickstart in packs", f"{packed:,.0f} trials per hour"),
+        ("  one trial per process", f"{alone:,.0f}; ratio {packed / alone:.2f}"),
+    ]
+
+
+def main() -> list[tuple[str, str]]:
+    """Both."""
+    return [*epochs(), *sweeps()]
