@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from s3_server import CREDENTIALS, serving
 # How fast a machine is says nothing of what a test looks at; a machine may be busy.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# A shell that starts the tests in the background has them ignore SIGINT, and what they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nobody's settings reach a test, nor the commands that it starts; where data and caches lie may be said.
 for name in list(os.environ):

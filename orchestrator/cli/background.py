@@ -75,7 +75,7 @@ def background(study: "Study") -> Background:
     """The detached sweep of a study on this machine."""
     from orchestrator.storage.store import open_store
 
-    found = _last(open_store(study.storage, check=False), study)
+    found = _last(open_store(study.storage, write=False), study)
     if found is None:
         return Background()
     ticket, target = found

@@ -26,8 +26,8 @@ from orchestrator.tracking.mlflow import Projection, tracking_uri
 DIVERGES: dict[str, Any] = {
     "recipes": {"also": ["mse"]},
     "tune": {"trials": 3, "sampler": "tpe", "rescore": 1},
-    "space": {"train.lr": {"low": 0.9, "high": 1.0}},
-    "train": {"epochs": 2, "optimizer": "sgd", "batch_size": 65536, "keep": "last"},
+    "space": {"train.lr": {"low": 0.99, "high": 1.0}},
+    "train": {"epochs": 3, "optimizer": "sgd", "batch_size": 65536, "keep": "last"},
 }
 """A loss that is finite until the last batch, after which predictions are not."""
 

@@ -44,7 +44,7 @@ def evaluated(ledger: Ledger, workload: Workload, data: Data, monkeypatch: pytes
     trial = expand(study())[0].trial("evaluate", 0, {})
     labels_of: Callable[..., np.ndarray] = lambda split: split.y.numpy().astype(np.float64)  # noqa: E731
     fit = SimpleNamespace(labels=labels_of, predict=lambda split: labels_of(split) + 1, metrics=("mae",))
-    job = SimpleNamespace(trial_id=trial.id, attempt=0, workload=workload.name)
+    job = SimpleNamespace(trial_id=trial.id, attempt=0, workload=workload.name, keep_model=False)
     monkeypatch.setitem(__import__("workloads").WORKLOADS, workload.name, workload)
     _, name = _test(job, ledger, fit, data)
     ledger.commit(record(trial, 1.0, workload=workload.name, data=data.fingerprint, predictions=name), phase="evaluate")

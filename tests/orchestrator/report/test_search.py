@@ -21,7 +21,7 @@ from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import Trial, expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
-from workloads.hparams import Value
+from workloads.hparams import Float, Value
 
 RULE = "val/mae/all"
 Judge = Callable[[Trial, Mapping[str, Value]], float]
@@ -175,8 +175,9 @@ def test_learning_curves_have_a_line_per_seed_and_gaps_where_a_run_has_no_score(
 
 
 def test_a_first_weight_decay_of_0_counts_as_the_end_of_its_logarithmic_range() -> None:
-    _, plans = searched(by_number, trials=ENOUGH)
+    _, plans = searched(by_number, trials=ENOUGH, first={"train.weight_decay": 0.0})
     assert plans[0].suggested[0]["train.weight_decay"] == 0.0
     (decay,) = (one for one in responses(plans, RULE) if one.name == "train.weight_decay")
-    assert decay.log and min(decay.values) == 1e-6
+    (axis,) = (axis for axis in plans[0].cell.axes if axis.name == "train.weight_decay")
+    assert isinstance(axis.range, Float) and decay.log and min(decay.values) == axis.range.low > 0
     assert set(importance(plans[0], RULE).shares["all"]) == {"train.lr", "train.weight_decay"}
