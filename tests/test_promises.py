@@ -129,7 +129,7 @@ def test_a_kind_of_cluster_is_one_folder(house: House) -> None:
 def test_a_tracker_is_one_file(house: House) -> None:
     house.add("new-tracker.md", "orchestrator/tracking/lines.py")
     said = house.tailsweep("plan", "study.yaml", "--set", "tracking.tracker=line", code=2)
-    assert "tracking.tracker is one of lines, mlflow: got 'line'" in said
+    assert "tracking.tracker is one of lines, mlflow, optuna, tensorboard, wandb: got 'line'" in said
     chosen = ("study.yaml", "--set", "tracking.enabled=true", "--set", "tracking.tracker=lines")
     house.tailsweep("sweep", *chosen)
     trials = house.work / "results" / "small" / "trials.csv"

@@ -52,7 +52,9 @@ def compiled(encoder: nn.Module, device: torch.device) -> None:
 def _no_compiler(device: str) -> str:
     """Why nothing can be compiled for a kind of device; empty where something small could be."""
     try:
-        torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch says of its own parts
+            torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
     except Exception as err:  # of Triton, of a C++ compiler, or of Python's own headers: all kinds
         return reason(err)
     return ""

@@ -25,14 +25,6 @@ SEARCH = Counter({("stopped", 2): 4, ("stopped", 4): 2, ("completed", 8): 2 + 2}
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The storage of a sweep with one worker."""
-    folder = tmp_path_factory.mktemp("alone")
-    tailsweep("sweep", write(folder, STUDY), "--storage", folder / "results", "--set", "resources.concurrent=1")
-    return folder / "results"
-
-
 def waiting(storage: Path, records: int) -> bool:
     """Whether so many records are there, and trials that wait."""
     there = len(list((storage / "ledger").glob("[te]*/*.parquet")))
@@ -45,33 +37,22 @@ def same(storage: Path, other: Path) -> bool:
     return results(storage) == results(other) and tables[0] == tables[1]
 
 
-def test_a_population_trains_half_of_its_epochs_and_leaves_no_checkpoint(alone: Path) -> None:
+def test_a_killed_sweep_of_two_workers_decides_as_an_undisturbed_one_of_one_does(tmp_path: Path) -> None:
+    path, alone, storage = write(tmp_path, STUDY), tmp_path / "alone", tmp_path / "results"
+    plan = tailsweep("plan", path, "--storage", storage)
+    assert "early stopping by halving: 4 trials at a time are compared after 2 and 4 of 8 epochs, one in 2" in plan
+    tailsweep("sweep", path, "--storage", alone, "--set", "resources.concurrent=1")
     rows = Ledger(str(alone)).read("tune").to_pylist()
     assert Counter((row["status"], row["epochs_run"]) for row in rows) == SEARCH
     assert sum(row["epochs_run"] for row in rows) == 8 * 8 // 2 + 2 * 8, "without early stopping it were 80"
     assert not list((alone / "checkpoints").glob("*"))
-
-
-def test_two_workers_decide_as_one_does(alone: Path, tmp_path: Path) -> None:
-    path = write(tmp_path, STUDY)
-    plan = tailsweep("plan", path, "--storage", tmp_path / "results")
-    assert "early stopping by halving: 4 trials at a time are compared after 2 and 4 of 8 epochs, one in 2" in plan
-    tailsweep("sweep", path, "--storage", tmp_path / "results", "--set", "resources.concurrent=2")
-    assert same(tmp_path / "results", alone)
-
-
-@pytest.mark.parametrize("records", [0, 5])
-def test_a_sweep_that_is_killed_while_trials_wait_decides_as_if_it_were_not(
-    alone: Path, tmp_path: Path, records: int
-) -> None:
-    storage = tmp_path / "results"
-    args = ("sweep", write(tmp_path, STUDY), "--storage", storage, "--set", "checkpoint_every_s=0")
+    args = ("sweep", path, "--storage", storage, "--set", "checkpoint_every_s=0", "--set", "resources.concurrent=2")
     process = subprocess.Popen(command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + HUNG_S
-    while time.monotonic() < deadline and process.poll() is None and not waiting(storage, records):
+    while time.monotonic() < deadline and process.poll() is None and not waiting(storage, 5):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert waiting(storage, records), "it was killed in time"
+    assert waiting(storage, 5), "it was killed in time"
     tailsweep(*args)
     assert same(storage, alone)

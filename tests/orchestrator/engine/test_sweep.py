@@ -133,7 +133,7 @@ def test_a_diverging_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> N
     assert "`mse`: 3 failed: Diverged" in table
     (failed,) = {row["recipe"] for row in Ledger(str(storage)).read("tune").to_pylist() if row["status"] == "failed"}
     assert failed == "mse"
-    assert "mse: 0/5, 3 failed" in tailsweep("status", *args[1:], code=3)
+    assert "mse: 0/5, 2 missing, 3 failed" in tailsweep("status", *args[1:], code=3)
     assert "3 failed" in tailsweep(*args, code=3), "what fails of itself is not tried again unasked"
     assert len(Ledger(str(storage)).store.keys("ledger/tune/")) == 3 + 3 + 2, "two of l1 rescore"
     tailsweep(*args, "--retry-failed", code=3)

@@ -283,7 +283,8 @@ print(won)
 @pytest.mark.slow
 def test_processes_that_commit_the_same_trials_and_compact_agree_on_one_record_each(storage: str) -> None:
     command = [sys.executable, "-c", WRITER, storage]
-    paths = {**os.environ, "PYTHONPATH": str(Path(builders.__file__).parent)}
+    tests = Path(builders.__file__).parent
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tests.parent), str(tests)))}
     processes = [subprocess.Popen([*command, str(n)], stdout=subprocess.PIPE, text=True, env=paths) for n in range(3)]
     won = [int(process.communicate(timeout=HUNG_S)[0]) for process in processes]
     assert sum(won) == 20
