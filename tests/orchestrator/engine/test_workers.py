@@ -49,10 +49,10 @@ else:
 
 
 @pytest.mark.slow
-def test_workers_that_are_replaced_after_every_second_trial_lose_nothing(tmp_path: Path) -> None:
+def test_workers_that_are_replaced_after_a_few_trials_lose_nothing(tmp_path: Path) -> None:
     path = write(tmp_path)
     tailsweep("sweep", path, "--storage", tmp_path / "kept")
-    tailsweep("sweep", path, "--storage", tmp_path / "replaced", "--set", "resources.recycle_after=2")
+    tailsweep("sweep", path, "--storage", tmp_path / "replaced", "--set", "resources.recycle_after=5")
     assert results(tmp_path / "replaced") == results(tmp_path / "kept")
 
 
