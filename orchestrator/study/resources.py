@@ -68,7 +68,7 @@ class Resources(Model):
     of: Mapping[str, Own] = {}
     concurrent: Count | None = None
     recycle_after: Count = RECYCLE_AFTER
-    pack: Literal["auto", "off"] | Annotated[Count, Field(le=PACK)] = "auto"
+    pack: Literal["auto", "off"] | Annotated[Count, Field(le=PACK)] = "off"
 
     @model_serializer(mode="wrap")
     def _short(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -121,7 +121,11 @@ def test_a_damaged_checkpoint_costs_one_member_its_epochs_and_nobody_else(
     assert [outcome(job)[:5] for job in made] == [one[:5] for one in alone]
 
 
-WIDE: dict[str, Any] = {"recipes": {"also": ["l1", "mse", "huber"]}, "tune": {"trials": 4, "sampler": "random"}}
+WIDE: dict[str, Any] = {
+    "recipes": {"also": ["l1", "mse", "huber"]},
+    "tune": {"trials": 4, "sampler": "random"},
+    "resources": {"pack": "auto"},
+}
 
 
 def planned(workers: int = 2, stops: bool = False, alone: tuple[str, ...] = (), **more: Any) -> list[list[Trial]]:
@@ -148,7 +152,7 @@ def test_a_pack_is_of_one_workload_and_of_as_many_as_the_study_says() -> None:
     assert all(len({trial.cell.workload for trial in pack}) == 1 for pack in packs)
 
 
-@pytest.mark.parametrize("more", [{"resources": {"pack": "off"}}, {"stops": True}])
+@pytest.mark.parametrize("more", [{"resources": {"pack": "off"}}, {"resources": {}}, {"stops": True}])
 def test_no_trial_is_packed_where_the_study_says_so_or_a_scheduler_looks_at_each(more: dict[str, Any]) -> None:
     assert {len(pack) for pack in planned(**more)} == {1}
 

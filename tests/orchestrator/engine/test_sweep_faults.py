@@ -81,8 +81,9 @@ def end(command: Command, code: int, seconds: float = HUNG_S, or_code: int | Non
 
 
 def training(command: Command) -> None:
-    """Wait until epochs are trained."""
-    assert until(lambda: command.process.poll() is not None or re.search(r"\([1-9]\d*/", command.said), 300)
+    """Wait until epochs are trained: a checkpoint of them is there."""
+    checkpoints = command.output.parent / "results" / "checkpoints"
+    assert until(lambda: command.process.poll() is not None or any(checkpoints.glob("*.pt")), 300)
     assert command.process.poll() is None, command.said
 
 
