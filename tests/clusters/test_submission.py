@@ -137,7 +137,7 @@ def stopped(tmp_path: Path) -> Iterator[Path]:
 def test_a_submission_runs_once_is_stopped_with_checkpoints_and_goes_on_to_the_same_table(
     stopped: Path, tmp_path: Path
 ) -> None:
-    longer = write(tmp_path, STUDY.replace("epochs: 4", "epochs: 60"))
+    longer = write(tmp_path, STUDY.replace("epochs: 4", "epochs: 240"))
     args = (longer, "--storage", stopped, "--shards", "2", "--steal")
     assert "2 cells in 2 shards, sent" in tailsweep("submit", *args)
     assert "under way already" in tailsweep("submit", *args, COLUMNS="40"), "a narrow terminal hides nothing"
@@ -155,7 +155,7 @@ def test_a_submission_runs_once_is_stopped_with_checkpoints_and_goes_on_to_the_s
     assert follower.returncode == 3
     assert "says why" in followed
     assert "what an attempt before had made" not in followed
-    assert 0 < Ledger(str(stopped)).read("tune").num_rows < 6
+    assert 0 < Ledger(str(stopped)).read("tune").num_rows < 10, "it was stopped before all were searched"
     assert list((stopped / "checkpoints").glob("*.pt")), "what was under way left a checkpoint"
     said = tailsweep("submit", *args, "--follow")
     assert "shard 1/2" in said
