@@ -81,9 +81,13 @@ def end(command: Command, code: int, seconds: float = HUNG_S, or_code: int | Non
 
 
 def training(command: Command) -> None:
-    """Wait until epochs are trained: a checkpoint of them is there."""
-    checkpoints = command.output.parent / "results" / "checkpoints"
-    assert until(lambda: command.process.poll() is not None or any(checkpoints.glob("*.pt")), 300)
+    """Wait until epochs are trained: a checkpoint of them is written."""
+    checkpoints, begun = command.output.parent / "results" / "checkpoints", time.time()
+
+    def written() -> bool:
+        return any(path.stat().st_mtime > begun for path in checkpoints.glob("*.pt"))
+
+    assert until(lambda: command.process.poll() is not None or written(), 300)
     assert command.process.poll() is None, command.said
 
 
