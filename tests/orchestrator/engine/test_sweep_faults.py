@@ -85,7 +85,10 @@ def training(command: Command) -> None:
     checkpoints, begun = command.output.parent / "results" / "checkpoints", time.time()
 
     def written() -> bool:
-        return any(path.stat().st_mtime > begun for path in checkpoints.glob("*.pt"))
+        try:
+            return any(path.stat().st_mtime > begun for path in checkpoints.glob("*.pt"))
+        except FileNotFoundError:  # its trial has ended since it was listed
+            return False
 
     assert until(lambda: command.process.poll() is not None or written(), 300)
     assert command.process.poll() is None, command.said
