@@ -291,7 +291,7 @@ class Planner:
         plan.charged += record.epochs_run
 
     def _take(self, plan: CellPlan, trial: Trial, record: Record) -> None:
-        self.spending.take(trial, record)
+        self.spending.take(trial, record, mine=plan.cell.name in self._planned)
         if plan.halving.judges(trial):
             plan.halving.saw(trial, record)
             self._settle(plan, trial.number)

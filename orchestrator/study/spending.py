@@ -88,15 +88,15 @@ class Spending:
         """A trial is no longer under way, and left nothing."""
         self._under_way.pop(trial.id, None)
 
-    def take(self, trial: Trial, record: Record) -> None:
-        """A trial has a record; another study's cost nothing here."""
+    def take(self, trial: Trial, record: Record, mine: bool = True) -> None:
+        """A trial has a record; another study's cost nothing here, nor do those of other drivers' cells."""
         self._under_way.pop(trial.id, None)
         epochs = trial.cell.recipe.trainings * record.epochs_run
         device_s = record.wall_s * (self._resources.share(trial.cell.workload).gpus or 1.0)
         for name in ("", trial.cell.workload, trial.cell.name):
             seconds, known = self._rates.get(name, (0.0, 0))
             self._rates[name] = (seconds + device_s, known + record.epochs_run)
-        if record.study == self._study:
+        if mine and record.study == self._study:
             self.spent += Cost(1, epochs, device_s)
 
     def _had(self, trial: Trial) -> Cost:

@@ -126,6 +126,11 @@ def test_shards_have_the_share_of_a_budget_that_they_have_of_the_cells() -> None
     names = [cell.name for cell in expand(made)]
     counts = [len(run(made, {}, 2, share=Shard(number, 2, names))[1]) for number in range(2)]
     assert counts == [16, 8]
+    memory: Memory = {}
+    after = [run(made, memory, 2, share=Shard(number, 2, names)) for number in range(2)]
+    assert [len(issued) for _, issued in after] == counts, "what another driver trained before is of its share"
+    again, issued = run(made, memory, 2, share=Shard(0, 2, names))
+    assert not issued and again.spent and again.spending.spent == Cost(16, 32, 64.0)
 
 
 def test_a_budget_that_reaches_for_no_cell_is_refused() -> None:
