@@ -92,7 +92,7 @@ def needed(study: Study, cells: Sequence[Cell]) -> list[Need]:
 
 
 def told(study: Study, cells: Sequence[Cell], device_s: float) -> list[str]:
-    """What a budget reaches for, in words, with the device seconds of an epoch where they are known, else 0."""
+    """What a budget reaches for, in words, with the device seconds of an epoch of a model where known, else 0."""
     needs, budget = needed(study, cells), study.budget
     trials, epochs = sum(one.trials for one in needs), sum(one.epochs for one in needs)
     lines = []

@@ -68,9 +68,8 @@ class Spending:
 
     @property
     def rate(self) -> float:
-        """Device seconds of an epoch in all records so far; 0 before the first."""
-        seconds, epochs = self._rates.get("", (0.0, 0))
-        return seconds / epochs if epochs else 0.0
+        """Device seconds of an epoch of a model in all records so far; 0 before the first."""
+        return self._rate("")
 
     def affords(self, trial: Trial, epochs: int, reserved: Cost) -> bool:
         """Whether the budget reaches for so many epochs of a trial beside what is reserved for others."""
@@ -95,7 +94,7 @@ class Spending:
         device_s = record.wall_s * (self._resources.share(trial.cell.workload).gpus or 1.0)
         for name in ("", trial.cell.workload, trial.cell.name):
             seconds, known = self._rates.get(name, (0.0, 0))
-            self._rates[name] = (seconds + device_s, known + record.epochs_run)
+            self._rates[name] = (seconds + device_s, known + epochs)
         if mine and record.study == self._study:
             self.spent += Cost(1, epochs, device_s)
 
@@ -104,11 +103,12 @@ class Spending:
 
     def cost(self, trial: Trial, epochs: int) -> Cost:
         """What so many epochs of a trial cost, as far as it is known."""
-        return Cost(1, trial.cell.recipe.trainings * epochs, epochs * self._rate(trial))
+        of_all = trial.cell.recipe.trainings * epochs
+        return Cost(1, of_all, of_all * self._rate(trial.cell.name, trial.cell.workload, ""))
 
-    def _rate(self, trial: Trial) -> float:
-        """Device seconds of an epoch, as far as they are known."""
-        for name in (trial.cell.name, trial.cell.workload, ""):
+    def _rate(self, *names: str) -> float:
+        """Device seconds of an epoch of a model, by the first of some names that has a record."""
+        for name in names:
             seconds, epochs = self._rates.get(name, (0.0, 0))
             if epochs:
                 return seconds / epochs

@@ -111,6 +111,19 @@ def test_device_hours_and_money_are_foreseen_from_the_epochs_so_far() -> None:
     assert len(issued) == 20
 
 
+def test_seconds_are_those_of_an_epoch_of_each_of_the_models_that_a_trial_trains() -> None:
+    made = study(recipes={"also": ["l1", "l1 + affine_oof"]}, tune=RANDOM, budget={"device_hours": 1})
+    plain, folds = cells = expand(made)
+    times = folds.recipe.trainings
+    planner = Planner(made, cells, lambda trial_id, phase: None)
+    trial = folds.trial("tune", 0, {})
+    assert times > 1 and trial.epochs == 2
+    planner.spending.take(trial, replace(record(trial, 1.0), wall_s=4.0 * times))
+    assert planner.spending.rate == 2.0
+    assert planner.spending.cost(trial, 2) == Cost(1, 2 * times, 4.0 * times)
+    assert planner.spending.cost(plain.trial("tune", 0, {}), 2) == Cost(1, 2, 4.0)
+
+
 def test_what_another_study_trained_costs_nothing() -> None:
     memory: Memory = {}
     run(study(**THREE), memory)
