@@ -31,7 +31,7 @@ def status(args: argparse.Namespace) -> int:
     there = background(study)
     found = (made.model_copy(update={"background": there.word}) for made in statuses(study))
     if args.watch:
-        return code_of(watch(found, lambda made: not (made.running or made.missing), args.json))
+        return code_of(watch(found, lambda made: made.over, args.json))
     made = next(found)
     show(made, args.json)
     if there.word and not args.json:

@@ -12,6 +12,7 @@ from orchestrator.study.planner import Planner
 
 SILENT_S: Final = 6 * EVERY_S
 """A driver that has said nothing for so long is not at work."""
+SPENT: Final = "the budget is spent: the same command with a larger one goes on"
 
 
 class _Form(BaseModel):
@@ -77,6 +78,8 @@ class Status(_Form):
     missing: int
     complete: bool
     """Whether all that is planned has ended well."""
+    over: bool
+    """Whether nothing runs, and the same command would train nothing more: it is done, or its budget is spent."""
     unselected: int
     """Cells whose search has ended without a setting that could be evaluated."""
     background: str = ""
@@ -100,7 +103,7 @@ def status_of(planner: Planner, storage: str, beats: Sequence[Beat]) -> Status:
     for beat, driver in zip(beats, drivers, strict=True):
         if driver.at_work:
             running.update(beat.cells)
-    why = "waits its turn" if at_work else _idle(drivers, planner.study.study)
+    why = "waits its turn" if at_work else SPENT if planner.spent else _idle(drivers, planner.study.study)
     cells = tuple(_cell(plan, planner.planned(plan), running[plan.cell.name], why) for plan in planner.plans)
     sums = {name: sum(getattr(cell, name) for cell in cells) for name in ("planned", "done", "running", "failed")}
     missing = sum(cell.missing for cell in cells)
@@ -110,8 +113,9 @@ def status_of(planner: Planner, storage: str, beats: Sequence[Beat]) -> Status:
         select_by=planner.study.tune.select_by,
         **sums,
         missing=missing,
-        unselected=sum(bool(plan.unselected) for plan in planner.plans),
+        unselected=sum(_without_choice(plan) for plan in planner.plans),
         complete=sums["done"] == sums["planned"],
+        over=planner.done and not sums["running"],
         cells=cells,
         drivers=drivers,
     )
@@ -131,6 +135,11 @@ def _idle(drivers: Sequence[DriverStatus], study: str) -> str:
     return f"no driver is at work: tailsweep sweep {study} trains it"
 
 
+def _without_choice(plan: CellPlan) -> bool:
+    """Whether the search of a cell has ended, and no trial of it can be evaluated."""
+    return plan.rescoring is not None and plan.chosen is None and not (plan.waiting or plan.running)
+
+
 def _cell(plan: CellPlan, planned: int, running: int, why: str) -> CellStatus:
     records = [*plan.records("tune"), *plan.records("evaluate")]
     failed = sum(record.status == "failed" for record in records)
@@ -147,5 +156,5 @@ def _cell(plan: CellPlan, planned: int, running: int, why: str) -> CellStatus:
         failed=failed,
         missing=missing,
         best=plan.chosen.score if plan.chosen else None,
-        reason="; ".join(filter(None, (told, why if missing and not plan.unselected else ""))),
+        reason="; ".join(filter(None, (told, why if missing and not _without_choice(plan) else ""))),
     )

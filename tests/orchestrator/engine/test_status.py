@@ -4,13 +4,15 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from builders import record, study
 from orchestrator.engine.heartbeat import Beat, Heartbeat, beats
-from orchestrator.engine.status import SILENT_S, Status, status_of
+from orchestrator.engine.status import SILENT_S, SPENT, Status, status_of
 from orchestrator.errors import StorageFailed
+from orchestrator.ledger.records import Status as Outcome
 from orchestrator.ledger.records import now
 from orchestrator.storage.store import LocalStore
 from orchestrator.study.cells import expand
@@ -72,6 +74,28 @@ def test_what_is_missing_has_a_reason(silent_s: float | None, running: int, reas
     first, second = made.cells
     assert first.reason.startswith("1 failed: Diverged: the training loss became nan; ") and reason in first.reason
     assert reason in second.reason and second.missing == 5
+
+
+def stood(changes: dict[str, Any], status: Outcome = "completed", most: int = 99) -> Status:
+    """How a study stands when nothing more is given out, or so many trials have ended in this way."""
+    made = study(tune={"trials": 3, "parallel": 3, "rescore": 1, "sampler": "random"}, **changes)
+    planner = Planner(made, expand(made), lambda trial_id, phase: None)
+    while most and (trial := planner.next()) is not None:
+        planner.finish(trial, record(trial, 1.0, status))
+        most -= 1
+    return status_of(planner, "here", [])
+
+
+def test_a_study_is_over_when_the_same_command_would_train_nothing_more() -> None:
+    whole, part = stood({}), stood({}, most=4)
+    assert whole.over and whole.complete and not part.over
+    lost = stood({}, "failed")
+    assert lost.over and lost.missing == 4 and lost.unselected == 2 and not lost.complete
+    assert all(cell.reason == "3 failed: Diverged: the training loss became nan" for cell in lost.cells)
+    poor = stood({"budget": {"trials": 7}})
+    assert poor.over and poor.missing == 3 and not poor.complete
+    assert [cell.reason for cell in poor.cells] == ["", SPENT]
+    assert not stood({"budget": {"trials": 7}}, most=6).over
 
 
 def test_programs_read_numbers_and_what_they_read_is_the_same_again() -> None:
