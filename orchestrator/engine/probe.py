@@ -9,10 +9,13 @@ from typing import Final
 
 import torch
 
+from orchestrator.engine.devices import device_for
+from orchestrator.engine.faults import brief, said
 from orchestrator.study.cells import Trial, data_root, load_data
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.trainers import start
+from workloads.workload import Data
 
 EPOCHS: Final = 2
 """The first one warms up; where there is time for no other, it is what counts."""
@@ -45,9 +48,8 @@ def probe(
 
     Every trial may take its share of the time that is left. What cannot be trained, or takes longer, is `told`.
     """
-    end, found = time.monotonic() + seconds, dict[tuple[str, str], float]()
+    end, found = time.monotonic() + seconds, dict[tuple[str, str], float | None]()
     threads, waiting = torch.get_num_threads(), [*trials, *trials]  # what takes longer is tried again in what is left
-    torch.set_num_threads(max(1, int(study.resources.cpus)))
     try:
         for number, trial in enumerate(waiting):
             name, left = _name(trial), end - time.monotonic()
@@ -56,7 +58,13 @@ def probe(
             ]
             if name in found or left <= 0:
                 continue
-            took = _epochs(study, trial, left / len(missing))
+            data = load_data(WORKLOADS[trial.cell.workload], data_root(study), study.storage)
+            try:
+                took = _epochs(study, trial, data, left / len(missing))
+            except Exception as err:  # whatever it is, a sweep would record the trial as failed
+                told(f"{trial.cell.name}: {brief(said(err))}")
+                found[name] = None
+                continue
             if took:
                 found[name] = min(took[1:] or took)
     finally:
@@ -64,18 +72,18 @@ def probe(
     for trial in trials:
         if _name(trial) not in found:
             told(f"{trial.cell.name}: an epoch takes longer than the time that the probe had for it")
-    return found
+    return {name: seconds for name, seconds in found.items() if seconds is not None}
 
 
 def _name(trial: Trial) -> tuple[str, str]:
     return trial.cell.workload, str(trial.cell.recipe)
 
 
-def _epochs(study: Study, trial: Trial, seconds: float) -> list[float]:
+def _epochs(study: Study, trial: Trial, data: Data, seconds: float) -> list[float]:
     """Seconds of the first epochs of a trial, as many as the time allows."""
     workload, took = WORKLOADS[trial.cell.workload], list[float]()
-    data = load_data(workload, data_root(study), study.storage)
-    device = torch.device("cuda" if study.resources.gpus > 0 and torch.cuda.is_available() else "cpu")
+    share = study.resources.share(workload.name)
+    device = device_for(share.cpus, share.gpus, trial.settings)
     try:
         with _at_most(max(seconds, 0.001)), torch.random.fork_rng():
             run = iter(start(workload, data, trial.cell.recipe, trial.settings, trial.seed, device))

@@ -3,9 +3,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from builders import cell, record, score, study
 from orchestrator.cli.main import main
@@ -116,6 +118,27 @@ def test_a_probe_keeps_to_its_time_and_says_what_it_could_not_measure(tmp_path: 
     said: list[str] = []
     assert probe(made, [plan.trials["tune"][0] for plan in found.plans], 0.002, said.append) == {}
     assert len(said) == 2 and "an epoch takes longer" in said[0]
+
+
+def test_a_probe_gives_a_trial_what_it_is_given_in_a_sweep_and_says_what_cannot_be_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = declared(tmp_path)
+    made = study(workloads=[own], resources={"of": {own["name"]: {"cpus": 3}}})
+    found = Planner(made, expand(made), lambda trial_id, phase: None)
+    threads: list[int] = []
+
+    def begin(*of: Any) -> Any:
+        threads.append(torch.get_num_threads())
+        if len(threads) == 1:
+            raise RuntimeError("no such kernel")
+        return iter([None] * 2)
+
+    monkeypatch.setattr("orchestrator.engine.probe.start", begin)
+    said: list[str] = []
+    probe(made, [plan.trials["tune"][0] for plan in found.plans], 5.0, said.append)
+    assert set(threads) == {3} and said[0] == f"{found.plans[0].cell.name}: RuntimeError: no such kernel"
+    assert len(said) == len(found.plans) == 2 and "an epoch takes longer" in said[1]
 
 
 @pytest.mark.parametrize(
