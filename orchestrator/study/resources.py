@@ -1,16 +1,14 @@
 """What a trial is given of the machines: for all workloads, or for one."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import AfterValidator, Field
 
 from orchestrator.laws import unknown
 from orchestrator.study.keys import CPUS, PACK, Count, Model
 
 RECYCLE_AFTER: Final = 500
-SINCE: Final = ("accelerator_type", "of", "recycle_after", "pack")
-"""Keys that earlier releases did not have: left out of what is stored where they have their defaults."""
 
 
 def _one_at_most(gpus: float) -> float:
@@ -70,14 +68,7 @@ class Resources(Model):
     recycle_after: Count = RECYCLE_AFTER
     pack: Literal["auto", "off"] | Annotated[Count, Field(le=PACK)] = "off"
 
-    @model_serializer(mode="wrap")
-    def _short(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the defaults of newer keys: so stored studies and names of submissions are what they were."""
-        tree: dict[str, Any] = whole(self)
-        for name in SINCE:
-            if name in tree and getattr(self, name) == type(self).model_fields[name].default:
-                del tree[name]
-        return tree
+    later: ClassVar[frozenset[str]] = frozenset({"accelerator_type", "of", "recycle_after", "pack"})
 
     def share(self, workload: str) -> Share:
         """What a trial of a workload is given."""
