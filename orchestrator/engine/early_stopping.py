@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from orchestrator.errors import BadInput
-from orchestrator.ledger.records import CurveRow, ScoreRow
+from orchestrator.ledger.records import CurveRow
 from orchestrator.study.keys import Tune
 from orchestrator.study.planner import Planner
 from orchestrator.study.rules import HALVING, installed
@@ -146,7 +146,7 @@ class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
         job = trial.config["jobs"][0]  # those of the search are alone
         if not trial.config["searches"] or result["done"]:
             return str(TrialScheduler.CONTINUE)
-        stops = self._judge(trial.config["cell"], job["number"], job["trial_id"], map(_row, result["rows"]))
+        stops = self._judge(trial.config["cell"], job["number"], job["trial_id"], map(CurveRow.of, result["rows"]))
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
     def _judge(self, cell: str, number: int, trial_id: str, rows: Iterable[CurveRow]) -> bool:
@@ -155,13 +155,5 @@ class PerCellScheduler(FIFOScheduler):  # type: ignore[misc]
         if not populations:
             return False
         population = populations[number % len(populations)]
-        decisions = [population.judge(trial_id, row, self._value(row)) for row in rows]
+        decisions = [population.judge(trial_id, row, row.score(self._rule)) for row in rows]
         return bool(decisions) and decisions[-1]
-
-    def _value(self, row: CurveRow) -> float | None:
-        _, metric, region = self._rule.split("/")
-        return next((s.value for s in row.val if (s.metric, s.region) == (metric, region)), None)
-
-
-def _row(row: dict[str, Any]) -> CurveRow:
-    return CurveRow(row["epoch"], row["stage"], row["loss"], tuple(ScoreRow(**score) for score in row["val"]))

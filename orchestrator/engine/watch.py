@@ -19,7 +19,7 @@ from orchestrator.engine.time_limits import Clocks
 from orchestrator.engine.trial import Job
 from orchestrator.errors import ClusterFailed, Preempted, StorageFailed
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.records import CurveRow, Record, ScoreRow, now
+from orchestrator.ledger.records import CurveRow, Record, now
 from orchestrator.study.cells import Trial
 from orchestrator.study.planner import Planner
 
@@ -121,8 +121,7 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
         for row in result.get("rows", ()):
             rows = self._rows.get(row["trial_id"])
             if rows is not None:
-                scores = tuple(ScoreRow(**score) for score in row["val"])
-                rows[row["epoch"]] = CurveRow(row["epoch"], row["stage"], row["loss"], scores)
+                rows[row["epoch"]] = CurveRow.of(row)
         for job in self._jobs(trial):
             trial_id = job.trial_id
             self._clocks.came(trial_id, time.monotonic())

@@ -83,6 +83,16 @@ class CurveRow:
     loss: float
     val: tuple[ScoreRow, ...]
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "CurveRow":
+        """The epoch that `asdict` made a row of; other keys are left out."""
+        return cls(row["epoch"], row["stage"], row["loss"], tuple(ScoreRow(**score) for score in row["val"]))
+
+    def score(self, name: str) -> float | None:
+        """A score by its name, `val/mae/few`."""
+        _, metric, region = name.split("/")
+        return _score(self.val, metric, region)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -124,8 +134,7 @@ class Record:
     def score(self, name: str) -> float | None:
         """A score by its name, `val/mae/few` or `test/gm/all`."""
         split, metric, region = name.split("/")
-        rows = {"val": self.val, "test": self.test or ()}[split]
-        return next((row.value for row in rows if (row.metric, row.region) == (metric, region)), None)
+        return _score({"val": self.val, "test": self.test or ()}[split], metric, region)
 
     def to_arrow(self, phase: Phase) -> pa.Table:
         """One row in the schema of its phase; raises ValueError for a score that is not a finite number."""
@@ -163,6 +172,10 @@ class Record:
                 "versions": json.loads(row["versions"]),
             }
         )
+
+
+def _score(rows: Iterable[ScoreRow], metric: str, region: str) -> float | None:
+    return next((row.value for row in rows if (row.metric, row.region) == (metric, region)), None)
 
 
 def not_finite(row: Mapping[str, Any]) -> str:

@@ -81,13 +81,7 @@ def observed(settings: Settings, record: Record, rules: Sequence[str]) -> Observ
         return Observation(settings, TrialState.COMPLETE, values if len(rules) > 1 else values[0])
     if record.status != "stopped":
         return Observation(settings, TrialState.FAIL)
-    _, metric, region = rules[0].split("/")
-    curve = tuple(
-        (row.epoch, score.value)
-        for row in record.curve
-        for score in row.val
-        if (score.metric, score.region) == (metric, region) and score.value is not None
-    )
+    curve = tuple((row.epoch, value) for row in record.curve if (value := row.score(rules[0])) is not None)
     return Observation(settings, TrialState.PRUNED, None, curve)
 
 

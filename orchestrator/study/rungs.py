@@ -70,7 +70,7 @@ def errors(curve: Sequence[CurveRow], settings: Settings, rule: str, rungs: Sequ
     """The error at every rung that a learning curve has reached: the score `rule`, of a trial that ended there."""
     sign = sign_of(rule)
     reached = [kept(curve[:rung], settings) for rung in rungs if len(curve) >= rung]
-    values = [_score(row, rule) for row in reached]
+    values = [row.score(rule) for row in reached]
     return tuple(None if value is None else sign * value for value in values)
 
 
@@ -78,14 +78,7 @@ def kept(curve: Sequence[CurveRow], settings: Settings) -> CurveRow:
     """The epoch of the first stage whose weights a trial would keep if this were all of it: `train.keep`."""
     loop = Training()
     monitor, keep = str(settings.get("train.monitor", loop.monitor)), settings.get("train.keep", loop.keep)
-    scored = [
-        (sign_of(monitor) * value, row.epoch, row) for row in curve if (value := _score(row, monitor)) is not None
-    ]
+    scored = [(sign_of(monitor) * value, row.epoch, row) for row in curve if (value := row.score(monitor)) is not None]
     if not scored:
         return curve[-1]
     return min(scored, key=lambda item: item[:2])[2] if keep == "best" else scored[-1][2]
-
-
-def _score(row: CurveRow, rule: str) -> float | None:
-    _, metric, region = rule.split("/")
-    return next((score.value for score in row.val if (score.metric, score.region) == (metric, region)), None)

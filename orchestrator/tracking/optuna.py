@@ -97,11 +97,9 @@ def trials(plan: CellPlan, rule: str) -> Iterator[FrozenTrial]:
 
 
 def _curve(record: Record, rule: str) -> Iterator[tuple[int, float]]:
-    _, metric, region = rule.split("/")
     for row in record.curve:
-        for score in row.val:
-            if (score.metric, score.region) == (metric, region) and score.value is not None:
-                yield row.epoch, score.value
+        if (value := row.score(rule)) is not None:
+            yield row.epoch, value
 
 
 TRACKER: Final = OptunaStorage

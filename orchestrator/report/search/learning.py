@@ -27,12 +27,10 @@ def learning_curves(plan: CellPlan, rule: str) -> LearningCurves | None:
     length = max((len(record.curve) for record in records), default=0)
     if not length:
         return None
-    _, metric, region = rule.split("/")
     loss, score = (np.full((len(records), length), np.nan) for _ in range(2))
     for s, record in enumerate(records):
         for epoch, row in enumerate(record.curve):
             loss[s, epoch] = row.loss
-            values = (one.value for one in row.val if (one.metric, one.region) == (metric, region))
-            value = next(values, None)
+            value = row.score(rule)
             score[s, epoch] = np.nan if value is None else value
     return LearningCurves(loss, score, tuple(record.kept_epoch for record in records))
