@@ -31,7 +31,8 @@ def find(store: Store, trial_id: str, name: str | None) -> dict[str, Tensor] | N
 
 def keep_only(store: Store, trials: Collection[str], kept: Collection[str]) -> int:
     """Of these trials, by id, delete the tensors of all that are not `kept`; returns how many were deleted."""
-    surplus = [key for key in store.keys(OF_MODELS) if (of := modelled_by(key)) and of[0] in set(trials) - set(kept)]
+    others = set(trials) - set(kept)
+    surplus = [key for key in store.keys(OF_MODELS) if (of := modelled_by(key)) and of[0] in others]
     for key in surplus:
         store.delete(key)
     return len(surplus)

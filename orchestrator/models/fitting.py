@@ -229,8 +229,10 @@ def keep_best(study: Study, plans: list[CellPlan], ledger: Ledger) -> None:
     """Delete kept weights of all but the best trial of every cell whose seeds are all done, where the study says so."""
     if study.evaluate.keep_models != "best":
         return
+    trials, kept = list[str](), list[str]()
     for plan in plans:
         records = [record for record in plan.records("evaluate") if record.status == "completed"]
         if records and len(plan.records("evaluate")) == len(plan.trials["evaluate"]):
-            best = min(records, key=lambda record: _rank(record, study.tune.select_by))
-            models.keep_only(ledger.store, [record.trial_id for record in records], [best.trial_id])
+            trials += [record.trial_id for record in records]
+            kept.append(min(records, key=lambda record: _rank(record, study.tune.select_by)).trial_id)
+    models.keep_only(ledger.store, trials, kept)
