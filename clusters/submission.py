@@ -63,8 +63,12 @@ class Submission:
         return f"tailsweep-{short}-{digest}-{self.attempt}"
 
     def driver(self, shard: int | str) -> list[str]:
-        """The command that trains a shard; `shard` is a number, or a variable like `$SLURM_ARRAY_TASK_ID`."""
-        chosen = {"--steal": self.profile.steal, "--retry-failed": self.retry_failed}
+        """The command that trains a shard; `shard` is a number, or a variable like `$SLURM_ARRAY_TASK_ID`.
+
+        Under a budget, which drivers share by their cells, they take none of others, whatever the profile says.
+        """
+        steal = self.profile.steal and not self.study.budget.bounds
+        chosen = {"--steal": steal, "--retry-failed": self.retry_failed}
         flags = [flag for flag, given in chosen.items() if given]
         return ["tailsweep", "sweep", *self._stored, "--shard", f"{shard}/{self.shards}", *flags]
 

@@ -37,7 +37,7 @@ from orchestrator.storage.store import Store, local_folder, open_store, remote
 from orchestrator.study.allowance import check_reach
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
-from orchestrator.study.sharding import Shard, Share, Stealing
+from orchestrator.study.sharding import Shard, Share, Stealing, check_steal
 from orchestrator.study.spec import OF_THE_NODE, PREFIX, Study
 from orchestrator.study.stored import definition, definition_key, difference
 
@@ -156,10 +156,8 @@ def sweep_shard(
     that is silent for `lease_s` seconds has lost its cells.
     """
     cluster = cluster or profile("local")
-    if steal and study.budget.bounds:
-        raise BadInput(
-            "a budget is shared among drivers by their cells, and --steal gives a driver those of others: leave one out"
-        )
+    if steal:
+        check_steal(study.budget)
     store = open_store(study.storage)
     leases = Leases(store, study.study, f"{platform.node()}-{uuid.uuid4().hex}", lease_s)
 

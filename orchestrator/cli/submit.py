@@ -60,7 +60,10 @@ def _made(study: "Study", profile: "Profile", args: argparse.Namespace) -> "Subm
     from clusters.submission import Submission
     from orchestrator.storage.store import open_store
     from orchestrator.study.cells import sketch
+    from orchestrator.study.sharding import check_steal
 
+    if args.steal:
+        check_steal(study.budget)
     own = {"shards": args.shards, "steal": args.steal or None}
     profile = profile.model_copy(update={key: value for key, value in own.items() if value is not None})
     place = open_store(study.storage, check=False).uri

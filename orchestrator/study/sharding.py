@@ -8,6 +8,7 @@ from typing import Protocol
 
 from orchestrator.errors import BadInput, shown
 from orchestrator.storage.leases import Leases
+from orchestrator.study.keys import Budget
 
 
 class Share(Protocol):
@@ -89,6 +90,14 @@ class Stealing:
     def leave(self, cell: str) -> None:
         """Let the others see that it is complete."""
         self._leases.release(cell)
+
+
+def check_steal(budget: Budget) -> None:
+    """Raises BadInput where a study has a budget: drivers share it by their cells."""
+    if budget.bounds:
+        raise BadInput(
+            "a budget is shared among drivers by their cells, and --steal gives a driver those of others: leave one out"
+        )
 
 
 def parse(text: str) -> tuple[int, int]:

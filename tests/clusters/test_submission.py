@@ -36,6 +36,12 @@ def test_a_submission_is_known_by_what_is_sent_and_its_name_suits_every_cluster(
     assert re.fullmatch(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])", long.name)
 
 
+def test_drivers_under_a_budget_keep_to_their_own_cells() -> None:
+    assert "--steal" in made(steal=True).driver(0) and "--steal" not in made().driver(0)
+    poor = replace(made(steal=True), study=study(budget={"trials": 20}))
+    assert "--steal" not in poor.driver(0)
+
+
 def test_no_shard_is_empty() -> None:
     assert made(shards=100).shards == 2
 
@@ -113,6 +119,7 @@ def test_options_of_a_sweep_that_would_do_nothing_are_refused(args: list[str], m
         (["--cluster-set", "options.queue=long"], "options.queue: Extra inputs are not permitted"),
         (["--cluster", "ray", "--shards", "2"], "one Ray cluster takes one driver of a study: got 2 shards"),
         (["--set", "recipes.also=[l2 + lsd]"], "lsd"),
+        (["--shards", "2", "--steal", "--set", "budget.trials=20"], "a budget is shared among drivers by their cells"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_before_anything_is_written(
