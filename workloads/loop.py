@@ -140,6 +140,7 @@ class Fit:
         stage = self.model.stages()[number]
         self.model.begin(number)
         if not stage.continues:
+            self.model.zero_grad()  # of what rests from here on, too: it would count in the gradient's norm
             self.optimizer = self._optimizer(number)
 
     def _view(self, split: Split) -> Rows:
