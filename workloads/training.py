@@ -11,7 +11,7 @@ from workloads.hparams import Choice, Declared, Field, Float, Int, Value
 from workloads.labels import REGIONS
 from workloads.metrics import METRICS
 from workloads.objectives import OBJECTIVES
-from workloads.recipe import PARTS, Recipe, settings_of, untrained
+from workloads.recipe import PARTS, Recipe, settings_of, stages_of, untrained
 
 OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter], "Training"], torch.optim.Optimizer]]] = {
     "adam": lambda params, p: torch.optim.Adam(params, lr=p.lr, weight_decay=p.weight_decay),
@@ -117,6 +117,11 @@ def _of(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, Declared]:
 
 
 def versions(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, int]:
-    """Versions that are not 1 under these settings, of the parts and of the loop (`train`): part of a trial's id."""
-    loop = Training.of(settings_of("train", settings), "train").version
+    """Versions that are not 1 under these settings, of the parts and of the loop (`train`): part of a trial's id.
+
+    That of the loop is one higher where a bounded gradient trains a head on weights that rest: theirs counted, too.
+    """
+    hparams = Training.of(settings_of("train", settings), "train")
+    counted = hparams.grad_clip and any(stage.trains == "head" for stage in stages_of(recipe, settings)[1:])
+    loop = hparams.version + bool(counted)
     return {**recipe.versions(settings), **({"train": loop} if loop != 1 else {})}
