@@ -63,3 +63,13 @@ def test_weights_act_in_the_last_stage_only(plan, acts):
 )
 def test_only_trials_in_which_resting_weights_counted_in_the_norm_have_another_version(recipe, settings, version):
     assert versions(Recipe.parse(recipe), settings).get("train") == version
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_kept_epoch_is_of_the_last_stage_also_where_one_before_has_the_same_score(seed):
+    toy, recipe = TOYS["classification"], Recipe.parse("cross_entropy + lws")
+    settings = {"train.epochs": 10, "lws.share": 0.5, "train.monitor": "val/accuracy/all"}
+    run = Fit(toy, toy.load(None), recipe, settle(recipe, toy.settings, settings), seed, torch.device("cpu"))
+    scores = [epoch.score("val/accuracy/all") for epoch in run]
+    assert max(scores[5:]) in scores[:5]
+    assert run.kept().epoch == 5 + scores[5:].index(max(scores[5:]))
