@@ -19,7 +19,7 @@ from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.laws import split_epochs
 from workloads.memory import WholeBatch, in_pieces, told
-from workloads.metrics import HIGHER_IS_BETTER, shot_metrics
+from workloads.metrics import shot_metrics
 from workloads.model import Model, tensors
 from workloads.prefetch import ahead
 from workloads.recipe import Recipe, settings_of
@@ -60,7 +60,7 @@ class Fit:
     ) -> None:
         self.hparams = Training.of(settings_of("train", settings), "train")
         self.workload, self.data, self.device, self.pieces = workload, data, device, pieces
-        self.metrics = tuple(dict.fromkeys((*workload.metrics, self.hparams.monitor.split("/")[1])))
+        self.metrics = self.hparams.metrics(workload)
         self.curve: list[Epoch] = []
         self.best: dict[str, Tensor] | None = None
         self.best_score = math.inf
@@ -140,6 +140,7 @@ class Fit:
         stage = self.model.stages()[number]
         self.model.begin(number)
         if not stage.continues:
+            self.model.zero_grad()  # of what rests from here on, too: it would count in the gradient's norm
             self.optimizer = self._optimizer(number)
 
     def _view(self, split: Split) -> Rows:
@@ -260,12 +261,8 @@ class Fit:
             yield self.train.places(rows), self._encode(self.train, self.train.seen(x), rows)
 
     def _keep(self, epoch: Epoch) -> None:
-        name = self.hparams.monitor
-        value = epoch.score(name)
-        if self.hparams.keep == "last" or value is None:
-            return
-        score = -value if name.split("/")[1] in HIGHER_IS_BETTER else value
-        if score < self.best_score:
+        score = self.hparams.judged(epoch)
+        if score is not None and score < self.best_score:
             self.best_score, self.best = score, copy.deepcopy(self.model.predictor().state_dict())
             self.adjusting.keep()
             following = self.model.stages()[epoch.stage + 1 :]
@@ -341,8 +338,8 @@ class Fit:
         """The epoch whose weights `predict` uses."""
         if self.best is None:
             return self.curve[-1]
-        sign = -1.0 if self.hparams.monitor.split("/")[1] in HIGHER_IS_BETTER else 1.0
-        return next(e for e in self.curve if e.score(self.hparams.monitor) == sign * self.best_score)
+        stage = self.curve[-1].stage  # an epoch of the stage before may have the very same score
+        return next(e for e in self.curve if e.stage == stage and self.hparams.judged(e) == self.best_score)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on: tensors, numbers and strings only."""

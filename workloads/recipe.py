@@ -1,6 +1,6 @@
 """Recipes: objective + methods + plan, written one way everywhere, `l1 + lds + fds`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
@@ -137,9 +137,15 @@ def objective_of(stage: Stage, own: Objective) -> Objective:
     return own if type(own) is kind and not own.hparams.changed() else kind(kind.Hparams())
 
 
+def stages_of(recipe: Recipe, settings: Mapping[str, Value]) -> Sequence[Stage]:
+    """The stages of a recipe under settings named `part.hparam`."""
+    plan = PLANS[recipe.plan]
+    return plan(plan.Hparams.of(settings_of(recipe.plan, settings), recipe.plan)).stages()
+
+
 def untrained(recipe: Recipe, settings: Mapping[str, Value]) -> str:
     """What is wrong with a stage that has nothing to minimise, in words; empty where each has something."""
-    stages = PLANS[recipe.plan](PLANS[recipe.plan].Hparams.of(settings_of(recipe.plan, settings), recipe.plan)).stages()
+    stages = stages_of(recipe, settings)
     penalties = [METHODS[name] for name in recipe.methods if METHODS[name].penalty is not Method.penalty]
     for at, stage in enumerate(stages):
         acts = stage.methods and any(min(method.joins, len(stages) - 1) <= at for method in penalties)

@@ -45,7 +45,8 @@ def compiled(encoder: nn.Module, device: torch.device) -> None:
     if missing := _no_compiler(device.type):
         warnings.warn(f"train.compile needs a compiler, and was left out: {missing}", NotFaster, stacklevel=2)
         return
-    encoder.compile()
+    # Not `encoder.compile()`, which leaves containers of torch as they are, such as the nn.Sequential of an MLP.
+    encoder.forward = torch.compile(encoder.forward)
 
 
 @cache

@@ -7,11 +7,13 @@ from typing import Annotated, Final
 import torch
 from torch import nn
 
+from workloads.epoch import Epoch
 from workloads.hparams import Choice, Declared, Field, Float, Int, Value
 from workloads.labels import REGIONS
-from workloads.metrics import METRICS
+from workloads.metrics import HIGHER_IS_BETTER, METRICS
 from workloads.objectives import OBJECTIVES
-from workloads.recipe import PARTS, Recipe, settings_of, untrained
+from workloads.recipe import PARTS, Recipe, settings_of, stages_of, untrained
+from workloads.workload import Workload
 
 OPTIMIZERS: Final[dict[str, Callable[[list[nn.Parameter], "Training"], torch.optim.Optimizer]]] = {
     "adam": lambda params, p: torch.optim.Adam(params, lr=p.lr, weight_decay=p.weight_decay),
@@ -63,6 +65,17 @@ class Training(Declared):
         """The context in which a network computes in this precision, in training and in evaluation."""
         dtype = PRECISIONS[self.precision]
         return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+    def metrics(self, workload: Workload) -> tuple[str, ...]:
+        """What is computed after every epoch: the metrics of a workload, and the monitored one."""
+        return tuple(dict.fromkeys((*workload.metrics, self.monitor.split("/")[1])))
+
+    def judged(self, epoch: Epoch) -> float | None:
+        """The score by which the best epoch is kept, the lower the better; None where it has none, or the last is."""
+        value = epoch.score(self.monitor)
+        if self.keep == "last" or value is None:
+            return None
+        return -value if self.monitor.split("/")[1] in HIGHER_IS_BETTER else value
 
     @property
     def version(self) -> int:
@@ -117,6 +130,11 @@ def _of(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, Declared]:
 
 
 def versions(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, int]:
-    """Versions that are not 1 under these settings, of the parts and of the loop (`train`): part of a trial's id."""
-    loop = Training.of(settings_of("train", settings), "train").version
+    """Versions that are not 1 under these settings, of the parts and of the loop (`train`): part of a trial's id.
+
+    That of the loop is one higher where a bounded gradient trains a head on weights that rest: theirs counted, too.
+    """
+    hparams = Training.of(settings_of("train", settings), "train")
+    counted = hparams.grad_clip and any(stage.trains == "head" for stage in stages_of(recipe, settings)[1:])
+    loop = hparams.version + bool(counted)
     return {**recipe.versions(settings), **({"train": loop} if loop != 1 else {})}

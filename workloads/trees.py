@@ -15,7 +15,7 @@ from workloads.epoch import Epoch
 from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.memory import WholeBatch
-from workloads.metrics import HIGHER_IS_BETTER, shot_metrics
+from workloads.metrics import shot_metrics
 from workloads.objectives.boosting import Boosting
 from workloads.recipe import Recipe, settings_of
 from workloads.seam import Adjustment, Batch, Method, NoEffectWarning, Output, Step, TrainLabels
@@ -63,7 +63,7 @@ class Trees:
             raise WholeBatch([recipe.objective])
         self.hparams = Training.of(settings_of("train", settings), "train")
         self.workload, self.data, self.seed, self.grid = workload, data, seed, workload.grid
-        self.metrics = tuple(dict.fromkeys((*workload.metrics, self.hparams.monitor.split("/")[1])))
+        self.metrics = self.hparams.metrics(workload)
         self.curve: list[Epoch] = []
         objective, methods, _ = recipe.build(settings)
         if not isinstance(objective, Boosting):
@@ -152,11 +152,8 @@ class Trees:
         return grown
 
     def _keep(self, epoch: Epoch) -> None:
-        value = epoch.score(self.hparams.monitor)
-        if self.hparams.keep == "last" or value is None:
-            return
-        score = -value if self.hparams.monitor.split("/")[1] in HIGHER_IS_BETTER else value
-        if score < self.best_score:
+        score = self.hparams.judged(epoch)
+        if score is not None and score < self.best_score:
             self.best, self.best_score = epoch.epoch, score
             self.adjusting.keep()
 

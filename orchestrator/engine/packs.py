@@ -18,8 +18,8 @@ from workloads.pack import Pack
 
 MOST: Final = 8
 """Trials of a pack where the study leaves it to us: more gain little, and take longer to end."""
-IN_STEP: Final = ("train.epochs", "train.batch_size")
-"""Settings that members share: they have the same number of steps."""
+IN_STEP: Final = ("train.epochs", "train.batch_size", "train.deterministic")
+"""Settings that members share: they have the same number of steps, and algorithms are chosen for the process."""
 
 
 class Packer:

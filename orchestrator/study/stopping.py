@@ -9,8 +9,7 @@ from orchestrator.study.axes import Axis
 from orchestrator.study.keys import Tune
 from orchestrator.study.rules import HALVING, rule
 from workloads.laws import split_epochs
-from workloads.plans import PLANS
-from workloads.recipe import Recipe, settings_of
+from workloads.recipe import Recipe, stages_of
 from workloads.training import Training
 
 EPOCHS: Final = "train.epochs"
@@ -81,9 +80,7 @@ def limits(tune: Tune, cell: Searched) -> Limits | None:
 
 def _first_stage(cell: Searched, epochs: int) -> int:
     """Epochs of the first stage of the cell's plan."""
-    plan = PLANS[cell.recipe.plan]
-    made = plan(plan.Hparams.of(settings_of(cell.recipe.plan, cell.fixed), cell.recipe.plan))
-    return split_epochs([stage.share for stage in made.stages()], epochs)[0]
+    return split_epochs([stage.share for stage in stages_of(cell.recipe, cell.fixed)], epochs)[0]
 
 
 def check_comparable(tune: Tune, cells: Sequence[Searched]) -> None:

@@ -210,6 +210,9 @@ VARIANTS = [
     (Recipe("l1", ("lds", "fds")), {"train.optimizer": "sgd", "train.keep": "best"}),
     (Recipe("l1", ("affine",)), {"train.keep": "best"}),
     (Recipe("l1", ("affine_oof",), "rrt"), {"train.keep": "best"}),
+    (Recipe("l1", (), "rrt"), {"train.grad_clip": 0.3}),
+    (Recipe("bmse", (), "two_stages"), {"train.grad_clip": 0.3, "two_stages.first": "l1", "two_stages.trains": "head"}),
+    (Recipe("cross_entropy", (), "lws"), {"train.grad_clip": 0.3, "lws.share": 0.5}),
     (Recipe("cross_entropy", ("balanced",), "lws"), {"lws.share": 0.5, "train.keep": "best"}),
     (
         Recipe("uvote", ("rnc",), "two_stages"),

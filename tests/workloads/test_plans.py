@@ -7,7 +7,7 @@ from toys import TOYS
 from workloads.loop import Fit
 from workloads.plans import PLANS
 from workloads.recipe import Recipe
-from workloads.training import settle
+from workloads.training import settle, versions
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -46,3 +46,30 @@ def test_weights_act_in_the_last_stage_only(plan, acts):
         losses.append([epoch.loss for epoch in Fit(toy, toy.load(None), recipe, settings, 0, torch.device("cpu"))])
     assert (losses[0][0] != losses[1][0]) == acts
     assert losses[0][1] != losses[1][1]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "version"),
+    [
+        ("l1 + rrt", {"train.grad_clip": 5.0}, 2),
+        ("l1 + rrt", {"train.grad_clip": 5.0, "train.precision": "bf16"}, 4),
+        ("cross_entropy + lws", {"train.grad_clip": 5.0}, 2),
+        ("l1 + two_stages", {"train.grad_clip": 5.0, "two_stages.trains": "head"}, 2),
+        ("l1 + two_stages", {"train.grad_clip": 5.0}, None),
+        ("l1 + drw", {"train.grad_clip": 5.0}, None),
+        ("l1", {"train.grad_clip": 5.0}, None),
+        ("l1 + rrt", {}, None),
+    ],
+)
+def test_only_trials_in_which_resting_weights_counted_in_the_norm_have_another_version(recipe, settings, version):
+    assert versions(Recipe.parse(recipe), settings).get("train") == version
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_kept_epoch_is_of_the_last_stage_also_where_one_before_has_the_same_score(seed):
+    toy, recipe = TOYS["classification"], Recipe.parse("cross_entropy + lws")
+    settings = {"train.epochs": 10, "lws.share": 0.5, "train.monitor": "val/accuracy/all"}
+    run = Fit(toy, toy.load(None), recipe, settle(recipe, toy.settings, settings), seed, torch.device("cpu"))
+    scores = [epoch.score("val/accuracy/all") for epoch in run]
+    assert max(scores[5:]) in scores[:5]
+    assert run.kept().epoch == 5 + scores[5:].index(max(scores[5:]))

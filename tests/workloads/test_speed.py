@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from toys import TOYS
+from workloads import speed
 from workloads.encoders.small import conv_net
+from workloads.encoders.tables import SmoothClip
 from workloads.loop import Fit
 from workloads.predictor import Predictor, Setup, tensors_of
 from workloads.recipe import Recipe
@@ -106,6 +109,27 @@ def test_a_model_that_is_kept_predicts_in_the_precision_of_its_training() -> Non
     setup = Setup(str(parsed), settings, toy.grid, data.units, toy.bin_counts(data))
     found = Predictor(setup, toy.encoder(data), tensors_of(run)).predict(data.test.inputs(torch.arange(40), CPU))
     assert (found == run.predict(data.test)).all()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_an_encoder_is_compiled_whether_its_class_is_ours_or_a_container_of_torch(
+    monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(speed, "_no_compiler", lambda device: "")
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    torch._dynamo.reset()
+    encoder = SmoothClip() if own else nn.Sequential(nn.Linear(2, 4), nn.ReLU())
+    x = torch.randn(3, 2)
+    expected, names = encoder(x), list(encoder.state_dict())
+    speed.compiled(encoder, CPU)
+    assert torch.equal(encoder(x), expected) and len(graphs) == 1
+    assert list(encoder.state_dict()) == names
 
 
 @pytest.mark.slow

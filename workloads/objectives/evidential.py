@@ -14,6 +14,23 @@ LEAST: Final = 1e-6
 """Floor of what must be positive (ours): a softplus far below 0 is rounded to 0."""
 
 
+def evidential_loss(error: Tensor, nu: Tensor, alpha: Tensor, omega: Tensor, strength: float) -> Tensor:
+    """Negative log likelihood of labels under a normal-inverse-gamma prior, and what errors cost with evidence, `[B]`.
+
+        ½ log(π/ν) − α log Ω + (α + ½) log(ν e² + Ω) + log Γ(α) − log Γ(α + ½)  +  λ |e| (2ν + α)
+
+    e is the error of the mean, Ω = 2β(1 + ν), λ = `strength`.
+    """
+    likelihood = (
+        0.5 * (math.log(math.pi) - nu.log())
+        - alpha * omega.log()
+        + (alpha + 0.5) * (nu * error.square() + omega).log()
+        + alpha.lgamma()
+        - (alpha + 0.5).lgamma()
+    )
+    return likelihood + strength * error.abs() * (2.0 * nu + alpha)
+
+
 class Evidential(Objective):
     """Likelihood of a label whose mean and variance have a prior of their own, which is predicted for every sample.
 
@@ -45,13 +62,5 @@ class Evidential(Objective):
     def forward(self, step: Step) -> Tensor:
         """Loss of every sample, `[B]`, in nats."""
         nu, shape, rate = (softplus(step.out[:, column]) + LEAST for column in (1, 2, 3))
-        alpha, error = shape + 1.0, step.batch.y - step.out[:, 0]
-        omega = 2.0 * self.variance * rate * (1.0 + nu)
-        likelihood = (
-            0.5 * (math.log(math.pi) - nu.log())
-            - alpha * omega.log()
-            + (alpha + 0.5) * (nu * error.square() + omega).log()
-            + alpha.lgamma()
-            - (alpha + 0.5).lgamma()
-        )
-        return likelihood + self.hparams.strength * error.abs() * (2.0 * nu + alpha)
+        error = step.batch.y - step.out[:, 0]
+        return evidential_loss(error, nu, shape + 1.0, 2.0 * self.variance * rate * (1.0 + nu), self.hparams.strength)

@@ -1,6 +1,5 @@
 """Evidential regression with pseudo-counts, the head of variational imbalanced regression."""
 
-import math
 from typing import Annotated, ClassVar, Final
 
 import torch
@@ -8,12 +7,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from workloads.hparams import Declared, Float
+from workloads.objectives.evidential import LEAST, evidential_loss
 from workloads.seam import Objective, Step
 
 SOFT: Final = 0.1
 """Sharpness of the softplus, as published: it is 6.9 at 0."""
-LEAST: Final = 1e-6
-"""Floor of what must be positive (ours)."""
 
 
 class PseudoCounts(Objective):
@@ -57,12 +55,4 @@ class PseudoCounts(Objective):
         alpha = self.hparams.prior + 0.5 * nu
         rate = softplus(step.out[:, 2], beta=SOFT) + LEAST
         error = step.batch.y - step.out[:, 0]
-        omega = 2.0 * rate * (1.0 + nu)
-        likelihood = (
-            0.5 * (math.log(math.pi) - nu.log())
-            - alpha * omega.log()
-            + (alpha + 0.5) * (nu * error.square() + omega).log()
-            + alpha.lgamma()
-            - (alpha + 0.5).lgamma()
-        )
-        return likelihood + self.hparams.strength * error.abs() * (2.0 * nu + alpha)
+        return evidential_loss(error, nu, alpha, 2.0 * rate * (1.0 + nu), self.hparams.strength)

@@ -152,6 +152,13 @@ def test_a_pack_is_of_one_workload_and_of_as_many_as_the_study_says() -> None:
     assert all(len({trial.cell.workload for trial in pack}) == 1 for pack in packs)
 
 
+def test_members_share_what_holds_for_the_process() -> None:
+    packs = planned(workers=1, space={"train.deterministic": [True, False]})
+    kinds = [{trial.settings.get("train.deterministic", True) for trial in pack} for pack in packs]
+    assert max(map(len, packs)) > 1
+    assert {True} in kinds and {False} in kinds and {True, False} not in kinds
+
+
 @pytest.mark.parametrize("more", [{"resources": {"pack": "off"}}, {"resources": {}}, {"stops": True}])
 def test_no_trial_is_packed_where_the_study_says_so_or_a_scheduler_looks_at_each(more: dict[str, Any]) -> None:
     assert {len(pack) for pack in planned(**more)} == {1}
