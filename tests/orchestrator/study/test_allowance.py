@@ -151,9 +151,9 @@ def test_what_a_cell_needs_counts_stopped_epochs_and_models_of_folds() -> None:
 
 def test_what_a_budget_reaches_for_is_told() -> None:
     made = study(**THREE, budget={"trials": 20, "money": 3, "price_per_hour": 1.5})
-    (line,) = told(made, expand(made), 100.0)
+    (line,) = told(made, expand(made), 1.83)
     assert line.startswith("budget: 20 of at most 33 trials; 3 in money, 2 device hours, of about 1.83 for all; cells")
-    assert told(study(), expand(study()), 0.0) == []
+    assert told(study(), expand(study()), 1.0) == []
 
 
 PICKS: list[tuple[Any, list[str]]] = [
