@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 
+from orchestrator.engine.devices import device_for
 from orchestrator.study.cells import Trial, data_root, load_data
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
@@ -47,7 +48,6 @@ def probe(
     """
     end, found = time.monotonic() + seconds, dict[tuple[str, str], float]()
     threads, waiting = torch.get_num_threads(), [*trials, *trials]  # what takes longer is tried again in what is left
-    torch.set_num_threads(max(1, int(study.resources.cpus)))
     try:
         for number, trial in enumerate(waiting):
             name, left = _name(trial), end - time.monotonic()
@@ -74,8 +74,8 @@ def _name(trial: Trial) -> tuple[str, str]:
 def _epochs(study: Study, trial: Trial, seconds: float) -> list[float]:
     """Seconds of the first epochs of a trial, as many as the time allows."""
     workload, took = WORKLOADS[trial.cell.workload], list[float]()
-    data = load_data(workload, data_root(study), study.storage)
-    device = torch.device("cuda" if study.resources.gpus > 0 and torch.cuda.is_available() else "cpu")
+    data, share = load_data(workload, data_root(study), study.storage), study.resources.share(workload.name)
+    device = device_for(share.cpus, share.gpus, trial.settings)
     try:
         with _at_most(max(seconds, 0.001)), torch.random.fork_rng():
             run = iter(start(workload, data, trial.cell.recipe, trial.settings, trial.seed, device))

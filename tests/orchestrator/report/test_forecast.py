@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from builders import cell, record, score, study
 from orchestrator.cli.main import main
@@ -145,6 +146,20 @@ def test_a_probe_keeps_to_its_time_and_says_what_it_could_not_measure(tmp_path: 
     said: list[str] = []
     assert probe(made, [plan.trials["tune"][0] for plan in found.plans], 0.002, said.append) == {}
     assert len(said) == 2 and "an epoch takes longer" in said[0]
+
+
+def test_a_probe_gives_a_trial_what_its_workload_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = study(recipes={"also": ["l1"]}, resources={"cpus": 1, "of": {"nhanes-sbp": {"cpus": 3}}})
+    (plan,) = Planner(made, expand(made), lambda trial_id, phase: None).plans
+    before, threads = torch.get_num_threads(), list[int]()
+
+    def started(*args: object) -> list[object]:
+        threads.append(torch.get_num_threads())
+        return [object()]
+
+    monkeypatch.setattr("orchestrator.engine.probe.start", started)
+    assert probe(made, plan.trials["tune"][:1], 60.0, str).keys() == {("nhanes-sbp", "l1")}
+    assert threads == [3] and torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(
