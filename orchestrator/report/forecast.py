@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.report.budgets import spent
 from orchestrator.report.disk import (
+    COPIES,
     cache_bytes,
-    checkpoint_bytes,
     predictions_bytes,
     record_bytes,
     scores_in,
+    weights_bytes,
 )
 from orchestrator.report.pace import Paces, Source, pace_of
 from orchestrator.report.settings import ranges
@@ -81,11 +82,13 @@ class Money(_Form):
 class Disk(_Form):
     """Bytes that the whole study writes to its storage, and what a node keeps of decoded images of all data sets.
 
-    Checkpoints are those of the trials that run at once; they are gone afterwards.
+    Checkpoints are those of the trials that run at once, or wait for their population; they are gone afterwards.
+    `models` are kept weights: of every evaluated trial, also where all but the best are deleted at the end.
     """
 
     records: int
     predictions: int
+    models: int
     checkpoints: int
     image_cache: int
 
@@ -186,10 +189,10 @@ def _cell(study: Study, planner: Planner, plan: CellPlan, paces: Paces) -> CellF
 
 
 def _disk(study: Study, planner: Planner, at_once: int) -> Disk:
-    records = predictions = 0
+    records = predictions = models = 0
     checkpoints = list[int]()
     of_data: Mapping[str, tuple[int, int]] = {
-        name: (predictions_bytes(workload, data), checkpoint_bytes(workload, data))
+        name: (predictions_bytes(workload, data), weights_bytes(workload, data))
         for name in study.names
         for workload in [WORKLOADS[name]]
         for data in [load_data(workload, data_root(study), study.storage)]
@@ -199,7 +202,15 @@ def _disk(study: Study, planner: Planner, at_once: int) -> Disk:
         scores, evaluated = scores_in(WORKLOADS[plan.cell.workload]), study.evaluate.seeds
         records += (trials - evaluated) * record_bytes("tune", scores, epochs)
         records += evaluated * record_bytes("evaluate", scores, epochs)
-        predictions += evaluated * of_data[plan.cell.workload][0]
-        checkpoints.append(of_data[plan.cell.workload][1])
-    largest = sorted(checkpoints)[-at_once:]
-    return Disk(records=records, predictions=predictions, checkpoints=sum(largest), image_cache=cache_bytes())
+        each, weights = of_data[plan.cell.workload]
+        predictions += evaluated * each
+        models += 0 if study.evaluate.keep_models == "none" else evaluated * weights
+        waiting = plan.halving.most
+        checkpoints += [COPIES * weights * waiting] if waiting else [COPIES * weights] * min(at_once, trials)
+    return Disk(
+        records=records,
+        predictions=predictions,
+        models=models,
+        checkpoints=sum(sorted(checkpoints)[-at_once:]),
+        image_cache=cache_bytes(),
+    )

@@ -13,9 +13,9 @@ from orchestrator.cli.main import main
 from orchestrator.engine.probe import probe
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.parquet import to_parquet
-from orchestrator.report.disk import record_bytes
+from orchestrator.report.disk import COPIES, record_bytes
 from orchestrator.report.expected import expected, size
-from orchestrator.report.forecast import Forecast, forecast
+from orchestrator.report.forecast import Disk, Forecast, forecast
 from orchestrator.report.pace import Pace, measured, pace_of
 from orchestrator.report.settings import ranges_by_workload
 from orchestrator.study.cells import expand
@@ -108,6 +108,20 @@ def test_the_size_of_a_record_is_that_of_one_that_is_written(epochs: int) -> Non
     curve = tuple(replace(made.curve[0], epoch=e, loss=rng.random(), val=drawn()) for e in range(epochs))
     written = len(to_parquet(replace(made, val=drawn(), test=drawn(), curve=curve).to_arrow("evaluate")))
     assert record_bytes("evaluate", 4, epochs) == pytest.approx(written, rel=0.25)
+
+
+def test_room_is_kept_for_checkpoints_of_what_runs_or_waits_and_for_kept_models() -> None:
+    def disk(at_once: int, **changes: object) -> Disk:
+        made = study(recipes={"also": ["l1"]}, **changes)
+        found = Planner(made, expand(made), lambda trial_id, phase: None)
+        return forecast(made, found, "here", PACES, at_once).disk
+
+    one = disk(1)
+    assert one.models == 0 and disk(3).checkpoints == 3 * one.checkpoints, "of one cell, too"
+    halved = disk(3, tune={"trials": 9, "scheduler": "halving"}, train={"epochs": 8})
+    assert halved.checkpoints == 8 * one.checkpoints, "a population waits"
+    for kept in ("best", "all"):
+        assert disk(1, evaluate={"seeds": 2, "keep_models": kept}).models == 2 * one.checkpoints / COPIES
 
 
 def test_sizes_are_told_with_three_digits() -> None:
