@@ -81,14 +81,18 @@ def observed(settings: Settings, record: Record, rules: Sequence[str]) -> Observ
         return Observation(settings, TrialState.COMPLETE, values if len(rules) > 1 else values[0])
     if record.status != "stopped":
         return Observation(settings, TrialState.FAIL)
-    _, metric, region = rules[0].split("/")
-    curve = tuple(
+    return Observation(settings, TrialState.PRUNED, None, curve_of(record, rules[0]))
+
+
+def curve_of(record: Record, rule: str) -> tuple[tuple[int, float], ...]:
+    """A score by epoch, where it is defined."""
+    _, metric, region = rule.split("/")
+    return tuple(
         (row.epoch, score.value)
         for row in record.curve
         for score in row.val
         if (score.metric, score.region) == (metric, region) and score.value is not None
     )
-    return Observation(settings, TrialState.PRUNED, None, curve)
 
 
 def kept(cell: Cell, number: int, record: Record, seed: int) -> tuple[dict[str, Value], Trial] | None:
