@@ -25,6 +25,7 @@ from orchestrator.storage.create_once import name_once
 from orchestrator.storage.store import local_folder
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
+from orchestrator.tracking._scores import curve, final
 from orchestrator.tracking._view import ROWS, VIEW, Shown, description, rows_of, views
 from workloads.labels import REGIONS
 from workloads.recipe import Recipe
@@ -332,16 +333,10 @@ def _ms(when: Any) -> int:
 
 def _metrics(record: Record, stamp: int) -> Iterator[Metric]:
     """The learning curve by epoch, then the final scores, all with recorded times: sent twice they would be equal."""
-    for row in record.curve:
-        if math.isfinite(row.loss):
-            yield Metric("train/loss", row.loss, stamp, row.epoch)
-        for score in row.val:
-            if score.value is not None and math.isfinite(score.value):
-                yield Metric(f"epoch/val/{score.metric}/{score.region}", score.value, stamp, row.epoch)
-    for split, scores in (("val", record.val), ("test", record.test or ())):
-        for score in scores:
-            if score.value is not None and math.isfinite(score.value):
-                yield Metric(f"{split}/{score.metric}/{score.region}", score.value, stamp, record.kept_epoch or 0)
+    for epoch, values in (*curve(record), (record.kept_epoch or 0, dict(final(record)))):
+        for name, value in values.items():
+            if math.isfinite(value):
+                yield Metric(name, value, stamp, epoch)
     yield Metric("wall_s", record.wall_s, stamp, 0)
 
 
