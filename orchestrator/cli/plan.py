@@ -25,7 +25,7 @@ PROBE_S: Final = 60.0
 def add_plan(command: argparse.ArgumentParser) -> None:
     """What `plan` takes beside the study."""
     command.add_argument("--json", action="store_true", help="machine-readable")
-    command.add_argument("--price", type=_price, metavar="P", help="of an hour of what one trial is given: 1.20")
+    command.add_argument("--price", type=_price, metavar="P", help="of a device hour: 1.20 (budget.price_per_hour)")
     command.add_argument(
         "--probe",
         type=_seconds,
@@ -82,20 +82,26 @@ def _number(text: str, what: str, least: float) -> float:
 
 
 def _price_of(study: "Study", place: "Profile | None") -> float | None:
-    """The price that a cluster profile has for one of its machines, shared by the trials that fit on it."""
+    """The price of a device hour: the study's, or that of a machine of the cluster, shared by the trials on it."""
+    from orchestrator.engine.capacity import fits
+
     options = {} if place is None else place.options
     price, cores, gpus = (options.get(name) for name in ("price_per_hour", "vcpus", "gpus"))
-    if not isinstance(price, int | float):
-        return None
-    given = ((cores, study.resources.cpus), (gpus, study.resources.gpus))
-    fits = [int(there / asked + 1e-9) for there, asked in given if isinstance(there, int | float) and asked > 0]
-    return float(price) / max(1, min(fits, default=1))
+    if study.budget.price_per_hour is not None or not isinstance(price, int | float):
+        return study.budget.price_per_hour
+    there = {"CPU": cores, "GPU": gpus}
+    node = {name: float(count) for name, count in there.items() if isinstance(count, int | float)}
+    return float(price) / (max(1, fits(study.largest, node)) * study.largest.devices)
 
 
 def _at_once(study: "Study") -> int:
     """Trials at once on this machine, unless the study bounds them."""
-    cores, resources = len(os.sched_getaffinity(0)), study.resources
-    return resources.concurrent or max(1, int(cores / resources.cpus + 1e-9) if resources.cpus else cores)
+    import torch
+
+    from orchestrator.engine.capacity import fits
+
+    node = {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
+    return study.resources.concurrent or max(1, *(fits(study.resources.share(name), node) for name in study.names))
 
 
 def _paces(study: "Study", state: "Outcome", probe_s: float | None) -> "Paces":
@@ -145,7 +151,7 @@ def _say(study: "Study", state: "Outcome", made: "Forecast") -> None:
         f"{state.ledger.store.uri}"
     )
     say(f"{budget(study, state.planner, plans)}{f' {used}' if (used := costs(plans)) else ''}")
-    for line in allowance.told(study, [p.cell for p in plans], state.planner.spending.rate):
+    for line in allowance.told(study, [p.cell for p in plans], made.device_hours):
         say(line)
     for line in told(study.tune, [p.cell for p in plans], [state.planner.tries(p.cell) for p in plans]):
         say(line)

@@ -19,21 +19,21 @@ def concurrency(study: Study, nodes: Iterable[Mapping[str, Any]]) -> int:
     """
     there = [node["Resources"] for node in nodes if node["Alive"]]
     shares = {name: study.resources.share(name) for name in study.names}
-    fits = {name: sum(_of(share, node) for node in there) for name, share in shares.items()}
+    counts = {name: sum(fits(share, node) for node in there) for name, share in shares.items()}
     if study.resources.concurrent is not None:
         return study.resources.concurrent
-    for name, count in fits.items():
+    for name, count in counts.items():
         if not count:
             raise BadInput(f"{_what(name, shares)}, {_has(there)}; lower resources, {_way_out(shares[name], there)}")
-    return max(fits.values())
+    return max(counts.values())
 
 
-def _of(share: Share, node: Mapping[str, float]) -> int:
+def fits(share: Share, node: Mapping[str, float]) -> int:
     """Trials on a node; those that share a GPU are all on one, so a third of each of four is not a whole."""
-    fits = {name: int(node.get(name, 0) / amount + 1e-9) for name, amount in share.amounts().items()}
+    counts = {name: int(node.get(name, 0) / amount + 1e-9) for name, amount in share.amounts().items()}
     if share.gpus:
-        fits["GPU"] = int(node.get("GPU", 0)) * int(1 / share.gpus + 1e-9)
-    return min(fits.values())
+        counts["GPU"] = int(node.get("GPU", 0)) * int(1 / share.gpus + 1e-9)
+    return min(counts.values())
 
 
 def _what(name: str, shares: Mapping[str, Share]) -> str:

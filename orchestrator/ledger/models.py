@@ -29,13 +29,11 @@ def find(store: Store, trial_id: str, name: str | None) -> dict[str, Tensor] | N
         raise Damaged(f"{err}; delete it, and `tailsweep fit` trains the model again") from err
 
 
-def keep_only(store: Store, trials: Collection[str], kept: Collection[str]) -> int:
-    """Of these trials, by id, delete the tensors of all that are not `kept`; returns how many were deleted."""
-    others = set(trials) - set(kept)
-    surplus = [key for key in store.keys(OF_MODELS) if (of := modelled_by(key)) and of[0] in others]
-    for key in surplus:
-        store.delete(key)
-    return len(surplus)
+def drop(store: Store, trials: Collection[str]) -> None:
+    """Delete the tensors of these trials, by id."""
+    for key in store.keys(OF_MODELS) if trials else ():
+        if (of := modelled_by(key)) and of[0] in trials:
+            store.delete(key)
 
 
 def damaged(store: Store) -> Iterator[tuple[str, str]]:

@@ -40,8 +40,9 @@ from orchestrator.report.one_row import one_row_yaml
 from orchestrator.storage.store import open_store
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.cells import Trial, expand
+from orchestrator.study.keys import Tune
 from orchestrator.study.planner import Planner
-from orchestrator.study.space import sign_of
+from orchestrator.study.selection import ranked
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.data.custom.new_rows import PreparedRows, tree_of
@@ -90,8 +91,8 @@ def evaluated(study: Study, recipe: str, workload: str | None = None, seed: int 
         why = plan.missing() or "it is not trained yet"
         raise BadInput(f"{plan.cell.name} must have an evaluated trial: {why}; tailsweep sweep goes on with the study")
     if seed is None:
-        rule = study.tune.select_by
-        seed = min(there, key=lambda at: _rank(done[there[at].id], rule))
+        best = _best([done[trial.id] for trial in there.values()], study.tune).trial_id
+        seed = next(at for at, trial in there.items() if trial.id == best)
     if seed not in there:
         raise BadInput(f"--seed is one of {', '.join(map(str, there))} for {plan.cell.name}: got {seed}")
     return Evaluated(study, plan, there[seed], done[there[seed].id], ledger)
@@ -113,9 +114,9 @@ def _plan(plans: list[CellPlan], recipe: str, workload: str | None) -> CellPlan:
     return found[0]
 
 
-def _rank(record: Record, rule: str) -> float:
-    value = record.score(rule)
-    return np.inf if value is None else sign_of(rule) * value
+def _best(records: Sequence[Record], tune: Tune) -> Record:
+    """The one that the search would prefer; the first, where none has the scores."""
+    return next(iter(ranked(records, tune.rules, tune.pick)), records[0])
 
 
 Extra: TypeAlias = Callable[[TrainedModel, Tensor, Path], object]
@@ -229,10 +230,9 @@ def keep_best(study: Study, plans: list[CellPlan], ledger: Ledger) -> None:
     """Delete kept weights of all but the best trial of every cell whose seeds are all done, where the study says so."""
     if study.evaluate.keep_models != "best":
         return
-    trials, kept = list[str](), list[str]()
+    surplus = set[str]()
     for plan in plans:
         records = [record for record in plan.records("evaluate") if record.status == "completed"]
         if records and len(plan.records("evaluate")) == len(plan.trials["evaluate"]):
-            trials += [record.trial_id for record in records]
-            kept.append(min(records, key=lambda record: _rank(record, study.tune.select_by)).trial_id)
-    models.keep_only(ledger.store, trials, kept)
+            surplus |= {record.trial_id for record in records} - {_best(records, study.tune).trial_id}
+    models.drop(ledger.store, surplus)

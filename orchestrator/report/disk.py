@@ -60,13 +60,13 @@ def _predictions(split: Split) -> int:
     return math.ceil(len(to_parquet(table)) * len(split.y) / max(len(y), 1))
 
 
-def checkpoint_bytes(workload: Workload, data: Data) -> int:
-    """Size of a checkpoint: four times that of the encoder, by its file of weights where it starts from one."""
+def weights_bytes(workload: Workload, data: Data) -> int:
+    """Size of the weights of the encoder, by their file where it starts from one; a checkpoint has `COPIES` of it."""
     if data.weights is not None:
-        return COPIES * data.weights.stat().st_size
+        return data.weights.stat().st_size
     with torch.random.fork_rng(devices=[]):
         encoder, _ = workload.encoder(data)
-    return COPIES * sum(weights.numel() * weights.element_size() for weights in encoder.parameters())
+    return sum(weights.numel() * weights.element_size() for weights in encoder.parameters())
 
 
 def cache_bytes() -> int:

@@ -14,9 +14,11 @@ def expected(made: Forecast) -> list[str]:
             f"{made.money.per_device_hour:g} a device hour"
         )
     disk = made.disk
+    models = f", kept models {size(disk.models)}" if disk.models else ""
     lines.append(
-        f"Disk, of the whole study: records {size(disk.records)}, predictions {size(disk.predictions)}; checkpoints "
-        f"{size(disk.checkpoints)} at once, gone afterwards; images decoded on this node {size(disk.image_cache)}"
+        f"Disk, of the whole study: records {size(disk.records)}, predictions {size(disk.predictions)}{models}; "
+        f"checkpoints {size(disk.checkpoints)} at once, gone afterwards; images decoded on this node "
+        f"{size(disk.image_cache)}"
     )
     return lines
 

@@ -7,21 +7,22 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.report.budgets import spent
 from orchestrator.report.disk import (
+    COPIES,
     cache_bytes,
-    checkpoint_bytes,
     predictions_bytes,
     record_bytes,
     scores_in,
+    weights_bytes,
 )
 from orchestrator.report.pace import Paces, Source, pace_of
 from orchestrator.report.settings import ranges
+from orchestrator.study.allowance import trained
 from orchestrator.study.cell_plan import CellPlan
-from orchestrator.study.cells import data_root, load_data
+from orchestrator.study.cells import Cell, data_root, load_data
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
+from orchestrator.study.spending import HOUR_S
 from workloads import WORKLOADS
-
-HOUR_S = 3600.0
 
 
 class _Form(BaseModel):
@@ -81,11 +82,13 @@ class Money(_Form):
 class Disk(_Form):
     """Bytes that the whole study writes to its storage, and what a node keeps of decoded images of all data sets.
 
-    Checkpoints are those of the trials that run at once; they are gone afterwards.
+    Checkpoints are those of the trials that run at once, or wait for their population; they are gone afterwards.
+    `models` are kept weights: of every evaluated trial, also where all but the best are deleted at the end.
     """
 
     records: int
     predictions: int
+    models: int
     checkpoints: int
     image_cache: int
 
@@ -93,9 +96,9 @@ class Disk(_Form):
 class Forecast(_Form):
     """A study before it is trained, or while it is.
 
-    `form` is the version of this form; a key is added without a new one. A device hour is an hour of what one trial is
-    given (`resources`); hours are those of `at_once` trials, so many as fit on this machine unless the study bounds
-    them. Null is what nothing measured yet.
+    `form` is the version of this form; a key is added without a new one. A device hour is that of a budget: an hour of
+    a trial, times its share of a GPU (1 on a CPU). `left_hours` are those of `at_once` trials, so many as fit on this
+    machine unless the study bounds them. Null is what nothing measured yet.
     """
 
     form: Literal[1] = 1
@@ -119,7 +122,7 @@ def forecast(
     study: Study, planner: Planner, storage: str, paces: Paces, at_once: int, price: float | None = None
 ) -> Forecast:
     """What a study takes, by the pace of its recipes and the price of a device hour."""
-    cells = tuple(_cell(planner, plan, paces) for plan in planner.plans)
+    cells = tuple(_cell(study, planner, plan, paces) for plan in planner.plans)
     hours, left = (_sum([getattr(cell, name) for cell in cells]) for name in ("device_hours", "left_device_hours"))
     money = None
     if price is not None:
@@ -131,11 +134,11 @@ def forecast(
         budget={str(step): count for step, count in planner.budget.items()},
         trials=planner.total,
         left=sum(cell.left for cell in cells),
-        epochs=sum(cell.trials * cell.epochs for cell in cells),
+        epochs=sum(trained(study, plan.cell, planner.steps(plan)) for plan in planner.plans),
         at_once=at_once,
         device_hours=hours,
         left_device_hours=left,
-        left_hours=_times(left, 1 / at_once),
+        left_hours=_sum([_times(cell.left_device_hours, 1 / (at_once * _devices(study, cell))) for cell in cells]),
         money=money,
         disk=_disk(study, planner, at_once),
         cells=cells,
@@ -151,12 +154,18 @@ def _times(hours: float | None, factor: float) -> float | None:
     return None if hours is None else hours * factor
 
 
-def _cell(planner: Planner, plan: CellPlan, paces: Paces) -> CellForecast:
+def _devices(study: Study, cell: Cell | CellForecast) -> float:
+    return study.resources.share(cell.workload).devices
+
+
+def _cell(study: Study, planner: Planner, plan: CellPlan, paces: Paces) -> CellForecast:
     cell, used = plan.cell, spent([plan])
     trials, epochs = planner.planned(plan), plan.trials["tune"][0].epochs
     left = trials - used.trials
-    pace = pace_of(paces, cell.workload, str(cell.recipe))
-    each = None if pace.seconds is None else epochs * pace.seconds / HOUR_S
+    pace, devices = pace_of(paces, cell.workload, str(cell.recipe)), _devices(study, cell)
+    ran = used.epochs // cell.recipe.trainings
+    to_come = min(left * epochs, trained(study, cell, planner.steps(plan)) - ran)  # ended trials leave none behind
+    coming = None if pace.seconds is None else to_come * pace.seconds * devices / HOUR_S
     names = ("name", "range", "first", "only")
     return CellForecast(
         cell=cell.name,
@@ -174,16 +183,16 @@ def _cell(planner: Planner, plan: CellPlan, paces: Paces) -> CellForecast:
         left=left,
         epoch_s=pace.seconds,
         measured=pace.source,
-        device_hours=None if each is None else used.device_s / HOUR_S + left * each,
-        left_device_hours=None if each is None else left * each,
+        device_hours=None if coming is None else used.device_s * devices / HOUR_S + coming,
+        left_device_hours=coming,
     )
 
 
 def _disk(study: Study, planner: Planner, at_once: int) -> Disk:
-    records = predictions = 0
+    records = predictions = models = 0
     checkpoints = list[int]()
     of_data: Mapping[str, tuple[int, int]] = {
-        name: (predictions_bytes(workload, data), checkpoint_bytes(workload, data))
+        name: (predictions_bytes(workload, data), weights_bytes(workload, data))
         for name in study.names
         for workload in [WORKLOADS[name]]
         for data in [load_data(workload, data_root(study), study.storage)]
@@ -193,7 +202,15 @@ def _disk(study: Study, planner: Planner, at_once: int) -> Disk:
         scores, evaluated = scores_in(WORKLOADS[plan.cell.workload]), study.evaluate.seeds
         records += (trials - evaluated) * record_bytes("tune", scores, epochs)
         records += evaluated * record_bytes("evaluate", scores, epochs)
-        predictions += evaluated * of_data[plan.cell.workload][0]
-        checkpoints.append(of_data[plan.cell.workload][1])
-    largest = sorted(checkpoints)[-at_once:]
-    return Disk(records=records, predictions=predictions, checkpoints=sum(largest), image_cache=cache_bytes())
+        each, weights = of_data[plan.cell.workload]
+        predictions += evaluated * each
+        models += 0 if study.evaluate.keep_models == "none" else evaluated * weights
+        waiting = plan.halving.most
+        checkpoints += [COPIES * weights * waiting] if waiting else [COPIES * weights] * min(at_once, trials)
+    return Disk(
+        records=records,
+        predictions=predictions,
+        models=models,
+        checkpoints=sum(sorted(checkpoints)[-at_once:]),
+        image_cache=cache_bytes(),
+    )

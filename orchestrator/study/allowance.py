@@ -1,6 +1,6 @@
 """How many settings every cell tries, and what a whole study needs at most."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final, Literal, TypeAlias
@@ -12,7 +12,6 @@ from orchestrator.study.rules import HALVING
 from orchestrator.study.rungs import most
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.spec import Study
-from orchestrator.study.spending import HOUR_S
 from orchestrator.study.stopping import limits
 from workloads.training import Training
 
@@ -63,14 +62,19 @@ class Need:
 
 def need(study: Study, cell: Cell, settings: int) -> Need:
     """What a cell needs that tries so many settings; epochs of all models that a trial trains."""
-    of, epochs = steps(study, settings), int(cell.fixed.get("train.epochs", Training().epochs))
+    of = steps(study, settings)
+    return Need(sum(of.values()), cell.recipe.trainings * trained(study, cell, of))
+
+
+def trained(study: Study, cell: Cell, of: Mapping[Step, int]) -> int:
+    """The most epochs that so many trials of a cell train; halving stops a part of those that search."""
+    epochs, settings = int(cell.fixed.get("train.epochs", Training().epochs)), of["tune"]
     stopping = limits(study.tune, cell) if study.tune.scheduler == HALVING else None
     searched = settings * epochs
     if stopping is not None:
         whole, rest = divmod(settings, stopping.population)
         searched = whole * most(stopping.rungs, epochs, stopping.reduction, stopping.population) + rest * epochs
-    total = searched + (of["rescore"] + of["evaluate"]) * epochs
-    return Need(sum(of.values()), cell.recipe.trainings * total)
+    return searched + (of["rescore"] + of["evaluate"]) * epochs
 
 
 def check_reach(study: Study, cells: Sequence[Cell]) -> None:
@@ -91,15 +95,15 @@ def needed(study: Study, cells: Sequence[Cell]) -> list[Need]:
     return [need(study, cell, of[cell.name]) for cell in cells]
 
 
-def told(study: Study, cells: Sequence[Cell], device_s: float) -> list[str]:
-    """What a budget reaches for, in words, with the device seconds of an epoch of a model where known, else 0."""
+def told(study: Study, cells: Sequence[Cell], device_hours: float | None) -> list[str]:
+    """What a budget reaches for, in words, with the device hours of the whole study where they are known."""
     needs, budget = needed(study, cells), study.budget
     trials, epochs = sum(one.trials for one in needs), sum(one.epochs for one in needs)
     lines = []
     for name, cost, total in (("trials", budget.trials, trials), ("epochs", budget.epochs, epochs)):
         if cost is not None:
             lines.append(f"{cost:,} of at most {total:,} {name}")
-    foreseen = f", of about {epochs * device_s / HOUR_S:.3g} for all" if device_s else ""
+    foreseen = "" if device_hours is None else f", of about {device_hours:.3g} for all"
     if budget.device_hours is not None:
         lines.append(f"{budget.device_hours:g} device hours{foreseen}")
     if budget.money is not None:

@@ -41,6 +41,11 @@ class Halving:
         self._goals: dict[int, Goal] = {}
         self._stops: dict[int, Stop] = {}
 
+    @property
+    def most(self) -> int:
+        """The most trials that wait at a time, each with a checkpoint."""
+        return self._limits.population if self._whole else 0
+
     def known(self, number: int) -> int:
         """How many trials a suggestion knows the outcomes of: those of earlier populations, or `tune.parallel` behind.
 

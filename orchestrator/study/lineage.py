@@ -81,8 +81,12 @@ def observed(settings: Settings, record: Record, rules: Sequence[str]) -> Observ
         return Observation(settings, TrialState.COMPLETE, values if len(rules) > 1 else values[0])
     if record.status != "stopped":
         return Observation(settings, TrialState.FAIL)
-    curve = tuple((row.epoch, value) for row in record.curve if (value := row.score(rules[0])) is not None)
-    return Observation(settings, TrialState.PRUNED, None, curve)
+    return Observation(settings, TrialState.PRUNED, None, curve_of(record, rules[0]))
+
+
+def curve_of(record: Record, rule: str) -> tuple[tuple[int, float], ...]:
+    """A score by epoch, where it is defined."""
+    return tuple((row.epoch, value) for row in record.curve if (value := row.score(rule)) is not None)
 
 
 def kept(cell: Cell, number: int, record: Record, seed: int) -> tuple[dict[str, Value], Trial] | None:

@@ -41,6 +41,11 @@ class Share(Model):
     gpus: float
     accelerator_type: str | None
 
+    @property
+    def devices(self) -> float:
+        """Devices that count as used while it trains: its share of a GPU, and 1 on a CPU."""
+        return self.gpus or 1.0
+
     def amounts(self) -> dict[str, float]:
         """By Ray's names. A node has one of the type of its accelerator, and a trial takes a trace of it."""
         kind = {f"accelerator_type:{self.accelerator_type}": 0.001} if self.accelerator_type else {}

@@ -52,7 +52,7 @@ class Spending:
     budget, so trials and epochs are never more. Seconds are foreseen from those of an epoch of the same cell, workload
     or study so far; before the first record nothing is foreseen, and all workers begin.
 
-    `resources` say what part of a device a trial has: its share of a GPU, and 1 on a CPU.
+    `resources` say what part of a device a trial has (`Share.devices`).
     """
 
     def __init__(self, study: str, budget: Budget, resources: Resources, share: float = 1.0) -> None:
@@ -65,11 +65,6 @@ class Spending:
     def __str__(self) -> str:
         hours = self.spent.device_s / HOUR_S
         return f"{self.spent.trials:,.0f} trials, {self.spent.epochs:,.0f} epochs, {hours:.3g} device hours"
-
-    @property
-    def rate(self) -> float:
-        """Device seconds of an epoch of a model in all records so far; 0 before the first."""
-        return self._rate("")
 
     def affords(self, trial: Trial, epochs: int, reserved: Cost) -> bool:
         """Whether the budget reaches for so many epochs of a trial beside what is reserved for others."""
@@ -91,7 +86,7 @@ class Spending:
         """A trial has a record; another study's cost nothing here, nor do those of other drivers' cells."""
         self._under_way.pop(trial.id, None)
         epochs = trial.cell.recipe.trainings * record.epochs_run
-        device_s = record.wall_s * (self._resources.share(trial.cell.workload).gpus or 1.0)
+        device_s = record.wall_s * self._resources.share(trial.cell.workload).devices
         for name in ("", trial.cell.workload, trial.cell.name):
             seconds, known = self._rates.get(name, (0.0, 0))
             self._rates[name] = (seconds + device_s, known + epochs)

@@ -1,6 +1,7 @@
 """The ledger as MLflow runs: a projection, made in a separate process, complete after any interruption.
 
-Experiment = study, parent run = row of a table (a cell, or a control) with its aggregates, child run = trial. Runs are
+Experiment = study, parent run = row of a table (a cell, a control, or the mean of the replicates of a recipe, which are
+cells) with its aggregates, child run = trial. Runs are
 found again by their tags; a run that was cut off before its last tag is deleted and made again, so that nothing is
 logged twice. Settings of a run cannot be changed: a row whose selected setting is another one becomes another run.
 """
@@ -24,6 +25,7 @@ from orchestrator.storage.create_once import name_once
 from orchestrator.storage.store import local_folder
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
+from orchestrator.tracking._scores import curve, final
 from orchestrator.tracking._view import ROWS, VIEW, Shown, description, rows_of, views
 from workloads.labels import REGIONS
 from workloads.recipe import Recipe
@@ -48,6 +50,7 @@ OUTPUTS: Final = ("table.md", "table.csv", "table.tex", "report.html")
 FIGURES: Final = ".png"
 SELECTED, SCORED = "tailsweep.selected", "tailsweep.scored"
 CONTROL: Final = f"{ROWS} of a control"
+REPEATED: Final = f"{ROWS} of all replicates"
 EXPERIMENT: Final = "mlflow.experimentKind"
 NOTE: Final = "mlflow.note.content"
 LONGEST: Final = 6000
@@ -179,7 +182,7 @@ class Projection:
         names |= dict.fromkeys(axis.name for axis in plan.cell.axes)
         key, chosen = (ROWS, plan.cell.name), "" if plan.selected is None else plan.selected.trial_id
         known = self._runs.get(key)
-        if known is not None and _outdated(known, chosen):
+        if known is not None and (_outdated(known, chosen) or (plan.replicated and SCORED in known.data.tags)):
             self.client.delete_run(known.info.run_id)
             known = None
         if known is None:
@@ -289,19 +292,23 @@ class Projection:
             self.client.log_artifacts(run_id, place)
 
     def _score(self, row: Shown) -> None:
-        """The scores of a row of the report on its run, at step 0; those of a control on one of its own."""
-        key = (ROWS, f"{row.workload}/{row.recipe}")
-        run = self._runs.get(key) or self._runs.get((CONTROL, key[1]))
+        """The scores of a row of the report on its run, at step 0.
+
+        A control has a run of its own, and so has a row of several replicates, each of which is a cell.
+        """
+        name = f"{row.workload}/{row.recipe}"
+        kind = CONTROL if (ROWS, name) not in self._runs else REPEATED if self._study.tune.replicates > 1 else ROWS
+        run = self._runs.get((kind, name))
         if run is None:
-            tags = {KIND: CONTROL, NAME: key[1], "workload": row.workload, "recipe": row.recipe}
+            tags = {KIND: kind, NAME: name, "workload": row.workload, "recipe": row.recipe}
             run = self.client.create_run(self.experiment, tags=tags, run_name=row.recipe)
             self.client.set_terminated(run.info.run_id)
-            self._runs[CONTROL, key[1]] = run
+            self._runs[kind, name] = run
         mark = hashlib.sha256(json.dumps(row.metrics, sort_keys=True).encode()).hexdigest()
         if run.data.tags.get(SCORED) == mark:
             return
         stamp = int(time.time() * 1000)  # of several values at one step the latest is shown
-        sent = _AGGREGATED if run.data.tags[KIND] == ROWS else ()  # with the seeds of the row
+        sent = _AGGREGATED if kind == ROWS else ()  # with the seeds of the row
         metrics = [
             Metric(name, value, stamp, 0)
             for name, value in row.metrics.items()
@@ -326,16 +333,10 @@ def _ms(when: Any) -> int:
 
 def _metrics(record: Record, stamp: int) -> Iterator[Metric]:
     """The learning curve by epoch, then the final scores, all with recorded times: sent twice they would be equal."""
-    for row in record.curve:
-        if math.isfinite(row.loss):
-            yield Metric("train/loss", row.loss, stamp, row.epoch)
-        for score in row.val:
-            if score.value is not None and math.isfinite(score.value):
-                yield Metric(f"epoch/val/{score.metric}/{score.region}", score.value, stamp, row.epoch)
-    for split, scores in (("val", record.val), ("test", record.test or ())):
-        for score in scores:
-            if score.value is not None and math.isfinite(score.value):
-                yield Metric(f"{split}/{score.metric}/{score.region}", score.value, stamp, record.kept_epoch or 0)
+    for epoch, values in (*curve(record), (record.kept_epoch or 0, dict(final(record)))):
+        for name, value in values.items():
+            if math.isfinite(value):
+                yield Metric(name, value, stamp, epoch)
     yield Metric("wall_s", record.wall_s, stamp, 0)
 
 

@@ -1,27 +1,25 @@
 """The searches of a study as Optuna studies in a SQLite file, which optuna-dashboard shows: one for every cell.
 
-States, values, distributions and learning curves are those that the samplers were told. Seeds that rescore and trials
-that evaluate are no part of a search, and left out.
+States, values and distributions are those that the samplers were told. Seeds that rescore and trials that evaluate are
+no part of a search, and left out.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.records import Record
 from orchestrator.storage.store import local_folder
 from orchestrator.study.cell_plan import CellPlan
-from orchestrator.study.space import direction, distribution
+from orchestrator.study.lineage import curve_of, observed
+from orchestrator.study.space import direction, frozen
 from orchestrator.study.spec import Study
-from workloads.hparams import Value
 
 FILE: Final = "optuna.db"
-STATES: Final = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 TRIAL: Final = "tailsweep.trial"
 
 
@@ -47,16 +45,16 @@ class OptunaStorage:
         return sum(self._add(plan) for plan in plans)
 
     def _add(self, plan: CellPlan) -> int:
-        rule = self._study.tune.select_by
+        rules = self._study.tune.rules
         made = optuna.create_study(
             storage=self._storage,
             study_name=f"{self._study.study}/{plan.cell.name}",
-            direction=direction(rule),
+            directions=[direction(rule) for rule in rules],
             load_if_exists=True,
         )
-        made.set_user_attr("score", rule)
+        made.set_user_attr("score", ", ".join(rules))
         there = {trial.user_attrs.get(TRIAL) for trial in made.get_trials(deepcopy=False)}
-        new = [trial for trial in trials(plan, rule) if trial.user_attrs[TRIAL] not in there]
+        new = [trial for trial in trials(plan, rules) if trial.user_attrs[TRIAL] not in there]
         made.add_trials(new)
         return len(new)
 
@@ -65,41 +63,24 @@ class OptunaStorage:
         self._storage.remove_session()
 
 
-def trials(plan: CellPlan, rule: str) -> Iterator[FrozenTrial]:
-    """The trials of a search as Optuna keeps them; a value outside the searched range is the end that is nearest."""
-    axes = {axis.name: axis for axis in plan.cell.axes}
+def trials(plan: CellPlan, rules: Sequence[str]) -> Iterator[FrozenTrial]:
+    """The trials of a search as its sampler was told them; of one score, with the learning curves of all."""
     for record in plan.searched:
-        suggested = plan.suggested[record.number]
-        params: dict[str, Value] = {n: axes[n].inside(value) for n, value in suggested.items() if n in axes}
-        shapes: dict[str, BaseDistribution] = {name: distribution(axes[name]) for name in params}
-        value = record.score(rule)
-        state = STATES[record.status]
-        if state is TrialState.COMPLETE and value is None:
-            state = TrialState.FAIL
-        made = optuna.trial.create_trial(
-            state=state,
-            value=value if state is TrialState.COMPLETE else None,
-            params=params,
-            distributions=shapes,
-            intermediate_values=dict(_curve(record, rule)),
-            user_attrs={
-                TRIAL: f"{record.trial_id}.{record.attempt}",
-                "seed": record.seed,
-                "host": record.host,
-                "device": record.device,
-                **({"error": record.error[:500]} if record.error else {}),
-            },
-        )
+        seen = observed(plan.suggested[record.number], record, rules)
+        if len(rules) == 1:  # Optuna has no curve of several
+            seen = replace(seen, curve=curve_of(record, rules[0]))
+        made = frozen(plan.cell, seen, len(rules))
+        made.user_attrs = {
+            TRIAL: f"{record.trial_id}.{record.attempt}",
+            "seed": record.seed,
+            "host": record.host,
+            "device": record.device,
+            **({"error": record.error[:500]} if record.error else {}),
+        }
         made.datetime_start, made.datetime_complete = (
             when.astimezone().replace(tzinfo=None) for when in (record.started, record.finished)
         )
         yield made
-
-
-def _curve(record: Record, rule: str) -> Iterator[tuple[int, float]]:
-    for row in record.curve:
-        if (value := row.score(rule)) is not None:
-            yield row.epoch, value
 
 
 TRACKER: Final = OptunaStorage

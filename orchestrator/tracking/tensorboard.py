@@ -2,7 +2,7 @@
 
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -15,6 +15,7 @@ from orchestrator.ledger.records import Record
 from orchestrator.storage.store import local_folder
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
+from orchestrator.tracking._scores import curve, final
 from workloads.recipe import Recipe
 from workloads.training import active
 
@@ -53,15 +54,14 @@ class TensorBoard:
         place.parent.mkdir(parents=True, exist_ok=True)
         made = self._root.parent / f".{self._root.name}-{uuid.uuid4().hex}"
         when = record.finished.timestamp()
-        final = dict(_final(record))
+        scores = dict(final(record))
         settings = active(Recipe.parse(record.recipe), record.settings)
         with SummaryWriter(str(made), write_to_disk=True) as writer:
-            for summary in hparams({**settings, "recipe": record.recipe, "seed": str(record.seed)}, final):
+            for summary in hparams({**settings, "recipe": record.recipe, "seed": str(record.seed)}, scores):
                 writer.file_writer.add_summary(summary, walltime=when)
-            for tag, value in final.items():
-                writer.add_scalar(tag, value, record.kept_epoch or 0, walltime=when)
-            for tag, value, epoch in _curve(record):
-                writer.add_scalar(tag, value, epoch, walltime=when)
+            for epoch, values in ((record.kept_epoch or 0, scores), *curve(record)):
+                for tag, value in values.items():
+                    writer.add_scalar(tag, value, epoch, walltime=when)
         try:
             made.rename(place)
         except FileExistsError:  # another tracker was first
@@ -69,21 +69,6 @@ class TensorBoard:
 
     def upload(self) -> None:
         """Tables lie beside the folder."""
-
-
-def _final(record: Record) -> Iterator[tuple[str, float]]:
-    for split, scores in (("val", record.val), ("test", record.test or ())):
-        for score in scores:
-            if score.value is not None:
-                yield f"{split}/{score.metric}/{score.region}", score.value
-
-
-def _curve(record: Record) -> Iterator[tuple[str, float, int]]:
-    for row in record.curve:
-        yield "train/loss", row.loss, row.epoch
-        for score in row.val:
-            if score.value is not None:
-                yield f"epoch/val/{score.metric}/{score.region}", score.value, row.epoch
 
 
 TRACKER: Final = TensorBoard

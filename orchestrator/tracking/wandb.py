@@ -6,7 +6,7 @@ Nothing is sent from here, whatever the environment says.
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import PHASES
@@ -14,6 +14,7 @@ from orchestrator.ledger.records import Phase, Record
 from orchestrator.storage.store import local_folder
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
+from orchestrator.tracking._scores import curve, final
 from workloads.extras import need
 from workloads.recipe import Recipe
 from workloads.training import active
@@ -74,11 +75,9 @@ class WandbRuns:
                 silent=True, x_disable_stats=True, x_disable_meta=True, disable_git=True, console="off"
             ),
         )
-        for row in record.curve:
-            shown: dict[str, Any] = {f"epoch/val/{s.metric}/{s.region}": s.value for s in row.val}
-            run.log({"train/loss": row.loss, **{k: v for k, v in shown.items() if v is not None}}, step=row.epoch)
-        for split, scores in (("val", record.val), ("test", record.test or ())):
-            run.summary.update({f"{split}/{s.metric}/{s.region}": s.value for s in scores if s.value is not None})
+        for epoch, values in curve(record):
+            run.log(values, step=epoch)
+        run.summary.update(dict(final(record)))
         run.finish(exit_code=int(record.status == "failed"))
 
     def upload(self) -> None:

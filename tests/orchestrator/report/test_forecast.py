@@ -14,9 +14,9 @@ from orchestrator.cli.main import main
 from orchestrator.engine.probe import probe
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.parquet import to_parquet
-from orchestrator.report.disk import record_bytes
+from orchestrator.report.disk import COPIES, record_bytes
 from orchestrator.report.expected import expected, size
-from orchestrator.report.forecast import Forecast, forecast
+from orchestrator.report.forecast import Disk, Forecast, forecast
 from orchestrator.report.pace import Pace, measured, pace_of
 from orchestrator.report.settings import ranges_by_workload
 from orchestrator.study.cells import expand
@@ -52,6 +52,35 @@ def test_hours_are_what_was_used_and_what_is_left_at_the_pace_of_each_recipe() -
         assert getattr(later, name) == pytest.approx(sum(getattr(one, name) for one in later.cells))
 
 
+def test_a_device_hour_is_that_of_the_budget_whatever_a_trial_is_given() -> None:
+    quarter = study(resources={"of": {"nhanes-sbp": {"gpus": 0.25}}})
+    whole, shared = (forecast(made, planner(4), "here", PACES, 4) for made in (study(), quarter))
+    for name in ("device_hours", "left_device_hours"):
+        assert getattr(shared, name) == pytest.approx(getattr(whole, name) / 4)
+    assert shared.left_hours == pytest.approx(whole.left_hours), "a clock knows no shares"
+
+
+def test_hours_are_those_of_the_epochs_that_halving_leaves() -> None:
+    made = study(
+        recipes={"also": ["l1"]},
+        tune={"trials": 8, "scheduler": "halving", "rescore": 1},
+        train={"epochs": 8},
+    )
+    found = Planner(made, expand(made), lambda trial_id, phase: None)
+    before = forecast(made, found, "here", PACES, 1)
+    assert before.epochs == 8 * 2 + 4 * 2 + 2 * 4 + 2 * 8
+    assert before.device_hours == pytest.approx(before.epochs * 2.0 / 3600)
+    while (trial := found.next()) is not None:
+        curve, until = record(trial, 4.0 + trial.number).curve, found.until(trial)
+        found.pause(trial, curve[:until]) if until < 8 else found.finish(trial, record(trial, 4.0 + trial.number))
+        for stop in found.stops:
+            found.finish(
+                stop.trial, replace(record(stop.trial, 9.0, "stopped"), curve=stop.curve, epochs_run=len(stop.curve))
+            )
+    after = forecast(made, found, "here", PACES, 1)
+    assert after.left == 0 and after.left_device_hours == 0.0
+
+
 def test_what_nothing_measured_is_unknown_and_says_how_to_learn_it() -> None:
     made = forecast(study(), planner(), "here", {}, 1, 2.0)
     assert made.device_hours is made.left_hours is None and made.money is not None and made.money.all is None
@@ -80,6 +109,20 @@ def test_the_size_of_a_record_is_that_of_one_that_is_written(epochs: int) -> Non
     curve = tuple(replace(made.curve[0], epoch=e, loss=rng.random(), val=drawn()) for e in range(epochs))
     written = len(to_parquet(replace(made, val=drawn(), test=drawn(), curve=curve).to_arrow("evaluate")))
     assert record_bytes("evaluate", 4, epochs) == pytest.approx(written, rel=0.25)
+
+
+def test_room_is_kept_for_checkpoints_of_what_runs_or_waits_and_for_kept_models() -> None:
+    def disk(at_once: int, **changes: object) -> Disk:
+        made = study(recipes={"also": ["l1"]}, **changes)
+        found = Planner(made, expand(made), lambda trial_id, phase: None)
+        return forecast(made, found, "here", PACES, at_once).disk
+
+    one = disk(1)
+    assert one.models == 0 and disk(3).checkpoints == 3 * one.checkpoints, "of one cell, too"
+    halved = disk(3, tune={"trials": 9, "scheduler": "halving"}, train={"epochs": 8})
+    assert halved.checkpoints == 8 * one.checkpoints, "a population waits"
+    for kept in ("best", "all"):
+        assert disk(1, evaluate={"seeds": 2, "keep_models": kept}).models == 2 * one.checkpoints / COPIES
 
 
 def test_sizes_are_told_with_three_digits() -> None:
@@ -161,3 +204,8 @@ def test_the_price_of_a_machine_is_shared_by_the_trials_on_it(
     args += ["--cluster-set", "options.price_per_hour=1.0", "--cluster-set", "options.vcpus=4"]
     assert main(args) == 0
     assert json.loads(capsys.readouterr().out)["money"]["per_device_hour"] == 0.25
+    gpus = ["--cluster-set", "options.gpus=1", "--set", "resources.of={nhanes-sbp: {gpus: 0.5}}"]
+    assert main([*args, *gpus]) == 0
+    assert json.loads(capsys.readouterr().out)["money"]["per_device_hour"] == 1.0, "two halves of its GPU"
+    assert main([*args, "--set", "budget.price_per_hour=3"]) == 0
+    assert json.loads(capsys.readouterr().out)["money"]["per_device_hour"] == 3.0, "as the budget counts it"

@@ -54,6 +54,18 @@ def test_every_cell_is_a_study_of_optuna_with_the_trials_of_its_search(
             assert trial.value == (record.score(RULE) if record.status == "completed" else None)
 
 
+def test_several_scores_are_objectives_of_one_optuna_study(tmp_path: Path) -> None:
+    both = ["val/mae/all", "val/mae/few"]
+    one = study(recipes={"also": ["l1"]}, tune={"trials": 3, "select_by": both}, storage=str(tmp_path))
+    planner = finished(one)
+    assert OptunaStorage(one, Ledger(one.storage)).update(planner.plans) == 3
+    storage = optuna.storages.RDBStorage(OptunaStorage.address(one))
+    found = optuna.load_study(study_name="tiny/nhanes-sbp/l1", storage=storage)
+    assert [trial.values for trial in found.trials] == [[4.0, 8.0], [5.0, 10.0], [6.0, 12.0]]
+    assert found.user_attrs["score"] == "val/mae/all, val/mae/few" and len(found.best_trials) == 1
+    storage.engine.dispose()
+
+
 def test_tensorboard_reads_curves_and_hyperparameters_of_every_trial(made: Study, planner: Planner) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData

@@ -16,16 +16,15 @@ from orchestrator.report.outputs import FORMATS
 from orchestrator.study.spec import Study
 from orchestrator.tracking import track
 from orchestrator.tracking._view import DESCRIPTION, VIEW, description
-from orchestrator.tracking.mlflow import CONTROL, KIND, NAME, ROWS, links, tracking_uri
+from orchestrator.tracking.mlflow import CONTROL, KIND, NAME, REPEATED, ROWS, links, tracking_uri
 from own_table import of
 
+ROWS_OF_IT = [(ROWS, "own/l1"), (ROWS, "own/l1 (replicate 1)"), (REPEATED, "own/l1")]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A swept study with its tables, tracked."""
-    made = of(tmp_path_factory.mktemp("own"), recipes={"also": ["l1", "l1 + lds"]}, tune={"trials": 2})
+def tracked(made: Study) -> Study:
+    """The study, swept and sent with its tables."""
     swept(made)
     state = outcome(made)
     for name, kind in (("table.md", "md"), ("tidy.json", "json")):
@@ -34,6 +33,21 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         state.ledger.store.put(f"own/{name}", content.encode())
     assert track(made, Ledger(made.storage)) > 0
     return made
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A swept study with its tables, tracked."""
+    return tracked(of(tmp_path_factory.mktemp("own"), recipes={"also": ["l1", "l1 + lds"]}, tune={"trials": 2}))
+
+
+def test_a_row_of_several_replicates_is_a_run_beside_those_of_the_replicates(tmp_path: Path) -> None:
+    made = tracked(of(tmp_path, tune={"trials": 1, "replicates": 2}, evaluate={"seeds": 1}))
+    found = {(run.data.tags[KIND], run.data.tags[NAME]): run.data.metrics for run in runs(made)}
+    once, again, row = (found[kind, name] for kind, name in ROWS_OF_IT)
+    assert once["seeds"] == again["seeds"] == 1.0 and row["seeds"] == 2.0
+    assert row["few mae"] == pytest.approx((once["test/mae/few/mean"] + again["test/mae/few/mean"]) / 2)
+    assert "few mae" not in once
 
 
 def runs(study: Study) -> list[mlflow.entities.Run]:
