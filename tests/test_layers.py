@@ -10,6 +10,7 @@ ONLY_HERE = {
     "ray": {
         "orchestrator.engine.tune",
         "orchestrator.engine.watch",
+        "orchestrator.engine.ranks",
         "orchestrator.engine.early_stopping",
         "clusters.ray_jobs.target",
         "clusters.shared.wait_for_nodes",
