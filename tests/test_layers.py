@@ -27,7 +27,7 @@ ONLY_HERE = {
     },
     "cmaes": {"orchestrator.study.samplers.cmaes"},
     "optuna": {
-        *(f"orchestrator.study.samplers.{name}" for name in ("paired", "tpe", "gp", "cmaes")),
+        *(f"orchestrator.study.samplers.{name}" for name in ("paired", "tpe", "gp", "cmaes", "nsgaii")),
         "orchestrator.study.space",
         "orchestrator.study.planner",
         "orchestrator.study.lineage",
