@@ -24,7 +24,8 @@ ON = $(if $(CLUSTER),--cluster "$(CLUSTER)")
 APART = $(if $(shell sh tests/isolated.sh echo yes 2>/dev/null),--dist $(1) --tx '$(2)*popen//python=sh tests/isolated.sh $(BIN)/python')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep submit logs cancel plan status report track ui mlflow test slow chaos gpu lint docs bench clean
+.PHONY: help setup sweep submit logs cancel plan status report track ui mlflow test slow chaos gpu long lint docs bench \
+  clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -78,11 +79,14 @@ ui: $(DONE) ## serve the MLflow UI on 127.0.0.1
 mlflow: $(SERVER) ## serve MLflow on PostgreSQL in FOLDER; ARGS=--basic-auth
 	@$(BIN)/python -m clusters.mlflow.server "$(FOLDER)" --port "$(PORT)" $(ARGS)
 
-test: $(DEV) ## run the tests, without those marked slow
-	$(BIN)/python -m pytest -m 'not slow and not gpu' $(call APART,loadfile,2) $(ARGS)
+test: $(DEV) ## run the tests, without those marked slow or long
+	$(BIN)/python -m pytest -m 'not slow and not long and not gpu' $(call APART,loadfile,2) $(ARGS)
 
 slow: $(DEV) ## run the slow tests: real systems, killed and broken in many ways
 	$(BIN)/python -m pytest -m slow --timeout 2400 $(call APART,worksteal,3) $(ARGS)
+
+long: $(DEV) ## run further forms of the slow tests: other clusters, moments and numbers
+	$(BIN)/python -m pytest -m long --timeout 2400 $(call APART,worksteal,3) $(ARGS)
 
 chaos: $(DEV) ## break sweeps at random and compare: FAULTS, SEED, MINUTES
 	PYTHONPATH=tests $(BIN)/python -m chaos.run --faults "$(FAULTS)" --seed "$(SEED)" --minutes "$(MINUTES)" $(ARGS)
