@@ -47,7 +47,12 @@ ONLY_HERE = {
     "kornia": {"workloads.encoders.images"},
     "safetensors": {"workloads.encoders.images", "orchestrator.ledger.models", "orchestrator.models.folder"},
     "huggingface_hub": {"workloads.encoders.hub"},
-    "filelock": {"workloads.cache", "workloads.data.minilm", "orchestrator.storage.data_roots"},
+    "filelock": {
+        "workloads.cache",
+        "workloads.data.minilm",
+        "orchestrator.storage.data_roots",
+        "clusters.mlflow.server",
+    },
     "vaderSentiment": set(),
     "wfdb": {"workloads.data.recordings"},
     "pyedflib": {"workloads.data.recordings"},
