@@ -286,9 +286,14 @@ class Fit:
             for name, held in tensors(self.model.methods):
                 held.copy_(self.best_methods[name])
 
-    def weights(self) -> Mapping[str, Tensor]:
-        """Tensors that `predict` uses, each under the number of its module in `Model.predictor` (`0.…`)."""
-        return self.model.predictor().state_dict() if self.best is None else self.best
+    def tensors(self) -> dict[str, Tensor]:
+        """What `predict` uses, on the CPU: weights by module, and what the adjustment is fitted to."""
+        found, names = {}, self.model.predicting
+        for name, value in (self.model.predictor().state_dict() if self.best is None else self.best).items():
+            part, _, rest = name.partition(".")
+            if not name.endswith("_extra_state"):  # random streams, which predictions do not draw from
+                found[f"{names[int(part)]}.{rest}"] = value.detach().cpu().clone().contiguous()
+        return found | self.adjusting.tensors(kept=self.best is not None)
 
     def _encoded(self, view: Rows) -> Iterator[tuple[Tensor, Tensor]]:
         """Places and features of the scored labels, from as many rows at a time as a device can hold."""
