@@ -43,6 +43,7 @@ ONLY_HERE = {
     "threadpoolctl": {"orchestrator.report.controls"},
     "lightgbm": {"workloads.trees"},
     "rtdl_revisiting_models": {"workloads.encoders.tables"},
+    "tabm": {"workloads.encoders.tables"},
     "transformers": {"workloads.encoders.images", "workloads.data.minilm"},
     "kornia": {"workloads.encoders.images"},
     "safetensors": {"workloads.encoders.images", "orchestrator.ledger.models", "orchestrator.models.folder"},
