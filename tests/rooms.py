@@ -24,6 +24,7 @@ FLOORS = [
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
 FIRST = (
+    "batches",
     "distances",
     "extras",
     "flat",
@@ -56,7 +57,8 @@ INSIDE = [
     },
     {"workloads.features", "workloads.model", "workloads.training"},
     {"workloads.loop"},
-    {"workloads.predictor", "workloads.trees"},
+    {"workloads.predictor"},
+    {"workloads.trees"},
     {"workloads.trainers"},
     {"workloads"},
     {"workloads.catalog"},

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workloads.adjusting import Adjusting
+from workloads.batches import in_batches
 from workloads.diverged import Diverged, finite
 from workloads.epoch import Epoch
 from workloads.features import Encoded
@@ -19,9 +20,8 @@ from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.laws import split_epochs
 from workloads.memory import WholeBatch, in_pieces, told
-from workloads.metrics import shot_metrics
+from workloads.metrics import Score, shot_metrics
 from workloads.model import Model, tensors
-from workloads.prefetch import ahead
 from workloads.ranks import ALONE, Ranks, check_undivided
 from workloads.recipe import Recipe, settings_of
 from workloads.seam import Batch, Features, Output
@@ -179,16 +179,23 @@ class Fit:
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
         self.model.end_epoch(epoch, stage, self._features(epoch))
+        self.adjusting.train()
+        ends_stage = self.stages[epoch + 1 : epoch + 2] != [stage]
+        val = self._validate(epoch, stage) if self.hparams.validates(epoch, ends_stage) else {}
+        result = Epoch(epoch, stage, loss, val)
+        self._keep(result)
+        self.curve.append(result)
+
+    def _validate(self, epoch: int, stage: int) -> Mapping[str, Mapping[str, Score]]:
+        """The scores on validation of the weights as they are."""
         when = f"on validation in epoch {epoch}"
         plain = self.outputs(self.data.val, when)
-        said = self.adjusting.epoch(epoch, plain)
+        said = self.adjusting.validate(epoch, plain)
         self.model.adjusted(said, plain)
         self.ranks.unite(self.model.effective)
         self.model.warn_of_idle(epoch, stage, last=epoch + 1 == self.hparams.epochs)
         val = shot_metrics(self.grid.labels(said.pred), self.val_labels, self.val_regions, self.metrics, self.grid.unit)
-        result = Epoch(epoch, stage, loss, finite(val, when))
-        self._keep(result)
-        self.curve.append(result)
+        return finite(val, when)
 
     def _train(self, epoch: int, stage: int) -> Generator[Tensor | None, None, float]:
         p = self._settings(stage)
@@ -197,10 +204,8 @@ class Fit:
             group["lr"] = rate * SCHEDULES[p.schedule](self._scheduled(epoch, stage))
         total = torch.zeros((), device=self.device)
         self.model.train()
-        batches = self._batches(self.order, self.model.drawn(stage, self.order))
-        own = [self.ranks.part(rows) for rows in batches]
-        each = ahead(self.train.read, own, self.device, self.train.read_ahead)
-        for whole, (rows, read) in zip(batches, each, strict=True):
+        batches = in_batches(self.model.drawn(stage, self.order), self.rows, self.hparams.batch_size, self.order)
+        for whole, rows, read in self.ranks.ahead(self.train.read, batches, self.device, self.train.read_ahead):
             self.optimizer.zero_grad(set_to_none=True)
             if self.flat:
                 self.flat.clear()
@@ -240,17 +245,6 @@ class Fit:
         end = next((at for at in range(stage + 1, len(stages)) if not stages[at].continues), len(stages))
         return (epoch - self.starts[first]) / sum(self.stages.count(at) for at in range(first, end))
 
-    def _batches(self, order: torch.Generator, of: Tensor | None = None) -> list[Tensor]:
-        """All rows, or those of `of`, in batches and in a fresh order; a last batch of one row joins its neighbour.
-
-        BatchNorm needs two.
-        """
-        shuffled = torch.randperm(self.rows if of is None else len(of), generator=order)
-        batches = list(torch.split(shuffled if of is None else of[shuffled], self.hparams.batch_size))
-        if len(batches) > 1 and len(batches[-1]) == 1:
-            batches[-2:] = [torch.cat(batches[-2:])]
-        return batches
-
     def _features(self, epoch: int) -> Features:
         """The training set encoded when a method asks, once per mode for all that ask."""
 
@@ -268,8 +262,8 @@ class Fit:
         so that what a method asks for leaves the order of training as it is.
         """
         order = torch.Generator().manual_seed(seed_of(self.seed, "statistics pass", epoch))
-        batches = [shuffled.sort().values for shuffled in self._batches(order, self.train.wanted())]
-        yield from self._through(self.train, batches, self.train.seen)
+        batches = in_batches(self.train.wanted(), self.rows, self.hparams.batch_size, order)
+        yield from self._through(self.train, [shuffled.sort().values for shuffled in batches], self.train.seen)
 
     def _keep(self, epoch: Epoch) -> None:
         score = self.hparams.judged(epoch)
@@ -290,9 +284,14 @@ class Fit:
             for name, held in tensors(self.model.methods):
                 held.copy_(self.best_methods[name])
 
-    def weights(self) -> Mapping[str, Tensor]:
-        """Tensors that `predict` uses, each under the number of its module in `Model.predictor` (`0.…`)."""
-        return self.model.predictor().state_dict() if self.best is None else self.best
+    def tensors(self) -> dict[str, Tensor]:
+        """What `predict` uses, on the CPU: weights by module, and what the adjustment is fitted to."""
+        found, names = {}, self.model.predicting
+        for name, value in (self.model.predictor().state_dict() if self.best is None else self.best).items():
+            part, _, rest = name.partition(".")
+            if not name.endswith("_extra_state"):  # random streams, which predictions do not draw from
+                found[f"{names[int(part)]}.{rest}"] = value.detach().cpu().clone().contiguous()
+        return found | self.adjusting.tensors(kept=self.best is not None)
 
     def _encoded(self, view: Rows) -> Iterator[tuple[Tensor, Tensor]]:
         """Places and features of the scored labels, from as many rows at a time as a device can hold."""
@@ -304,9 +303,7 @@ class Fit:
     def _through(
         self, view: Rows, batches: Sequence[Tensor], seen: Callable[[Tensor], Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        own = [self.ranks.part(rows) for rows in batches]
-        each = ahead(view.inputs, own, self.device, view.read_ahead)
-        for whole, (rows, (x,)) in zip(batches, each, strict=True):
+        for whole, rows, (x,) in self.ranks.ahead(view.inputs, batches, self.device, view.read_ahead):
             yield view.places(whole), self.ranks.gather(self._encode(view, seen(x), rows), whole, view.places)
 
     @torch.no_grad()

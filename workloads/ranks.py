@@ -19,6 +19,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch do
 from torch.distributed.distributed_c10d import Store
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from workloads.prefetch import Read, ahead
 from workloads.seam import Batch, Part
 from workloads.seeds import seed_of
 
@@ -48,6 +49,14 @@ class Ranks:
         """What this process takes of the rows of a batch."""
         parts = self.parts(rows)
         return parts[self.rank % len(parts)]
+
+    def ahead(
+        self, read: Callable[[Tensor], Read], batches: Sequence[Tensor], device: torch.device, worth: bool
+    ) -> Iterator[tuple[Tensor, Tensor, Read]]:
+        """Batches of rows, with what this process takes of each, and what is read of that (`prefetch.ahead`)."""
+        own = [self.part(rows) for rows in batches]
+        for whole, (rows, found) in zip(batches, ahead(read, own, device, worth), strict=True):
+            yield whole, rows, found
 
     def share(self, batch: Batch, rows: Tensor) -> float | Tensor | None:
         """The share of this process's part in the samples of the batch of these rows; None where it is alone.

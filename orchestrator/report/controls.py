@@ -11,6 +11,7 @@ import contextlib
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 import numpy as np
@@ -18,10 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from orchestrator.storage.store import Store
+from orchestrator.errors import StorageFailed
+from orchestrator.storage.store import LocalStore, Store
+from workloads.cache import default_folder
 from workloads.labels import Floats, LabelGrid
 from workloads.recalibration import Curve, affine, folds_of, held_out_weights, isotonic
-from workloads.workload import Data, Split, Table, Workload
+from workloads.workload import Data, DataError, Split, Table, Workload
 
 FOLDS: Final = 3
 VERSION: Final = 2
@@ -86,6 +89,11 @@ def _labels(split: Split) -> Floats:
     return split.y.numpy().astype(np.float64)
 
 
+def has_controls(workload: Workload) -> bool:
+    """Whether a workload has controls: its labels are numbers, one for each row."""
+    return workload.task == "regression" and not workload.dense
+
+
 def controls(
     workload: Workload, data: Data, base: str, validated: Mapping[int, tuple[Floats, Floats]], store: Store
 ) -> list[Control]:
@@ -94,36 +102,53 @@ def controls(
     `validated` has the base's predictions of validation and test rows by seed number, where the ledger kept them. What
     depends on the data alone is computed once and kept in the storage.
     """
-    if workload.task != "regression" or workload.dense:
+    if not has_controls(workload):
         return []
     return [*_constant(data), *_recalibrated(data, base, validated), *_kept(workload, data, store)]
 
 
 def fit_ahead(workload: Workload, data: Data, store: Store) -> None:
     """Fit and keep what depends on the data alone, so that a report need not: seconds of gradient boosting."""
-    if workload.task == "regression" and not workload.dense:
+    if has_controls(workload):
         _kept(workload, data, store)
 
 
 def _kept(workload: Workload, data: Data, store: Store) -> list[Control]:
-    """The controls of a table, from the storage or fitted now; a file that cannot be read is written anew."""
+    """The controls of a table, from the storage, else from this node's folder of prepared data, else fitted now."""
     if _inputs(data.train) is None:
         return []
-    key = f"controls/{workload.name}-{data.fingerprint}-{VERSION}.parquet"
-    written = store.get(key)
-    if written is not None:
-        with contextlib.suppress(pa.ArrowException, OSError, KeyError, ValueError):
-            rows = pq.read_table(io.BytesIO(written), page_checksum_verification=True).to_pylist()
-            return [Control(row["name"], {None: np.array(row["pred"])}, row["uses"]) for row in rows]
-    from threadpoolctl import threadpool_limits
+    name = f"controls/{workload.name}-{data.fingerprint}-{VERSION}"
+    key, on_node = f"{name}.parquet", f"{name}-scikit-learn-{version('scikit-learn')}.parquet"
+    if found := _read(store.get(key)):
+        return found
+    written = b""
+    with contextlib.suppress(DataError, StorageFailed):
+        written = LocalStore(default_folder()).get(on_node) or b""
+    if not (found := _read(written)):
+        from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):  # threads of small fits wait for one another when other processes are busy
-        found = _tabular(workload, data)
+        with threadpool_limits(1):  # threads of small fits wait for one another when other processes are busy
+            found = _tabular(workload, data)
+        written = _written(found)
+        with contextlib.suppress(DataError, StorageFailed):  # else they are fitted again for the next storage
+            LocalStore(default_folder()).put(on_node, written)
+    store.put(key, written)
+    return found
+
+
+def _read(written: bytes | None) -> list[Control]:
+    """What was written; none where nothing was, or where it cannot be read."""
+    with contextlib.suppress(pa.ArrowException, OSError, KeyError, ValueError):
+        rows = pq.read_table(io.BytesIO(written or b""), page_checksum_verification=True).to_pylist()
+        return [Control(row["name"], {None: np.array(row["pred"])}, row["uses"]) for row in rows]
+    return []
+
+
+def _written(found: list[Control]) -> bytes:
     rows = [{"name": c.name, "uses": c.uses, "pred": c.predictions[None].tolist()} for c in found]
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), sink, write_page_checksum=True)
-    store.put(key, sink.getvalue())
-    return found
+    return sink.getvalue()
 
 
 def _constant(data: Data) -> list[Control]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from builders import study
@@ -26,7 +27,10 @@ def small(rows: int = 300) -> tuple[Workload, Data]:
     return WORKLOADS["nhanes-sbp"], Data(train, val, test, Units(120, 15), "made-up")
 
 
-def test_controls_are_rows_of_their_own_and_do_not_look_at_test_labels(tmp_path: Path) -> None:
+def test_controls_are_rows_of_their_own_and_do_not_look_at_test_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAILSWEEP_CACHE", str(tmp_path / "first"))
     workload, data = small()
     rng = np.random.default_rng(3)
     validated = {n: (rng.normal(120, 10, 50), rng.normal(120, 10, 50)) for n in range(2)}
@@ -36,6 +40,7 @@ def test_controls_are_rows_of_their_own_and_do_not_look_at_test_labels(tmp_path:
     assert {"l1, affine on validation", "l1, isotonic on validation", "ridge", "ridge, affine out of fold"} <= set(
         names
     )
+    monkeypatch.setenv("TAILSWEEP_CACHE", str(tmp_path / "second"))
     blind = replace(data, test=Table(data.test.inputs(torch.arange(50), torch.device("cpu")), torch.zeros(50)))
     for ours, theirs in zip(
         found, controls(workload, blind, "l1", validated, open_store(str(tmp_path / "b"))), strict=True
@@ -44,7 +49,9 @@ def test_controls_are_rows_of_their_own_and_do_not_look_at_test_labels(tmp_path:
             assert np.array_equal(pred, theirs.predictions[seed])
 
 
-def test_what_depends_on_the_data_alone_is_fitted_once(tmp_path: Path) -> None:
+def test_what_depends_on_the_data_alone_is_fitted_once(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workload, data = small()
     store = open_store(str(tmp_path))
     first = controls(workload, data, "l1", {}, store)
@@ -56,6 +63,21 @@ def test_what_depends_on_the_data_alone_is_fitted_once(tmp_path: Path) -> None:
     store.put(key, b"rotten")
     controls(workload, data, "l1", {}, store)
     assert store.get(key) == written
+
+    fits: list[str] = []
+    monkeypatch.setattr(
+        "orchestrator.report.controls._tabular", lambda workload, data: fits.append(workload.name) or first[2:]
+    )
+    other = open_store(str(tmp_path / "other"))
+    controls(workload, data, "l1", {}, other)
+    assert other.get(key) == written and not fits, "a node keeps them for other storages"
+    (on_node,) = (cache / "controls").iterdir()
+    on_node.write_bytes(b"rotten")
+    controls(workload, data, "l1", {}, open_store(str(tmp_path / "third")))
+    assert len(fits) == 1 and on_node.read_bytes() == written
+    monkeypatch.setenv("TAILSWEEP_CACHE", str(on_node))
+    controls(workload, data, "l1", {}, fourth := open_store(str(tmp_path / "fourth")))
+    assert len(fits) == 2 and fourth.get(key) == written, "a node that keeps nothing is no fault"
 
 
 def test_what_depends_on_the_data_alone_is_there_before_the_report_where_trials_ran(tmp_path: Path) -> None:
