@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch.distributed import distributed_c10d
 
-from orchestrator.engine.faults import brief, said
+from orchestrator.engine.faults import brief
 from workloads.memory import out_of_memory
 from workloads.ranks import ALONE, Ranks, join, meeting
 
@@ -145,7 +145,8 @@ def _error(task: Any) -> BaseException | None:
     except RayTaskError as err:
         return err.cause if isinstance(err.cause, BaseException) else err
     except Exception as err:
-        return RankLost(f"a process of the trial was lost: {brief(said(err))}")
+        why, _, _ = str(err).strip().partition("\n")
+        return RankLost(f"a process of the trial was lost: {brief(why)}")
     return None
 
 
