@@ -25,8 +25,8 @@ from workloads.seeds import seed_of
 
 HERE: Final = "127.0.0.1"
 """Processes of a run are on one node."""
-LEAST: Final = 2
-"""Rows of a part at least, as BatchNorm needs."""
+LEAST: Final = 4
+"""Rows of a part at least: BatchNorm needs two in each of the two pieces in which it may be trained (`memory`)."""
 PATIENCE: Final = timedelta(days=7)
 """A process waits so long for the others: how long an epoch may take is the business of who started them."""
 
@@ -135,11 +135,10 @@ class Ranks:
 
     def together(self, encoder: nn.Module, device: torch.device) -> nn.Module:
         """An encoder whose BatchNorm has the statistics of whole batches; raises Undivided where torch has no such."""
-        if self.size > 1 and device.type != "cuda":
+        if device.type != "cuda":
             check_statistics(encoder)
-        if self.size > 1:
-            encoder = nn.SyncBatchNorm.convert_sync_batchnorm(encoder)  # type: ignore[no-untyped-call]  # torch
-        return encoder
+        made: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(encoder)  # type: ignore[no-untyped-call]  # torch
+        return made
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -149,8 +148,8 @@ class Ranks:
     def close(self) -> None:
         """Go on alone."""
         if self.size > 1:
-            self.rank, self.size = 0, 1
             dist.destroy_process_group()
+            self.rank, self.size = 0, 1
 
 
 ALONE: Final = Ranks()

@@ -64,8 +64,8 @@ def several(size: int, device: torch.device, prepare: Callable[[], object], foll
         watch.wait([other.do.remote(prepare) for other in others])
         store = meeting(size)
         watch.begin([other.do.remote(follow, rank, store.port) for rank, other in enumerate(others, start=1)], others)
-        with closing(join(0, size, store, device)) as ranks:
-            yield ranks
+        with closing(join(0, size, store, device)) as watch.ranks:
+            yield watch.ranks
     except Exception as err:
         cause = watch.cause(CAUSE_S)
         if cause is None or cause is err:
@@ -78,9 +78,10 @@ def several(size: int, device: torch.device, prepare: Callable[[], object], foll
 
 
 class _Watch:
-    """Whether the other processes of a trial are at work."""
+    """Whether the other processes of a trial are at work, as long as its `ranks` are several."""
 
     def __init__(self) -> None:
+        self.ranks: Ranks | None = None
         self._failed: list[BaseException] = []
         self._ended, self._known = threading.Event(), threading.Event()
 
@@ -103,7 +104,7 @@ class _Watch:
     def _watch(self, waiting: list[Any], actors: Sequence[Any]) -> None:
         import ray
 
-        while waiting and not self._ended.is_set():
+        while waiting and not self._over:
             done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=LOOK_S)
             self._failed += [error for task in done if (error := _error(task)) is not None]
             if self._failed:
@@ -120,8 +121,15 @@ class _Watch:
         if torch.cuda.is_available():
             with suppress(Exception):
                 distributed_c10d._abort_process_group()
-        if not self._ended.wait(LEAVE_S):
-            os._exit(1)  # a lost worker, which is given out again
+        deadline = time.monotonic() + LEAVE_S
+        while not self._over:
+            time.sleep(LOOK_S)
+            if time.monotonic() > deadline:
+                os._exit(1)  # a lost worker, which is given out again
+
+    @property
+    def _over(self) -> bool:
+        return self._ended.is_set() or (self.ranks is not None and self.ranks.size == 1)
 
     def cause(self, seconds: float) -> BaseException | None:
         """Why another process failed; None where none did in so many seconds."""

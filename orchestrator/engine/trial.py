@@ -176,7 +176,7 @@ def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[
             if isinstance(outcome, float):
                 return Paused(outcome, name_of(device))
             break
-        except (StorageFailed, DataError, OSError):
+        except (StorageFailed, DataError, NotReady, OSError):
             raise
         except Exception as err:
             log += traceback.format_exc()

@@ -32,23 +32,32 @@ tracking: {enabled: false}
 """
 TWO = ("--set", "resources.processes=2")
 FOLLOWER = b"ray::Follower"
-HANGING = """
+EVIL = """
 import time
 from torch import distributed
 from workloads.hparams import Declared
 from workloads.seam import Method
 
-class Stuck(Method):
-    '''The second process goes no further in the second epoch.'''
+class Evil(Method):
+    '''Does harm in the second process, from the second epoch on.'''
     source = "made up"
     class Hparams(Declared):
         pass
     def penalty(self, step):
         if step.batch.epoch and distributed.get_rank() == 1:
-            time.sleep(3600)
+            self.harm(len(step.batch.index))
         return step.pred.sum() * 0
 
-METHODS = {"stuck": Stuck}
+class Stuck(Evil):
+    def harm(self, rows):
+        time.sleep(3600)
+
+class Hungry(Evil):
+    def harm(self, rows):
+        if rows > 64:
+            raise MemoryError
+
+METHODS = {"stuck": Stuck, "hungry": Hungry}
 """
 
 
@@ -167,15 +176,19 @@ def test_a_trial_whose_second_process_is_lost_is_given_out_again(alone: Path, tm
 
 
 @pytest.mark.slow
-def test_a_process_that_hangs_ends_with_the_time_limit_of_its_trial(tmp_path: Path) -> None:
-    (tmp_path / "hanging.py").write_text(HANGING, encoding="utf-8")
-    text = PAIRS.replace("[mse + lds, mse + fds]", "[mse + stuck]").replace("trials: 2", "trials: 1")
-    path = write(tmp_path, text + "plugins: [hanging]\n")
+def test_one_that_hangs_ends_with_the_limit_of_its_trial_and_one_without_memory_is_tried_in_pieces(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "evil.py").write_text(EVIL, encoding="utf-8")
+    text = PAIRS.replace("[mse + lds, mse + fds]", "[mse + stuck, mse + hungry]").replace("trials: 2", "trials: 1")
+    path = write(tmp_path, text + "plugins: [evil]\n")
     limit = ("--set", "tune.epoch_time_limit_s=20", "--failed-ok")
     done = subprocess.run(
         command("sweep", path, "--storage", tmp_path / "results", *TWO, *limit),
         capture_output=True, text=True, timeout=HUNG_S, check=False, env={**os.environ},
     )  # fmt: skip
-    rows = Ledger(str(tmp_path / "results")).read("tune").to_pylist()
-    assert [row["error"] for row in rows] == ["Timed out after 20 s in one epoch"], done.stdout + done.stderr
+    rows = {row["recipe"]: row for row in Ledger(str(tmp_path / "results")).read("tune").to_pylist()}
+    assert rows["mse + stuck"]["error"] == "Timed out after 20 s in one epoch", done.stdout + done.stderr
+    assert "every batch was trained in 2 pieces" in rows["mse + hungry"]["log"]
+    assert rows["mse + hungry"]["status"] == "completed"
     followers_end()
