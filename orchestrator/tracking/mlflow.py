@@ -13,7 +13,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
@@ -35,13 +37,17 @@ from workloads.training import active
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Of every run that ends; a server is asked for the run first.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, Run, RunTag
 from sqlalchemy import make_url
 
 BATCH, PARAMS = 1000, 100
-"""Metrics and parameters in one call: the server's own limits."""
+"""Metrics, parameters and tags in one call, and how many of them may be parameters: the server's own limits."""
+AT_ONCE: Final = 4
+"""Runs that are sent to a server at the same time: it has several workers, and most of the time is spent waiting."""
 KIND, NAME, DONE, PARENT = "tailsweep.kind", "tailsweep.name", "tailsweep.done", "mlflow.parentRunId"
 STATUS: Final = {"completed": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 DATABASE: Final = "mlflow.db"
@@ -107,6 +113,7 @@ class Projection:
         if study.tracking.uri is None:
             make_database(local_folder(study.storage) / DATABASE)
         self._study, self._ledger = study, ledger
+        self._on_server = uri.startswith(("http:", "https:"))
         self.client = mlflow.MlflowClient(uri)
         experiment = self.client.get_experiment_by_name(study.study)
         if experiment is None:
@@ -154,27 +161,33 @@ class Projection:
     def update(self, plans: Iterable[CellPlan]) -> int:
         """Send what the server does not have yet; returns the number of trials sent."""
         sent = 0
-        for plan in plans:
-            phases: tuple[Phase, ...] = ("tune", "evaluate")
-            records = [(phase, record) for phase in phases for record in plan.records(phase)]
-            if not records:
-                continue
-            parent = self._parent(plan)
-            for phase, record in records:
-                name = f"{record.trial_id}.{record.attempt}"
-                run = self._runs.get(("trial", name))
-                if run is not None and DONE in run.data.tags:
-                    if run.data.tags.get(PARENT) != parent.info.run_id:  # its parent was one of two
-                        self.client.set_tag(run.info.run_id, PARENT, parent.info.run_id)
-                        run.data.tags[PARENT] = parent.info.run_id
-                    continue
-                if run is not None:
-                    self.client.delete_run(run.info.run_id)
-                first = (plan.rescoring or {}).get(record.number) if phase == "tune" else None
-                self._runs["trial", name] = self._send(phase, record, name, parent.info.run_id, first)
-                sent += 1
-            self._aggregate(plan, parent)
+        with ThreadPoolExecutor(AT_ONCE if self._on_server else 1) as pool:
+            for plan in plans:
+                phases: tuple[Phase, ...] = ("tune", "evaluate")
+                records = [(phase, record) for phase in phases for record in plan.records(phase)]
+                if records:
+                    parent = self._parent(plan)
+                    missing = [job for job in records if not self._there(_name(job[1]), parent.info.run_id)]
+                    runs = pool.map(partial(self._send, plan, parent), missing)
+                    self._runs |= {
+                        ("trial", _name(record)): run for (_, record), run in zip(missing, runs, strict=True)
+                    }
+                    self._aggregate(plan, parent)
+                    sent += len(missing)
         return sent
+
+    def _there(self, name: str, parent: str) -> bool:
+        """Whether the run of a trial is complete; it gets this parent, and what was cut off is deleted."""
+        run = self._runs.get(("trial", name))
+        if run is None:
+            return False
+        if DONE not in run.data.tags:
+            self.client.delete_run(run.info.run_id)
+            return False
+        if run.data.tags.get(PARENT) != parent:  # its parent was one of two
+            self.client.set_tag(run.info.run_id, PARENT, parent)
+            run.data.tags[PARENT] = parent
+        return True
 
     def _parent(self, plan: CellPlan) -> Run:
         """The run of a cell, with the selected setting once there is one."""
@@ -192,22 +205,29 @@ class Projection:
             self.client.set_terminated(known.info.run_id)
             self._runs[key] = known
         if plan.selected is not None and known.data.tags.get(SELECTED) != chosen:
-            self._log_params(known.info.run_id, active(plan.cell.recipe, plan.selected.settings))
-            self.client.set_tag(known.info.run_id, SELECTED, chosen)
+            params = _params(active(plan.cell.recipe, plan.selected.settings))
+            self._log(known.info.run_id, params, [], RunTag(SELECTED, chosen))
             known.data.tags[SELECTED] = chosen
         return known
 
-    def _log_params(self, run_id: str, settings: Mapping[str, object]) -> None:
-        params = [Param(key, str(value)[:LONGEST]) for key, value in settings.items()]
-        for start in range(0, len(params), PARAMS):
-            self.client.log_batch(run_id, params=params[start : start + PARAMS])
+    def _log(self, run_id: str, params: Sequence[Param], metrics: Sequence[Metric], last: RunTag) -> None:
+        """Everything in as few calls as a server takes; within a call, tags are written when all else is."""
+        while len(params) > PARAMS:
+            self.client.log_batch(run_id, params=params[:PARAMS])
+            params = params[PARAMS:]
+        while len(params) + len(metrics) >= BATCH:
+            self.client.log_batch(run_id, metrics=metrics[:BATCH])
+            metrics = metrics[BATCH:]
+        self.client.log_batch(run_id, metrics=metrics, params=params, tags=[last])
 
-    def _send(self, phase: Phase, record: Record, name: str, parent: str, rescores: int | None) -> Run:
-        """One run; `rescores` is the trial of the search whose settings it trains with another seed."""
+    def _send(self, plan: CellPlan, parent: Run, job: tuple[Phase, Record]) -> Run:
+        """One run, in four calls where its numbers fit into one; the tag that it is complete comes with the last."""
+        phase, record = job
+        rescores = (plan.rescoring or {}).get(record.number) if phase == "tune" else None
         tags = {
             KIND: "trial",
-            NAME: name,
-            PARENT: parent,
+            NAME: _name(record),
+            PARENT: parent.info.run_id,
             "phase": phase,
             "workload": record.workload,
             "recipe": record.recipe,
@@ -216,7 +236,7 @@ class Projection:
             "host": record.host,
         }
         if rescores is not None:
-            tags["rescores"] = str(rescores)
+            tags["rescores"] = str(rescores)  # the trial of the search whose settings it trains with another seed
         if record.error:
             tags["error"] = record.error[:500]
         run = self.client.create_run(
@@ -226,15 +246,12 @@ class Projection:
             run_name=f"{'rescore' if rescores is not None else phase} {record.number}",
         )
         run_id, stamp = run.info.run_id, _ms(record.finished)
-        settings = active(Recipe.parse(record.recipe), record.settings)
-        self._log_params(run_id, {**settings, "seed": record.seed, "epochs": record.epochs})
         data = Dataset(record.workload, record.data, "tailsweep", json.dumps({"fingerprint": record.data}))
         self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", phase)])])
-        metrics = list(_metrics(record, stamp))
-        for start in range(0, len(metrics), BATCH):
-            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
         self.client.set_terminated(run_id, STATUS[record.status], end_time=stamp)
-        self.client.set_tag(run_id, DONE, "1")
+        settings = active(Recipe.parse(record.recipe), record.settings)
+        params = _params({**settings, "seed": record.seed, "epochs": record.epochs})
+        self._log(run_id, params, list(_metrics(record, stamp)), RunTag(DONE, "1"))
         run.data.tags[DONE] = "1"
         return run
 
@@ -253,7 +270,7 @@ class Projection:
                 for what, value in (("mean", s.mean), ("sd", s.sd)):
                     if value is not None:
                         metrics.append(Metric(f"test/{metric}/{region}/{what}", value, stamp, 0))
-        self.client.log_batch(parent.info.run_id, metrics=metrics, tags=[RunTag(DONE, mark)])
+        self._log(parent.info.run_id, [], metrics, RunTag(DONE, mark))
         parent.data.tags[DONE] = mark
 
     def upload(self) -> None:
@@ -314,7 +331,7 @@ class Projection:
             for name, value in row.metrics.items()
             if math.isfinite(value) and not name.endswith(sent)
         ]
-        self.client.log_batch(run.info.run_id, metrics=metrics[:BATCH], tags=[RunTag(SCORED, mark)])
+        self._log(run.info.run_id, [], metrics, RunTag(SCORED, mark))
         run.data.tags[SCORED] = mark
 
 
@@ -325,6 +342,15 @@ def _outdated(row: Run, chosen: str) -> bool:
     """Whether a row has another selected setting, or was made by a release that logged none."""
     tags = row.data.tags
     return tags[SELECTED] != chosen if SELECTED in tags else DONE in tags
+
+
+def _name(record: Record) -> str:
+    """What the run of a trial is found by."""
+    return f"{record.trial_id}.{record.attempt}"
+
+
+def _params(settings: Mapping[str, object]) -> list[Param]:
+    return [Param(key, str(value)[:LONGEST]) for key, value in settings.items()]
 
 
 def _ms(when: Any) -> int:
