@@ -15,8 +15,10 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -129,6 +131,8 @@ class Projection:
         self._describe({EXPERIMENT: "custom_model_development"})
         self._runs = self._known()
         self._searched: dict[str, dict[str, None]] = {}
+        self._named: set[str] = set()
+        self._naming = Lock()
 
     def _describe(self, tags: Mapping[str, str]) -> None:
         """Set tags of the experiment that are not what they are to be."""
@@ -246,14 +250,20 @@ class Projection:
             run_name=f"{'rescore' if rescores is not None else phase} {record.number}",
         )
         run_id, stamp = run.info.run_id, _ms(record.finished)
-        data = Dataset(record.workload, record.data, "tailsweep", json.dumps({"fingerprint": record.data}))
-        self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", phase)])])
+        self._log_data(run_id, record, phase)
         self.client.set_terminated(run_id, STATUS[record.status], end_time=stamp)
         settings = active(Recipe.parse(record.recipe), record.settings)
         params = _params({**settings, "seed": record.seed, "epochs": record.epochs})
         self._log(run_id, params, list(_metrics(record, stamp)), RunTag(DONE, "1"))
         run.data.tags[DONE] = "1"
         return run
+
+    def _log_data(self, run_id: str, record: Record, phase: Phase) -> None:
+        """The data set of a trial; of several that name a new one at once, a server would take only the first."""
+        data = Dataset(record.workload, record.data, "tailsweep", json.dumps({"fingerprint": record.data}))
+        with self._naming if record.data not in self._named else nullcontext():
+            self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", phase)])])
+            self._named.add(record.data)
 
     def _aggregate(self, plan: CellPlan, parent: Run) -> None:
         """Mean and sd of the test scores on the cell's run, updated when a seed is added."""
