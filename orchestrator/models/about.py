@@ -10,6 +10,7 @@ from orchestrator.study.keys import Model, Scalar
 from workloads import WORKLOADS
 from workloads.data.custom.rows import with_grid
 from workloads.data.custom.schema import kind_of
+from workloads.encoders.named import ENCODERS_NEED
 from workloads.extras import need
 from workloads.labels import Ints, LabelGrid
 from workloads.predictor import Setup, example
@@ -77,7 +78,7 @@ class About(Model):
     def encoder(self) -> tuple[nn.Module, int]:
         """A new encoder for its inputs; raises MissingExtra, and ValueError where it needs the data themselves."""
         workload = self._workload()
-        need(*(module for module in workload.needs if module == "transformers"))
+        need(*(module for module in workload.needs if module in ENCODERS_NEED))
         rows = example(self.inputs, self.type)
         try:
             return workload.encoder(Data(rows, rows, rows, Units(), ""))

@@ -126,6 +126,35 @@ def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path) -> None:
     assert "the same command continues" in said
 
 
+STREAMING = """
+import sys
+from orchestrator import Study, stream
+study = Study.load(sys.argv[1], ["storage=" + sys.argv[2]])
+for record in stream(study):
+    print("first", record.trial_id, flush=True)
+    break
+for record in stream(study):
+    print("then", record.trial_id, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_loop_over_a_stream_that_was_left_goes_on_to_the_same_tables(whole: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "results"
+    done = subprocess.run(
+        [sys.executable, "-c", STREAMING, write(tmp_path), storage], capture_output=True, text=True, timeout=HUNG_S
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith(("first ", "then "))]
+    assert [word for word, _ in lines].count("first") == 1
+    seen = [trial for word, trial in lines if word == "then"]
+    assert sorted(seen) == sorted(results(whole)), "each trial once, with those of the loop that was left"
+    assert lines[0][1] in seen
+    assert results(storage) == results(whole)
+    assert (storage / "tiny" / "table.csv").read_bytes() == (whole / "tiny" / "table.csv").read_bytes()
+    assert not processes(str(storage).encode()), "nothing is left behind"
+
+
 @pytest.mark.slow
 def test_a_diverging_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
     path = write(tmp_path, STUDY.replace("[l1 + lds, l1 + fds + ranksim]", "[l1, mse]"))
