@@ -27,7 +27,8 @@ from orchestrator.ledger.records import CurveRow, Record
 from orchestrator.study.cells import Trial, expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
-from orchestrator.tracking.mlflow import BATCH, Projection, _metrics
+from orchestrator.tracking._entities import metrics_of
+from orchestrator.tracking.mlflow import BATCH, Projection
 from s3_server import before, free_port
 
 EPOCHS: Final = 30
@@ -107,7 +108,7 @@ def compared(uri: str | None, trials: int) -> tuple[float, float, int]:
         tracked = made.tracking.model_copy(update={"uri": uri})
         made = made.model_copy(update={"study": f"bench-{time.time_ns()}", "tracking": tracked})
         projection = Projection(made, Ledger(storage))
-        numbers = [list(_metrics(one, 0)) for one in planner.plans[0].records("tune")]
+        numbers = [list(metrics_of(one, 0)) for one in planner.plans[0].records("tune")]
         runs = [projection.client.create_run(projection.experiment).info.run_id for _ in numbers]
         plain = _seconds(lambda: _batches(projection.client, runs, numbers))
         ours = _seconds(lambda: projection.update(planner.plans))
