@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from workloads.adjusting import adjust_of
+from workloads.data.words import Sentences
 from workloads.hparams import Value
 from workloads.labels import Floats, Ints, LabelGrid
 from workloads.loop import ENCODE_ROWS, ENCODE_VALUES
@@ -78,9 +79,10 @@ class Predictor(nn.Module):
             return self.model.mapped(self.model.encoder(x))
 
 
-def example(shape: Sequence[int], kind: str) -> Table:
-    """A row of zeros of a shape, for encoders that are made to fit their inputs."""
-    return Table(torch.zeros((1, *shape), dtype=getattr(torch, kind)), torch.zeros(1))
+def example(shape: Sequence[int], kind: str, vectors: Tensor | None = None) -> Table:
+    """A row of zeros of a shape, for encoders that are made to fit their inputs; of words, with their `vectors`."""
+    x, y = torch.zeros((1, *shape), dtype=getattr(torch, kind)), torch.zeros(1)
+    return Table(x, y) if vectors is None else Sentences(x, y, vectors)
 
 
 def _predicts(method: str) -> bool:

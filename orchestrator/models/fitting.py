@@ -30,6 +30,7 @@ from orchestrator.models.folder import (
     ROWS,
     SETTING,
     TENSORS,
+    VECTORS,
     TrainedModel,
     Whole,
     check_free,
@@ -47,6 +48,7 @@ from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.data.custom.new_rows import PreparedRows, tree_of
 from workloads.data.custom.schema import CustomData
+from workloads.data.words import Sentences, with_unknown
 from workloads.diverged import Diverged
 from workloads.hparams import UnknownName
 from workloads.recipe import Recipe
@@ -128,6 +130,8 @@ def fit_model(chosen: Evaluated, out: Path, extras: Sequence[Extra] = ()) -> Tra
     """
     check_free(out)
     tensors, data = _tensors(chosen)
+    if isinstance(data.train, Sentences):
+        tensors[VECTORS] = with_unknown(data.train.vectors)
     record, workload = chosen.record, chosen.workload
     first = data.train.inputs(torch.zeros(1, dtype=torch.long), CPU)
     kind = str(first.dtype).removeprefix("torch.")

@@ -12,6 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from orchestrator.errors import BadInput, of_system, one_line, shown
 from orchestrator.models.about import FORMAT, About
 from orchestrator.models.conformal import Calibration, regions_of
 from workloads.data.custom.new_rows import READERS, ArrayRows, PreparedRows, TableRows
+from workloads.data.new_pairs import Pairs
 from workloads.extras import MissingExtra
 from workloads.labels import REGIONS
 from workloads.plugins import load_plugins
@@ -41,6 +43,8 @@ TENSORS, ABOUT, ROWS, SETTING, CARD = (
     "README.md",
 )
 CALIBRATION: Final = "calibration"
+VECTORS: Final = "words.vectors"
+"""Of the words that the model knows, as `Sentences` have them."""
 LEVEL: Final = 0.9
 """Share of labels that intervals hold, unless another one is asked for."""
 PREDICTIONS: Final = pa.schema(
@@ -61,7 +65,7 @@ class TrainedModel:
     def __init__(self, about: About, rows: NewRows, tensors: Mapping[str, Tensor]) -> None:
         self.about, self.rows = about, rows
         own = {name: value for name, value in tensors.items() if not name.startswith(f"{CALIBRATION}.")}
-        self.predictor = predictor(about.setup, about.encoder, own)
+        self.predictor = predictor(about.setup, partial(about.encoder, tensors.get(VECTORS)), own)
         kept = [tensors.get(f"{CALIBRATION}.{name}") for name in ("errors", "regions")]
         found = [value.numpy() for value in kept if value is not None]
         self.calibration = Calibration(*found) if len(found) == len(kept) else None
@@ -90,7 +94,7 @@ class TrainedModel:
         """Inputs `[N, …]` of new rows, in any of the forms of `predict`; raises DataError."""
         if isinstance(rows, str | Path):
             return self.rows.read(Path(rows))
-        if isinstance(self.rows, TableRows):
+        if isinstance(self.rows, TableRows | Pairs):
             table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
             return self.rows.of_table(table)
         if isinstance(self.rows, ArrayRows | PreparedRows):

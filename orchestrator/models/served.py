@@ -14,6 +14,7 @@ import numpy as np
 from orchestrator.errors import BadInput
 from orchestrator.models.folder import LEVEL, TrainedModel, load_model
 from workloads.data.custom.new_rows import ArrayRows, PreparedRows, TableRows
+from workloads.data.new_pairs import NAMES, Pairs
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -73,6 +74,8 @@ def _inputs(model: TrainedModel) -> "Schema":
                 for name in rows.needed
             ]
         )
+    if isinstance(rows, Pairs):
+        return Schema([ColSpec("string", name) for name in NAMES])
     if isinstance(rows, ArrayRows):
         return Schema([TensorSpec(np.dtype("float64"), (-1, *rows.shape))])
     if isinstance(rows, PreparedRows):
