@@ -63,6 +63,7 @@ def read_by(workload: Workload, encoder: str) -> Workload:
         title=f"{workload.title}, {encoder}",
         encoder=made,
         light=named.light,
+        settings={**workload.settings, **named.settings},
         needs=(*workload.needs, *named.needs),
     )
 

@@ -105,11 +105,14 @@ class Folds:
             yield self._runs[k]
             self._streams[k] = streams(self._cuda)
 
-    def epoch(self, number: int) -> Output:
-        """Train each for an epoch; what they say of the training rows, `[N]`, each of those that it has not seen."""
+    def train(self) -> None:
+        """Train each for an epoch."""
         every = list(range(len(self._runs)))
         for group in [every] if self._light else [[k] for k in every]:
             self._train(group)
+
+    def outputs(self, number: int) -> Output:
+        """What they say after an epoch of the training rows, `[N]`, each of those that it has not seen."""
         made = []
         for k, part in enumerate(self._parts):
             with self._own(k) as run:
@@ -170,10 +173,15 @@ class Adjusting:
         weights = held_out_weights(data.train.y.numpy(), data.val.y.numpy(), grid)
         return cls(method, y, weights, Folds(data.train, y, method.folds, start, device, light))
 
-    def epoch(self, number: int, validation: Output) -> Output:
+    def train(self) -> None:
+        """Train the further models for an epoch."""
+        if self._folds is not None:
+            self._folds.train()
+
+    def validate(self, number: int, validation: Output) -> Output:
         """What is said of validation rows after an epoch, from what the model says of them."""
         if self._method is not None:
-            self._last = validation if self._folds is None else self._folds.epoch(number)
+            self._last = validation if self._folds is None else self._folds.outputs(number)
         return self.of(validation, kept=False, own=True)
 
     def keep(self) -> None:

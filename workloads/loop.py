@@ -19,7 +19,7 @@ from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.laws import split_epochs
 from workloads.memory import WholeBatch, in_pieces, told
-from workloads.metrics import shot_metrics
+from workloads.metrics import Score, shot_metrics
 from workloads.model import Model, tensors
 from workloads.prefetch import ahead
 from workloads.recipe import Recipe, settings_of
@@ -173,15 +173,22 @@ class Fit:
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
         self.model.end_epoch(epoch, stage, self._features(epoch))
+        self.adjusting.train()
+        ends_stage = self.stages[epoch + 1 : epoch + 2] != [stage]
+        val = self._validate(epoch, stage) if self.hparams.validates(epoch, ends_stage) else {}
+        result = Epoch(epoch, stage, loss, val)
+        self._keep(result)
+        self.curve.append(result)
+
+    def _validate(self, epoch: int, stage: int) -> Mapping[str, Mapping[str, Score]]:
+        """The scores on validation of the weights as they are."""
         when = f"on validation in epoch {epoch}"
         plain = self.outputs(self.data.val, when)
-        said = self.adjusting.epoch(epoch, plain)
+        said = self.adjusting.validate(epoch, plain)
         self.model.adjusted(said, plain)
         self.model.warn_of_idle(epoch, stage, last=epoch + 1 == self.hparams.epochs)
         val = shot_metrics(self.grid.labels(said.pred), self.val_labels, self.val_regions, self.metrics, self.grid.unit)
-        result = Epoch(epoch, stage, loss, finite(val, when))
-        self._keep(result)
-        self.curve.append(result)
+        return finite(val, when)
 
     def _train(self, epoch: int, stage: int) -> Generator[Tensor | None, None, float]:
         p = self._settings(stage)

@@ -131,7 +131,8 @@ class Trees:
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
         when = f"on validation in epoch {epoch}"
-        said = self.adjusting.epoch(epoch, self.outputs(self.data.val, when))
+        self.adjusting.train()
+        said = self.adjusting.validate(epoch, self.outputs(self.data.val, when))
         val = shot_metrics(self.grid.labels(said.pred), self.val_labels, self.val_regions, self.metrics, self.grid.unit)
         result = Epoch(epoch, 0, loss, finite(val, when))
         self._keep(result)

@@ -10,6 +10,7 @@ from orchestrator.study.keys import Model, Scalar
 from workloads import WORKLOADS
 from workloads.data.custom.rows import with_grid
 from workloads.data.custom.schema import kind_of
+from workloads.encoders.named import ENCODERS_NEED
 from workloads.extras import need
 from workloads.labels import Ints, LabelGrid
 from workloads.predictor import Setup, example
@@ -80,7 +81,7 @@ class About(Model):
         Raises MissingExtra, and ValueError where it needs the data themselves.
         """
         workload = self._workload()
-        need(*(module for module in workload.needs if module == "transformers"))
+        need(*(module for module in workload.needs if module in ENCODERS_NEED))
         rows = example(self.inputs, self.type, vectors)
         try:
             return workload.encoder(Data(rows, rows, rows, Units(), ""))

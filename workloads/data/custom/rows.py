@@ -264,7 +264,7 @@ def with_grid(own: CustomData, grid: LabelGrid) -> Workload:
         load=lambda given: load(own, given),
         encoder=partial(_encoder, own),
         light=own.named.light,
-        settings={"train.schedule": "cosine"},
+        settings={"train.schedule": "cosine", **own.named.settings},
         augment=_augment(own),
         needs=_needs(own),
     )
