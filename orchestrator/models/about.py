@@ -63,6 +63,8 @@ class About(Model):
     """Whether its test predictions are those of the ledger, to the bit."""
     inputs: tuple[int, ...]
     type: str
+    maps: tuple[int, int] | None = None
+    """Size of labels that are maps; then counts are of pixels."""
     labels: Labels
     plugins: tuple[str, ...] = ()
     sha256: str
@@ -73,7 +75,7 @@ class About(Model):
         """What the model is built from."""
         labels = self.labels
         units = Units(labels.offset, labels.scale)
-        return Setup(self.recipe, self.settings, labels.grid, units, np.array(labels.counts, dtype=np.int64))
+        return Setup(self.recipe, self.settings, labels.grid, units, np.array(labels.counts, dtype=np.int64), self.maps)
 
     def encoder(self, vectors: Tensor | None = None) -> tuple[nn.Module, int]:
         """A new encoder for its inputs; for words it is given their `vectors`.

@@ -78,6 +78,8 @@ def _inputs(model: TrainedModel) -> "Schema":
         return Schema([ColSpec("string", name) for name in NAMES])
     if isinstance(rows, ArrayRows):
         return Schema([TensorSpec(np.dtype("float64"), (-1, *rows.shape))])
-    if isinstance(rows, PreparedRows):
+    if isinstance(rows, PreparedRows) and model.about.maps is None:
         return Schema([TensorSpec(np.dtype(rows.type), (-1, *rows.shape))])
-    raise BadInput("--mlflow serves tables and arrays: a model of image files is read by tailsweep predict")
+    raise BadInput(
+        "--mlflow serves tables, arrays and sentences: a model of image files or of maps is read by tailsweep predict"
+    )
