@@ -23,6 +23,7 @@ from workloads.data.custom.tables import read_table
 from workloads.data.features import Scale
 from workloads.data.images import resized, squared
 from workloads.data.new_pairs import VectorPairs, WordPairs
+from workloads.data.signal_folder import RecordingRows
 from workloads.labels import Floats
 from workloads.messages import brief, listed
 from workloads.workload import DataError, NewRows
@@ -206,6 +207,7 @@ READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], NewRows]]] = {
     "arrays": ArrayRows.of,
     "images": ImageRows.of,
     "prepared": PreparedRows.of,
+    "recordings": RecordingRows.of,
     "pairs of words": WordPairs.of,
     "pairs of sentence vectors": VectorPairs.of,
 }
