@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +20,12 @@ from orchestrator.engine.heartbeat import Heartbeat, beats, forget
 from orchestrator.engine.leaving import interruptible
 from orchestrator.engine.progress import Display, preparing
 from orchestrator.engine.status import Status, status_of
+from orchestrator.engine.streaming import Through, streamed
 from orchestrator.errors import BadInput, StorageFailed, one_line
 from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import PHASES
+from orchestrator.ledger.records import Record
 from orchestrator.ledger.segments import READERS
 from orchestrator.ledger.several import one
 from orchestrator.models.fitting import keep_best
@@ -117,8 +119,41 @@ def sweep(
     A study is known in its storage by its name: another definition under the same name raises BadInput, unless
     `replace`. Raises StorageFailed when the ledger cannot be written.
     """
-    cluster = cluster or profile("local")
-    console = console or Console()
+    return _swept(study, cluster or profile("local"), console or Console(), retry_failed, replace)
+
+
+def stream(
+    study: Study,
+    cluster: Profile | None = None,
+    console: Console | None = None,
+    retry_failed: bool = False,
+    replace: bool = False,
+    known: bool = True,
+) -> Generator[Record, None, None]:
+    """Sweep a study, and yield the record of every trial as it is committed: `for record in stream(study)`.
+
+    First come those that are in the ledger already, unless `known` is False. The sweep goes on while the body of the
+    loop runs. Leaving the loop (break, an exception, `close()`) stops the sweep as Ctrl-C does: what was committed
+    stays, and the next sweep goes on. A loop that ends by itself has a complete study, with its tables and its page.
+    What `sweep` raises is raised in the loop. Nothing is shown, unless on a `console`.
+    """
+
+    def run(through: Through) -> Planner:
+        shown = console or Console(quiet=True)
+        return _swept(study, cluster or profile("local"), shown, retry_failed, replace, through).planner
+
+    yield from streamed(run, known)
+
+
+def _swept(
+    study: Study,
+    cluster: Profile,
+    console: Console,
+    retry_failed: bool,
+    replace: bool,
+    through: Through = lambda planner, observer: observer,
+) -> Outcome:
+    """A sweep, with what `through` makes of its observer."""
     tidy(Ledger(study.storage), console)  # what a killed sweep left is quicker to find
     state = outcome(study, retry_failed, console=console)
     claim_name(study, state.ledger.store, replace)
@@ -130,7 +165,7 @@ def sweep(
             forget(state.ledger.store, study.study)
             heartbeat = Heartbeat(display, state.planner, state.ledger.store, 0, 1)
             with heartbeat.until_end(), made_ahead(study, state.ledger.store):
-                tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
+                tune.sweep(study, state.planner, state.ledger, cluster, through(state.planner, heartbeat))
         confirm(state)
         keep_best(study, state.planner.plans, state.ledger)
         write_outputs(study, state.planner, state.ledger, state.sections)

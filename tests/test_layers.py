@@ -27,7 +27,7 @@ ONLY_HERE = {
     },
     "cmaes": {"orchestrator.study.samplers.cmaes"},
     "optuna": {
-        *(f"orchestrator.study.samplers.{name}" for name in ("paired", "tpe", "gp", "cmaes")),
+        *(f"orchestrator.study.samplers.{name}" for name in ("paired", "tpe", "gp", "cmaes", "nsgaii")),
         "orchestrator.study.space",
         "orchestrator.study.planner",
         "orchestrator.study.lineage",
@@ -49,7 +49,7 @@ ONLY_HERE = {
     "kornia": {"workloads.encoders.images"},
     "safetensors": {"workloads.encoders.images", "orchestrator.ledger.models", "orchestrator.models.folder"},
     "huggingface_hub": {"workloads.encoders.hub"},
-    "filelock": {"workloads.cache", "orchestrator.storage.data_roots"},
+    "filelock": {"workloads.cache", "orchestrator.storage.data_roots", "clusters.mlflow.server"},
     "vaderSentiment": set(),
     "wfdb": {"workloads.data.recordings"},
     "pyedflib": {"workloads.data.recordings"},

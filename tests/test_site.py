@@ -54,7 +54,7 @@ def test_a_reference_page_shows_types_bounds_and_defaults(reference: ModuleType)
     text = "\n".join(reference.study())
     assert "| `tune` | [Tune](#tune) | as there |" in text
     assert "| `trials` | whole number ≥ 1 ≤ 10000 | `16` |" in text
-    assert '| `sampler` | `tpe`, `random`, `grid`, `qmc`, `gp`, `cmaes` | `"tpe"` |' in text
+    assert '| `sampler` | `tpe`, `random`, `grid`, `qmc`, `gp`, `cmaes`, `nsgaii` | `"tpe"` |' in text
     assert "| `uri` | text or null | `null` |" in text
 
 

@@ -11,7 +11,8 @@ from workloads.metrics import Score
 class Epoch:
     """What an epoch of training gave: mean training loss and validation scores by region and metric.
 
-    The loss is on the scale on which labels are learnt (`LabelGrid`), scores are in label units.
+    The loss is on the scale on which labels are learnt (`LabelGrid`), scores are in label units. `val` is empty where
+    no validation followed (`train.validate_every`).
     """
 
     epoch: int
@@ -20,9 +21,9 @@ class Epoch:
     val: Mapping[str, Mapping[str, Score]]
 
     def score(self, name: str) -> float | None:
-        """A validation score by its name, `val/mae/few`."""
+        """A validation score by its name, `val/mae/few`; None where it has none."""
         _, metric, region = name.split("/")
-        return self.val[region][metric].value
+        return self.val[region][metric].value if self.val else None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Epoch":

@@ -21,6 +21,8 @@ EXTRAS: Final = {
     "skimage": "demo",
     "cmaes": "search",
     "boto3": "aws",
+    "psycopg2": "server",
+    "flask_wtf": "server",
     "wandb": "wandb",
     "onnx": "onnx",
     "onnxruntime": "onnx",

@@ -19,7 +19,7 @@ from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.laws import split_epochs
 from workloads.memory import WholeBatch, in_pieces, told
-from workloads.metrics import shot_metrics
+from workloads.metrics import Score, shot_metrics
 from workloads.model import Model, tensors
 from workloads.prefetch import ahead
 from workloads.recipe import Recipe, settings_of
@@ -173,15 +173,22 @@ class Fit:
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
         self.model.end_epoch(epoch, stage, self._features(epoch))
+        self.adjusting.train()
+        ends_stage = self.stages[epoch + 1 : epoch + 2] != [stage]
+        val = self._validate(epoch, stage) if self.hparams.validates(epoch, ends_stage) else {}
+        result = Epoch(epoch, stage, loss, val)
+        self._keep(result)
+        self.curve.append(result)
+
+    def _validate(self, epoch: int, stage: int) -> Mapping[str, Mapping[str, Score]]:
+        """The scores on validation of the weights as they are."""
         when = f"on validation in epoch {epoch}"
         plain = self.outputs(self.data.val, when)
-        said = self.adjusting.epoch(epoch, plain)
+        said = self.adjusting.validate(epoch, plain)
         self.model.adjusted(said, plain)
         self.model.warn_of_idle(epoch, stage, last=epoch + 1 == self.hparams.epochs)
         val = shot_metrics(self.grid.labels(said.pred), self.val_labels, self.val_regions, self.metrics, self.grid.unit)
-        result = Epoch(epoch, stage, loss, finite(val, when))
-        self._keep(result)
-        self.curve.append(result)
+        return finite(val, when)
 
     def _train(self, epoch: int, stage: int) -> Generator[Tensor | None, None, float]:
         p = self._settings(stage)
@@ -279,9 +286,14 @@ class Fit:
             for name, held in tensors(self.model.methods):
                 held.copy_(self.best_methods[name])
 
-    def weights(self) -> Mapping[str, Tensor]:
-        """Tensors that `predict` uses, each under the number of its module in `Model.predictor` (`0.…`)."""
-        return self.model.predictor().state_dict() if self.best is None else self.best
+    def tensors(self) -> dict[str, Tensor]:
+        """What `predict` uses, on the CPU: weights by module, and what the adjustment is fitted to."""
+        found, names = {}, self.model.predicting
+        for name, value in (self.model.predictor().state_dict() if self.best is None else self.best).items():
+            part, _, rest = name.partition(".")
+            if not name.endswith("_extra_state"):  # random streams, which predictions do not draw from
+                found[f"{names[int(part)]}.{rest}"] = value.detach().cpu().clone().contiguous()
+        return found | self.adjusting.tensors(kept=self.best is not None)
 
     def _encoded(self, view: Rows) -> Iterator[tuple[Tensor, Tensor]]:
         """Places and features of the scored labels, from as many rows at a time as a device can hold."""

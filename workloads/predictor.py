@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workloads.adjusting import adjust_of
 from workloads.hparams import Value
 from workloads.labels import Floats, Ints, LabelGrid
-from workloads.loop import ENCODE_ROWS, ENCODE_VALUES, Fit
+from workloads.loop import ENCODE_ROWS, ENCODE_VALUES
 from workloads.methods import METHODS
 from workloads.model import Model
 from workloads.recipe import Recipe, settings_of
-from workloads.seam import NO_HEAD, Adjustment, HeldOut, Method, Output, TrainLabels
+from workloads.seam import Adjustment, Method, Output, TrainLabels
 from workloads.training import Training
 from workloads.workload import Table, Units
 
-HELD_OUT: Final = "held_out"
 OWN_STREAM: Final = "_extra_state"
 """The end of the names of random streams, which predictions do not draw from."""
 
@@ -32,21 +32,6 @@ class Setup:
     grid: LabelGrid
     units: Units
     counts: Ints
-
-
-def tensors_of(fit: Fit) -> dict[str, Tensor]:
-    """Tensors of a run that its predictions need, on the CPU: weights, and what its adjustment is fitted to."""
-    found, names = {}, fit.model.predicting
-    for name, value in fit.weights().items():
-        part, _, rest = name.partition(".")
-        if not name.endswith(OWN_STREAM):
-            found[f"{names[int(part)]}.{rest}"] = value
-    given = fit.adjusting.held_out(kept=fit.best is not None)
-    if given is not None:
-        arrays = {"out": given.output.out, "pred": given.output.pred, "y": given.y, "weights": given.weights}
-        arrays |= {"head": given.output.head} if given.output.head.size else {}
-        found |= {f"{HELD_OUT}.{name}": torch.from_numpy(np.asarray(values)) for name, values in arrays.items()}
-    return {name: value.detach().cpu().clone().contiguous() for name, value in found.items()}
 
 
 class Predictor(nn.Module):
@@ -69,12 +54,7 @@ class Predictor(nn.Module):
             _load(module, name, _below(name, tensors))
         self._adjust = None
         if self.model.adjustment is not None:
-            given = {name: value.numpy() for name, value in _below(HELD_OUT, tensors).items()}
-            head = given.pop("head", NO_HEAD)
-            if given.keys() != {"out", "pred", "y", "weights"}:
-                raise ValueError(f"tensors of {HELD_OUT} are missing, to which {whole.adjustment} is fitted")
-            held_out = HeldOut(Output(given["out"], given["pred"], head), given["y"], given["weights"])
-            self._adjust = self.model.adjustment.adjust(held_out)
+            self._adjust = adjust_of(self.model.adjustment, tensors)
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
-"""What trains a recipe: a network in the loop, or trees."""
+"""What trains a recipe, a network in the loop or trees, and what predicts with it then."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workloads.adjusting import Rows
 from workloads.epoch import Epoch
@@ -13,8 +14,9 @@ from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.loop import Fit
 from workloads.objectives import OBJECTIVES
+from workloads.predictor import Predictor, Setup
 from workloads.recipe import Recipe
-from workloads.trees import Trees, columns
+from workloads.trees import Grown, Trees, columns
 from workloads.workload import Data, Split, Workload
 
 
@@ -37,13 +39,35 @@ class Run(Protocol):
 
     def predict(self, split: Split) -> Floats: ...
 
+    def tensors(self) -> dict[str, Tensor]: ...
+
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-Start = Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device, int], Run]
-TRAINERS: Final[dict[str, Start]] = {"network": Fit, "trees": Trees}
+class Predicts(Protocol):
+    """A model apart from its data."""
+
+    def predict(self, x: Tensor) -> Floats: ...
+
+
+Encoder: TypeAlias = Callable[[], tuple[nn.Module, int]]
+"""Makes a new encoder, and says the width of its features."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How a run is started, and how its `tensors` become what predicts."""
+
+    start: Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device, int], Run]
+    predicts: Callable[[Setup, Encoder, Mapping[str, Tensor]], Predicts]
+
+
+TRAINERS: Final = {
+    "network": Trainer(Fit, lambda setup, encoder, tensors: Predictor(setup, encoder(), tensors)),
+    "trees": Trainer(Trees, lambda setup, encoder, tensors: Grown(setup, tensors)),
+}
 """By the name that an objective gives as its trainer."""
 
 
@@ -66,4 +90,13 @@ def start(
 
     Batches are trained in `pieces`; raises WholeBatch where that cannot be.
     """
-    return TRAINERS[OBJECTIVES[recipe.objective].trainer](workload, data, recipe, settings, seed, device, pieces)
+    return _trainer(recipe).start(workload, data, recipe, settings, seed, device, pieces)
+
+
+def predictor(setup: Setup, encoder: Encoder, tensors: Mapping[str, Tensor]) -> Predicts:
+    """What predicts with the tensors of a run; raises ValueError for those of another one."""
+    return _trainer(Recipe.parse(setup.recipe)).predicts(setup, encoder, tensors)
+
+
+def _trainer(recipe: Recipe) -> Trainer:
+    return TRAINERS[OBJECTIVES[recipe.objective].trainer]

@@ -40,6 +40,9 @@ class Training(Declared):
     `monitor` is the validation score by which the best epoch is kept (`keep = best`); `grad_clip` bounds the
     gradient's norm, 0 leaves it.
 
+    Validation follows every `validate_every`-th epoch and the last one of every stage; other epochs have no scores, and
+    are not kept.
+
     `compile` has torch compile the encoder; `channels_last` lays images out with the channels of a pixel together.
     `deterministic` takes algorithms that give the same bits each time: only then does a continued run equal one that
     was not interrupted. Without it a GPU takes the fastest algorithms of cuDNN, found by trying.
@@ -57,6 +60,7 @@ class Training(Declared):
     channels_last: Annotated[bool, Choice(True, False, tune=False)] = False
     deterministic: Annotated[bool, Choice(True, False, tune=False)] = True
     keep: Annotated[str, Choice("best", "last", tune=False)] = "best"
+    validate_every: Annotated[int, Int(1, 10_000, tune=False)] = 1
     monitor: Annotated[str, Choice(*(f"val/{m}/{r}" for m in METRICS for r in ("all", *REGIONS)), tune=False)] = (
         "val/mae/all"
     )
@@ -69,6 +73,10 @@ class Training(Declared):
     def metrics(self, workload: Workload) -> tuple[str, ...]:
         """What is computed after every epoch: the metrics of a workload, and the monitored one."""
         return tuple(dict.fromkeys((*workload.metrics, self.monitor.split("/")[1])))
+
+    def validates(self, epoch: int, ends_stage: bool) -> bool:
+        """Whether validation follows an epoch."""
+        return ends_stage or (epoch + 1) % self.validate_every == 0
 
     def judged(self, epoch: Epoch) -> float | None:
         """The score by which the best epoch is kept, the lower the better; None where it has none, or the last is."""

@@ -26,7 +26,8 @@ class Packer:
     """Takes trials from a planner in packs; those in `alone` are packs of their own.
 
     While fewer trials wait than the workers could take, packs are smaller, so that no worker is idle. Trials of another
-    kind are put aside for the next ones.
+    kind are put aside for the next ones. `stops`: a scheduler of Tune's may stop trials of the search, which are alone;
+    those that the planner halves are trained to their rung together.
     """
 
     def __init__(self, planner: Planner, workers: int, stops: bool, alone: Collection[str]) -> None:
@@ -57,17 +58,18 @@ class Packer:
         return max(1, min(asked if isinstance(asked, int) else MOST, -(-waiting // self._workers)))
 
     def _packed(self, trial: Trial) -> bool:
-        """Whether others may join a trial. A scheduler that stops trials of the search looks at each by itself."""
+        """Whether others may join a trial. One of Tune's schedulers looks at each trial by itself."""
         stopped = self._stops and self._planner.searches(trial)
         light = WORKLOADS[trial.cell.workload].light
         return light and self._planner.study.resources.pack != "off" and not stopped and trial.id not in self._alone
 
     def _joins(self, trial: Trial, first: Trial) -> bool:
-        return self._packed(trial) and _kind(trial) == _kind(first)
+        return self._packed(trial) and self._kind(trial) == self._kind(first)
 
-
-def _kind(trial: Trial) -> tuple[object, ...]:
-    return (trial.cell.workload, *(trial.settings.get(name) for name in IN_STEP))
+    def _kind(self, trial: Trial) -> tuple[object, ...]:
+        """What members share, also the epochs from and until which they train, so that they end together."""
+        settings = (trial.settings.get(name) for name in IN_STEP)
+        return (trial.cell.workload, *settings, len(self._planner.curve(trial)), self._planner.until(trial))
 
 
 class Jobs:

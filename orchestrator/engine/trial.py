@@ -32,10 +32,8 @@ from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.diverged import finite
 from workloads.epoch import Epoch
-from workloads.loop import Fit
 from workloads.memory import WholeBatch, out_of_memory
 from workloads.metrics import Score, shot_metrics
-from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
 from workloads.trainers import Run, start
 from workloads.workload import Data, DataError
@@ -313,8 +311,8 @@ def _test(job: Job, ledger: Ledger, fit: Run, data: Data) -> tuple[tuple[ScoreRo
     name = ledger.commit_predictions(job.trial_id, y, pred, job.attempt)
     if workload.task == "regression" and not workload.dense:  # what the report recalibrates
         ledger.commit_validation(job.trial_id, name, fit.labels(data.val), fit.predict(data.val))
-    if job.keep_model and isinstance(fit, Fit):
-        models.write(ledger.store, job.trial_id, name, tensors_of(fit))
+    if job.keep_model:
+        models.write(ledger.store, job.trial_id, name, fit.tensors())
     ledger.commit_splits(job.workload, data)
     return _scores(scores), name
 

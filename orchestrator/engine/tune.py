@@ -266,6 +266,7 @@ def connect(profile: Profile, plugins: Iterable[str] = ()) -> Iterator[None]:
     for quiet in ("ray.tune", "ray._private.authentication.authentication_token_setup"):
         # The one misses result files that nobody wants and repeats errors, the other tells that tokens are on.
         logging.getLogger(quiet).setLevel(logging.CRITICAL)
+    logging.getLogger("ray._private.worker").addFilter(_of_use)
     options: dict[str, Any] = dict(profile.start)
     with contextlib.ExitStack() as stack:
         if profile.address is None:
@@ -294,6 +295,11 @@ def connect(profile: Profile, plugins: Iterable[str] = ()) -> Iterator[None]:
                 yield
         finally:
             _let_go()
+
+
+def _of_use(record: logging.LogRecord) -> bool:
+    """Whether a warning of Ray is of use: that a thread handles no SIGTERM is known (`stream`)."""
+    return "SIGTERM handler is not set" not in record.getMessage()
 
 
 def _let_go() -> None:

@@ -49,8 +49,6 @@ from workloads.data.custom.new_rows import PreparedRows, tree_of
 from workloads.data.custom.schema import CustomData
 from workloads.diverged import Diverged
 from workloads.hparams import UnknownName
-from workloads.loop import Fit
-from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
 from workloads.trainers import start
 from workloads.workload import Data, DataError, Workload
@@ -212,9 +210,7 @@ def _tensors(chosen: Evaluated) -> tuple[dict[str, Tensor], Data]:
             pass
     except (DataError, NotReady, Diverged) as err:
         raise BadInput(f"{chosen.plan.cell.name} cannot be trained again: {one_line(err)}") from None
-    if not isinstance(run, Fit):
-        raise BadInput(f"the folder of a model holds a network: {chosen.plan.cell.name} has none")
-    return tensors_of(run), data
+    return run.tensors(), data
 
 
 def _calibration(chosen: Evaluated, labels: Labels) -> Calibration | None:

@@ -30,7 +30,7 @@ from workloads.data.custom.new_rows import READERS, ArrayRows, PreparedRows, Tab
 from workloads.extras import MissingExtra
 from workloads.labels import REGIONS
 from workloads.plugins import load_plugins
-from workloads.predictor import Predictor
+from workloads.trainers import predictor
 from workloads.workload import DataError, NewRows
 
 TENSORS, ABOUT, ROWS, SETTING, CARD = (
@@ -61,7 +61,7 @@ class TrainedModel:
     def __init__(self, about: About, rows: NewRows, tensors: Mapping[str, Tensor]) -> None:
         self.about, self.rows = about, rows
         own = {name: value for name, value in tensors.items() if not name.startswith(f"{CALIBRATION}.")}
-        self.predictor = Predictor(about.setup, about.encoder(), own)
+        self.predictor = predictor(about.setup, about.encoder, own)
         kept = [tensors.get(f"{CALIBRATION}.{name}") for name in ("errors", "regions")]
         found = [value.numpy() for value in kept if value is not None]
         self.calibration = Calibration(*found) if len(found) == len(kept) else None

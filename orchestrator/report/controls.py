@@ -89,6 +89,11 @@ def _labels(split: Split) -> Floats:
     return split.y.numpy().astype(np.float64)
 
 
+def has_controls(workload: Workload) -> bool:
+    """Whether a workload has controls: its labels are numbers, one for each row."""
+    return workload.task == "regression" and not workload.dense
+
+
 def controls(
     workload: Workload, data: Data, base: str, validated: Mapping[int, tuple[Floats, Floats]], store: Store
 ) -> list[Control]:
@@ -97,14 +102,14 @@ def controls(
     `validated` has the base's predictions of validation and test rows by seed number, where the ledger kept them. What
     depends on the data alone is computed once and kept in the storage.
     """
-    if workload.task != "regression" or workload.dense:
+    if not has_controls(workload):
         return []
     return [*_constant(data), *_recalibrated(data, base, validated), *_kept(workload, data, store)]
 
 
 def fit_ahead(workload: Workload, data: Data, store: Store) -> None:
     """Fit and keep what depends on the data alone, so that a report need not: seconds of gradient boosting."""
-    if workload.task == "regression" and not workload.dense:
+    if has_controls(workload):
         _kept(workload, data, store)
 
 

@@ -20,10 +20,13 @@ from workloads.recipe import Recipe
 from workloads.workload import Data, Workload, groups_of
 
 
-def notes(rows: Rows, table: Table, data: Data, workload: Workload, unread: Mapping[str, str]) -> list[str]:
+def notes(
+    rows: Rows, table: Table, data: Data, workload: Workload, unread: Mapping[str, str], unvalidated: Mapping[str, str]
+) -> list[str]:
     """What stands under a table: data, budget, selection rule, protocol, marks, device, and what to be careful with.
 
-    `unread` has the recipes whose predictions are missing for some seeds, with how many.
+    `unread` has the recipes whose predictions are missing for some seeds, with how many; `unvalidated` those whose
+    predictions of validation rows are, of which controls are made.
     """
     devices = sorted({r.device for plan in rows.plans for r in _records(plan) if r.device})
     per_region = ", ".join(f"{region} {n}" for region, n in table.counts.items() if n)
@@ -39,6 +42,7 @@ def notes(rows: Rows, table: Table, data: Data, workload: Workload, unread: Mapp
         f"{', '.join(devices) or NOTHING}.",
         *_cautions(rows, table),
         *_unread(unread),
+        *_unvalidated(unvalidated),
         *_of_controls(table),
         *_of_adjustments([plan.cell.recipe for plan in rows.plans]),
         *dict.fromkeys(f"{plan.row}: {warning}" for plan in rows.plans for warning in _warnings(plan)),
@@ -106,11 +110,25 @@ def _unread(unread: Mapping[str, str]) -> list[str]:
     """What is left out for want of predictions that can be read."""
     if not unread:
         return []
-    lacking = named([f"`{row}` ({seeds} seeds)" for row, seeds in unread.items()])
     return [
-        f"Predictions cannot be read of {lacking}: what is made of them (intervals, Natural, recalibrated controls, "
-        "figures) is without these seeds; `tailsweep ledger verify` names the files."
+        f"Predictions cannot be read of {_seeds(unread)}: what is made of them (intervals, Natural, recalibrated "
+        "controls, figures) is without these seeds; `tailsweep ledger verify` names the files."
     ]
+
+
+def _unvalidated(unvalidated: Mapping[str, str]) -> list[str]:
+    """Which controls are left out for want of predictions of validation rows."""
+    if not unvalidated:
+        return []
+    return [
+        f"Predictions of validation rows cannot be read of {_seeds(unvalidated)}: controls that are recalibrated on "
+        "validation are without these seeds; `tailsweep ledger verify` names damaged files, and ledgers of earlier "
+        "releases have none."
+    ]
+
+
+def _seeds(of: Mapping[str, str]) -> str:
+    return named([f"`{row}` ({seeds} seeds)" for row, seeds in of.items()])
 
 
 def _of_controls(table: Table) -> list[str]:

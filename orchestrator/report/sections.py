@@ -13,7 +13,7 @@ from orchestrator.report.asked import BEST, CONTROL, WHOLE, Asked
 from orchestrator.report.budgets import costs
 from orchestrator.report.comparisons import Column, Scores
 from orchestrator.report.contributions import Contributions, contributions
-from orchestrator.report.controls import Control, controls
+from orchestrator.report.controls import Control, controls, has_controls
 from orchestrator.report.notes import explained, notes, partial
 from orchestrator.report.scores import (
     Predicted,
@@ -136,7 +136,8 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
     plain = replace(plain, columns=tuple(column for column in plain.columns if column[0] in workload.metrics))
     shown = any(row.scores for row in plain.rows)
     base = bases.get(plans[0].row, str(plans[0].cell.recipe.objective))
-    simple = controls(WORKLOADS[name], data, base, _validated(plans, ledger, base), ledger.store) if shown else []
+    validated = _validated(plans, ledger, base)
+    simple = controls(WORKLOADS[name], data, base, validated, ledger.store) if shown else []
     read: set[tuple[str, int]] = set()
     every = _noted(every_prediction(plans, ledger, data, simple), read)
     known, further = scored(every, [of_table(workload, data), of_tails(workload, data)], units)
@@ -147,7 +148,9 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
     table = judged(whole, known, primary, study.report.margin, further, _against(whole, asked))
     if asked.recipes:
         table = only(table, [plan.row for plan in plans], asked.recipes)
-    said = notes(rows, table, data, workload, unread(plans, read))
+    recalibrated = [plan for plan in plans if plan.row == base and has_controls(WORKLOADS[name])]
+    without = unread(recalibrated, {(base, number) for number in validated})
+    said = notes(rows, table, data, workload, unread(plans, read), without)
     runs = {row.recipe: _errors(known, row.recipe, primary) for row in table.recipes}
     return Section(
         table, contributions(table, known), said, rows, data, simple, workload, runs, partial(rows), costs(plans)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, Protocol
 
 from orchestrator.ledger.records import Settings
@@ -10,9 +11,10 @@ from orchestrator.study.keys import Tune
 from orchestrator.study.rules import HALVING, rule
 from workloads.laws import split_epochs
 from workloads.recipe import Recipe, stages_of
-from workloads.training import Training
+from workloads.training import Training, acting
 
 EPOCHS: Final = "train.epochs"
+VALIDATE: Final = "validate_every"
 
 
 class Searched(Protocol):
@@ -52,6 +54,8 @@ class Limits:
     grace: int
     population: int
     reduction: int
+    validated: int = 1
+    """Epochs from one validation to the next, beside the one at the end of a stage."""
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -62,6 +66,11 @@ class Limits:
             rung *= self.reduction
         return tuple(found)
 
+    @property
+    def unscored(self) -> tuple[int, ...]:
+        """Those of them without scores."""
+        return tuple(rung for rung in self.rungs if rung % self.validated and rung != self.first)
+
 
 def limits(tune: Tune, cell: Searched) -> Limits | None:
     """When trials of a cell are compared; None without early stopping."""
@@ -69,12 +78,14 @@ def limits(tune: Tune, cell: Searched) -> Limits | None:
     if of is None:
         return None
     epochs = int(cell.fixed.get(EPOCHS, Training().epochs))
+    every = int(cell.fixed.get(f"train.{VALIDATE}", 1)) if VALIDATE in acting(cell.recipe) else 1
     return Limits(
         epochs=epochs,
         first=_first_stage(cell, epochs),
-        grace=tune.grace or max(1, epochs // of.part),
+        grace=tune.grace or every * ceil(max(1, epochs // of.part) / every),
         population=tune.population or of.population,
         reduction=tune.reduction or of.reduction,
+        validated=every,
     )
 
 
@@ -87,11 +98,18 @@ def check_comparable(tune: Tune, cells: Sequence[Searched]) -> None:
     """Raises ValueError where trials of a cell would be compared after epochs that are not alike."""
     for cell in cells if tune.scheduler != "none" else ():
         for axis in cell.axes:
-            if axis.name == EPOCHS or axis.name.startswith(f"{cell.recipe.plan}."):
+            if axis.name in {EPOCHS, f"train.{VALIDATE}"} or axis.name.startswith(f"{cell.recipe.plan}."):
                 raise ValueError(
                     f"tune.scheduler compares trials after equal epochs of one stage: got {tune.scheduler!r}, and "
                     f"{axis.name} is searched in {cell.name}; give it one value, or set scheduler: none"
                 )
+        of = limits(tune, cell)
+        if of is not None and of.unscored:
+            raise ValueError(
+                f"tune.scheduler compares trials after epochs that are validated: got train.validate_every: "
+                f"{of.validated}, and comparisons after {', '.join(map(str, of.rungs))} epochs in {cell.name}; set "
+                f"tune.grace to a multiple of {of.validated}, or train.validate_every: 1"
+            )
 
 
 def told(tune: Tune, cells: Sequence[Searched], settings: Sequence[int]) -> list[str]:

@@ -152,7 +152,7 @@ class Chaos:
         if doubled := [trial for trial, attempts in scene.records().items() if attempts > 1]:
             self.tally.went_wrong("doubled", f"{name}: {doubled}")
         tables = scene.tables()
-        told = b"Predictions cannot be read" in (tables["table.md"] or b"")  # then tables are without them
+        told = b"cannot be read of" in (tables["table.md"] or b"")  # then tables are without them
         if outcomes.keys() - self.outcomes.keys() or (tables != self.tables and not told) or outcomes != self.outcomes:
             self.tally.went_wrong(
                 "different", f"{name}: {[t for t in outcomes if outcomes[t] != self.outcomes.get(t)]}"

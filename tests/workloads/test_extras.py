@@ -30,7 +30,7 @@ def test_every_module_is_brought_by_its_extra_and_by_no_hard_dependency() -> Non
         names = {name.lower().replace("_", "-") for name in distributions.get(module, [module])}
         assert names & named(PROJECT["optional-dependencies"][extra]), module
         assert not names & named(PROJECT["dependencies"]), module
-    brought = {"images", "text", "signals", "tables", "demo", "search", "aws", "wandb", "onnx", "timm"}
+    brought = {"images", "text", "signals", "tables", "demo", "search", "aws", "server", "wandb", "onnx", "timm"}
     assert set(EXTRAS.values()) == brought
     assert PROJECT["optional-dependencies"]["all"] == ["tailsweep[images,text,signals,tables,demo,search,aws]"]
 

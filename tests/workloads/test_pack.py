@@ -78,6 +78,13 @@ def test_the_number_of_others_changes_no_digit(others: int, alone: dict[str, Fit
     assert same(together["mine"], alone[RECIPES[1]])
 
 
+def test_members_may_be_validated_after_other_epochs(alone: dict[str, Fit]) -> None:
+    every = {"train__validate_every": 3, "train__keep": "last"}
+    together = packed({"seldom": ("l1", every), "mine": (RECIPES[1], {})})
+    assert [bool(epoch.val) for epoch in together["seldom"].curve] == [False, False, True, True]
+    assert same(together["seldom"], alone["l1"]) and same(together["mine"], alone[RECIPES[1]])
+
+
 def test_a_member_that_diverges_leaves_the_others_as_they_are(alone: dict[str, Fit]) -> None:
     together = packed({"wild": ("mse", {"train__lr": 1.0, "train__optimizer": "sgd"}), "mine": ("l1", {})})
     assert len(together["wild"].curve) < EPOCHS

@@ -23,8 +23,9 @@ def learning_curves(curves: Mapping[str, LearningCurves], rule: str) -> Drawing:
             warnings.simplefilter("ignore", RuntimeWarning)  # an epoch without any score
             low, mean, high = (f(curve.score, axis=0) for f in (np.nanmin, np.nanmean, np.nanmax))
             loss = np.nanmean(curve.loss, axis=0)
-        left.plot(epochs, mean, line, color=colour, label=figure_text(recipe), linewidth=1.2)
-        left.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
+        scored = np.isfinite(mean)  # lines pass over epochs that were not validated
+        left.plot(epochs[scored], mean[scored], line, color=colour, label=figure_text(recipe), linewidth=1.2)
+        left.fill_between(epochs[scored], low[scored], high[scored], color=colour, alpha=0.12, linewidth=0)
         right.plot(epochs, loss, line, color=colour, linewidth=1.2)
     left.set_ylabel(rule)
     right.set_ylabel("training loss (of its own objective)")

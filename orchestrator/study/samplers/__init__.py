@@ -15,6 +15,7 @@ FAMILIES: Final[dict[str, str]] = {
     "qmc": "qmc:Qmc",
     "gp": "gp:Gp",
     "cmaes": "cmaes:Cmaes",
+    "nsgaii": "nsgaii:Nsgaii",
 }
 
 

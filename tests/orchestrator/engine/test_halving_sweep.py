@@ -37,7 +37,7 @@ def same(storage: Path, other: Path) -> bool:
     return results(storage) == results(other) and tables[0] == tables[1]
 
 
-def test_a_killed_sweep_of_two_workers_decides_as_an_undisturbed_one_of_one_does(tmp_path: Path) -> None:
+def test_a_killed_sweep_of_two_workers_with_packs_decides_as_an_undisturbed_one_of_one_does(tmp_path: Path) -> None:
     path, alone, storage = write(tmp_path, STUDY), tmp_path / "alone", tmp_path / "results"
     plan = tailsweep("plan", path, "--storage", storage)
     assert "early stopping by halving: 4 trials at a time are compared after 2 and 4 of 8 epochs, one in 2" in plan
@@ -47,6 +47,7 @@ def test_a_killed_sweep_of_two_workers_decides_as_an_undisturbed_one_of_one_does
     assert sum(row["epochs_run"] for row in rows) == 8 * 8 // 2 + 2 * 8, "without early stopping it were 80"
     assert not list((alone / "checkpoints").glob("*"))
     args = ("sweep", path, "--storage", storage, "--set", "checkpoint_every_s=0", "--set", "resources.concurrent=2")
+    args = (*args, "--set", "resources.pack=auto")
     process = subprocess.Popen(command(*args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + HUNG_S
     while time.monotonic() < deadline and process.poll() is None and not waiting(storage, 5):

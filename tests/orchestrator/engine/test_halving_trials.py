@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 import builders
-from orchestrator.engine.packs import run
-from orchestrator.engine.training import Paused
+from orchestrator.engine.packs import Jobs, Packer, run
 from orchestrator.engine.trial import Job
 from orchestrator.engine.watch import Watch
 from orchestrator.ledger.ledger import Ledger
@@ -44,8 +43,8 @@ def study(storage: Path, **changes: Any) -> Study:
     )
 
 
-def sweep(made: Study, dice: random.Random | None = None, legs: int | None = None) -> Planner:
-    """Sweep as Tune does, with three workers that take turns by dice; returns after so many legs of trials."""
+def sweep(made: Study, dice: random.Random | None = None, legs: int | None = None, workers: int = 3) -> Planner:
+    """Sweep as Tune does, with workers that take turns by dice; returns after so many legs of packs."""
     ledger = Ledger(made.storage)
     planner = Planner(made, expand(made), ledger.find)
 
@@ -54,24 +53,29 @@ def sweep(made: Study, dice: random.Random | None = None, legs: int | None = Non
         return Job.of(trial, 0 if earlier is None else earlier.attempt + 1, made, made.storage, planner.until(trial))
 
     watch = Watch(planner, ledger, Quiet(), job_of)
-    running: list[tuple[Job, Any]] = []
+    packer = Packer(planner, workers, False, watch.alone)
+    running: list[list[Job]] = []
     while not planner.done and legs != 0:
-        while len(running) < 3 and (trial := planner.next()) is not None:
-            running.append((job_of(trial), trial))
-            watch.begin(trial)
-        job, _ = running.pop(0 if dice is None else dice.randrange(len(running)))
-        rows, ended = [], run(job)
-        while True:
-            try:
-                rows.append({"trial_id": job.trial_id, **asdict(next(ended))})
-            except StopIteration as end:
-                said = asdict(end.value) if isinstance(end.value, Paused) else None
-                break
-        of_tune = SimpleNamespace(config={"jobs": [asdict(job)]}, trial_id=job.trial_id, last_result={})
-        watch.on_trial_result(0, [], of_tune, {"rows": rows, "ended": {job.trial_id: said}, "told": [], "done": True})
-        watch.on_trial_complete(0, [], of_tune)
+        while len(running) < workers and (trials := packer.next()):
+            running.append([job_of(trial) for trial in trials])
+            for trial in trials:
+                watch.begin(trial)
+        train(running.pop(0 if dice is None else dice.randrange(len(running))), watch)
         legs = None if legs is None else legs - 1
     return planner
+
+
+def train(jobs: list[Job], watch: Watch) -> None:
+    """Train a pack as a worker does, and tell of every epoch."""
+    pack, reported = Jobs(jobs, lambda job, words: None), set[str]()
+    of_tune = SimpleNamespace(config={"jobs": list(map(asdict, jobs))}, trial_id=jobs[0].trial_id, last_result={})
+    while not pack.done:
+        rows = [{"trial_id": job.trial_id, **asdict(row)} for job, row in pack.advance()]
+        ended = {job.trial_id: said and asdict(said) for job, said in pack.ended if job.trial_id not in reported}
+        reported |= ended.keys()
+        watch.on_trial_result(0, [], of_tune, {"rows": rows, "ended": ended, "told": [], "done": pack.done})
+    watch.on_trial_complete(0, [], of_tune)
+    pack.close()
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +105,23 @@ def test_trials_are_stopped_at_their_rung_and_leave_nothing_behind(whole: Path) 
     assert not list(whole.glob("checkpoints/*")), "no trial waits any more"
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_decisions_depend_on_no_order_and_survive_any_interruption(whole: Path, tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
     while not sweep(study(tmp_path), dice, legs=dice.randint(1, 5)).done:
         pass
     assert results(tmp_path) == results(whole)
+
+
+@pytest.mark.parametrize(("workers", "legs"), [(1, None), (2, 3)])
+def test_trials_that_are_packed_to_their_rungs_have_the_results_that_they_have_alone(
+    whole: Path, tmp_path: Path, workers: int, legs: int | None
+) -> None:
+    made = study(tmp_path, resources={"pack": "auto"})
+    while not sweep(made, random.Random(0), legs, workers).done:
+        pass
+    assert results(tmp_path) == results(whole)
+    assert not list(tmp_path.glob("checkpoints/*")), "no trial waits any more"
 
 
 def test_a_trial_that_goes_on_ends_as_if_it_had_never_waited(whole: Path, tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from builders import cell, study
+from builders import cell, score, study
 from orchestrator.engine import trial as module
 from orchestrator.engine.packs import MOST, Jobs, Packer, run
 from orchestrator.engine.trial import Job
 from orchestrator.errors import BadInput
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.records import Record
+from orchestrator.ledger.records import CurveRow, Record
 from orchestrator.study.cells import Trial, expand, sketch
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
@@ -157,6 +157,26 @@ def test_members_share_what_holds_for_the_process() -> None:
     kinds = [{trial.settings.get("train.deterministic", True) for trial in pack} for pack in packs]
     assert max(map(len, packs)) > 1
     assert {True} in kinds and {False} in kinds and {True, False} not in kinds
+
+
+def test_members_train_from_the_same_epoch_to_the_same_rung() -> None:
+    halving = {"trials": 4, "population": 4, "sampler": "random", "scheduler": "halving"}
+    made = study(recipes={"also": ["l1", "mse"]}, resources={"pack": 8}, train={"epochs": 8}, tune=halving)
+    planner = Planner(made, expand(made), lambda trial_id, phase: None)
+    packer = Packer(planner, 1, False, ())
+    first = packer.next()
+    assert {planner.until(trial) for trial in first} == {2} and len(first) == 8
+    for trial in first:
+        if str(trial.cell.recipe) == "l1":
+            planner.pause(trial, tuple(CurveRow(e, 0, 1.0, (score(float(trial.number)),)) for e in range(2)))
+        else:
+            planner.give_back(trial)
+    packs = [packer.next(), packer.next()]
+    assert packer.next() == []
+    assert sorted((planner.until(pack[0]), {str(t.cell.recipe) for t in pack}, len(pack)) for pack in packs) == [
+        (2, {"mse"}, 4),
+        (4, {"l1"}, 2),
+    ]
 
 
 @pytest.mark.parametrize("more", [{"resources": {"pack": "off"}}, {"resources": {}}, {"stops": True}])

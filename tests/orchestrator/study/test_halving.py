@@ -227,7 +227,33 @@ def test_rungs_lie_in_the_first_stage_of_a_plan() -> None:
     assert [one.rungs for one in of if one is not None] == [(4,)]
 
 
-@pytest.mark.parametrize("space", [{"train.epochs": [8, 16]}, {"rrt.head_share": [0.3, 0.5]}])
+@pytest.mark.parametrize(
+    ("every", "tune", "rungs"),
+    [
+        (1, {}, (4, 8)),
+        (3, {}, (6,)),  # a quarter of 16 epochs, then the next one that is validated
+        (3, {"grace": 3}, (3, 6)),
+        (3, {"grace": 8}, (8,)),  # the last epoch of the first stage is validated in any case
+    ],
+)
+def test_rungs_lie_where_trials_are_validated(every: int, tune: dict[str, Any], rungs: tuple[int, ...]) -> None:
+    train = {"epochs": 16, "validate_every": every}
+    made = halved(recipes={"also": ["l1 + rrt"]}, train=train, tune={**TUNE, **tune})
+    (of,) = (limits(made.tune, cell) for cell in expand(made))
+    assert of is not None and of.rungs == rungs and not of.unscored
+
+
+@pytest.mark.parametrize("scheduler", ["halving", "asha"])
+def test_trials_cannot_be_compared_after_an_epoch_that_is_not_validated(scheduler: str) -> None:
+    tune = {**TUNE, "scheduler": scheduler, "grace": 2}
+    with pytest.raises(BadInput, match=r"after epochs that are validated: got train.validate_every: 3, .* after 2, "):
+        expand(halved(train={"epochs": 16, "validate_every": 3}, tune=tune))
+    expand(halved(train={"epochs": 16, "validate_every": 2}, tune=tune))
+
+
+@pytest.mark.parametrize(
+    "space", [{"train.epochs": [8, 16]}, {"rrt.head_share": [0.3, 0.5]}, {"train.validate_every": [1, 2]}]
+)
 def test_epochs_that_are_searched_cannot_be_compared(space: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match=f"compares trials after equal epochs of one stage: .*{next(iter(space))}"):
         expand(halved(recipes={"also": ["l1 + rrt"]}, space=space))

@@ -136,17 +136,34 @@ def test_a_grid_leaves_out_what_a_condition_leaves_out() -> None:
     assert [("lds.sigma" in point) for point in points(made)] == [True] * POINTS + [False] * 2
 
 
-def test_several_objectives_are_searched_together() -> None:
-    """Of two errors that fall towards different rates, TPE of both tries more of what lies between."""
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
+def test_several_objectives_are_searched_together(sampler: str) -> None:
+    """Of two errors that fall towards different rates, a search by both tries more of what lies between."""
     made = cell("l1", space={**NUMBERS, "train.weight_decay": 0.0, "train.lr": {"low": 1e-6, "high": 1.0, "log": True}})
     rules = ("val/mae/many", "val/mae/few")
     history: list[Observation] = []
     for number in range(40):
-        settings = suggest(made, "tpe", rules, number, history)
+        settings = suggest(made, sampler, rules, number, history)
         x = math.log10(float(settings["train.lr"]))
         history.append(Observation(settings, TrialState.COMPLETE, (abs(x + 3.5), abs(x + 2.5))))
     late = [math.log10(float(seen.settings["train.lr"])) for seen in history[24:]]
     assert sum(-4.5 < x < -1.5 for x in late) > len(late) / 2
+
+
+def test_children_of_nsga_ii_descend_from_the_pareto_set_of_whole_generations() -> None:
+    """Of ten trials the first eight are a generation: what the others found changes no child."""
+    made = cell("l1", space={"train.lr": {"low": 0.1, "high": 0.9, "log": False}, "train.weight_decay": 0.0})
+    rules, rates = ("val/mae/many", "val/mae/few"), [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85]
+    first = [Observation({"train.lr": x}, TrialState.COMPLETE, (x, 1.0 - x)) for x in rates]
+    spread = [suggest(made, "nsgaii", rules, 10, first)["train.lr"]]
+    for best in (0.15, 0.45):
+        more = [Observation({"train.lr": best}, TrialState.COMPLETE, (0.0, 0.0))] * 2
+        assert suggest(made, "nsgaii", rules, 10, [*first, *more])["train.lr"] == spread[0]
+    beaten = [Observation(seen.settings, TrialState.COMPLETE, (1.0, 1.0)) for seen in first[:-1]]
+    alone = Observation({"train.lr": 0.85}, TrialState.COMPLETE, (0.0, 0.0))
+    second = [Observation({"train.lr": 0.85}, TrialState.COMPLETE, (0.5, 0.5))] * 8
+    children = [suggest(made, "nsgaii", rules, n, [*beaten, alone, *second])["train.lr"] for n in range(16, 40)]
+    assert all(abs(float(child) - 0.85) < 0.2 for child in children), "no parent is one that all others beat"
 
 
 class Halves(Family):
@@ -182,7 +199,7 @@ def refused(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tune": {"sampler": "tpo"}}, "tune.sampler is one of tpe, random, grid, qmc, gp, cmaes: got 'tpo'"),
+        ({"tune": {"sampler": "tpo"}}, "tune.sampler is one of tpe, random, grid, qmc, gp, cmaes, nsgaii: got 'tpo'"),
         (
             {"tune": {"sampler": "grid"}},
             "tune.trials must cover the grid of nhanes-sbp/l1 + lds and its first setting: got 16",
