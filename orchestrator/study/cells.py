@@ -32,7 +32,7 @@ from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
 from workloads.seeds import seed_of
 from workloads.trainers import check, check_shared
-from workloads.training import Training, acting, settle, versions
+from workloads.training import LOOP, acting, settle, versions
 from workloads.workload import Data, DataError, Workload
 
 _DECLARED: dict[str, tuple[Mapping[str, Any], Path | None]] = {}
@@ -63,7 +63,7 @@ class Cell:
     copy: int = 0
     replicate: int = 0
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`nhanes-sbp/l1 + lds`, of later replicates `nhanes-sbp/l1 + lds (replicate 1)`: unique in a study."""
         return f"{self.workload}/{self.recipe}{self.again}"
@@ -115,7 +115,7 @@ class Trial:
     @property
     def epochs(self) -> int:
         """Epochs that the trial has."""
-        return int(self.settings.get("train.epochs", Training().epochs))
+        return int(self.settings.get("train.epochs", LOOP.epochs))
 
     @cached_property
     def versions(self) -> dict[str, int]:
