@@ -1,7 +1,6 @@
 """Trials of several processes: what is refused before training, and real sweeps of them."""
 
 import os
-import signal
 import subprocess
 import threading
 import time
@@ -23,7 +22,7 @@ from workloads.ranks import ALONE
 PAIRS = """
 study: pairs
 workloads: [nhanes-sbp]
-recipes: {also: [mse + lds, mse + fds]}
+recipes: {also: [mse + fds]}
 tune: {trials: 2, parallel: 2, rescore: 1}
 evaluate: {seeds: 2}
 train: {epochs: 3}
@@ -127,7 +126,7 @@ def followers_end() -> None:
 
 
 @contextmanager
-def killed_once(number: signal.Signals) -> Iterator[list[int]]:
+def killed_once() -> Iterator[list[int]]:
     """Kill one of the further processes, when there is one that trains."""
     hit: list[int] = []
     ended = threading.Event()
@@ -156,7 +155,7 @@ def test_a_sweep_of_trials_of_two_processes_has_the_curves_of_one_process_and_le
     tailsweep("sweep", path, "--storage", tmp_path / "results", *TWO)
     expected, found = curves(alone), curves(tmp_path / "results")
     shared = expected.keys() & found.keys()
-    assert len(shared) >= 6, "other settings may be selected where scores are close"
+    assert len(shared) >= 3, "other settings may be selected where scores are close"
     for trial in shared:
         assert found[trial] == pytest.approx(expected[trial], rel=1e-3)
     rows = Ledger(str(tmp_path / "results")).read("evaluate").to_pylist()
@@ -165,11 +164,11 @@ def test_a_sweep_of_trials_of_two_processes_has_the_curves_of_one_process_and_le
 
 
 @pytest.mark.slow
-def test_a_trial_whose_second_process_is_lost_is_given_out_again(alone: Path, tmp_path: Path) -> None:
+def test_a_trial_whose_second_process_is_lost_is_given_out_again(tmp_path: Path) -> None:
     path = write(tmp_path, PAIRS.replace("epochs: 3", "epochs: 40"))
-    with killed_once(signal.SIGKILL) as hit:
+    with killed_once() as hit:
         said = tailsweep("sweep", path, "--storage", tmp_path / "results", *TWO)
-    assert hit
+    assert hit and "RankLost: a process of the trial was lost" in said
     rows = Ledger(str(tmp_path / "results")).read("tune").to_pylist()
     assert {row["status"] for row in rows} == {"completed"}, said
     followers_end()
@@ -180,7 +179,7 @@ def test_one_that_hangs_ends_with_the_limit_of_its_trial_and_one_without_memory_
     tmp_path: Path,
 ) -> None:
     (tmp_path / "evil.py").write_text(EVIL, encoding="utf-8")
-    text = PAIRS.replace("[mse + lds, mse + fds]", "[mse + stuck, mse + hungry]").replace("trials: 2", "trials: 1")
+    text = PAIRS.replace("[mse + fds]", "[mse + stuck, mse + hungry]").replace("trials: 2", "trials: 1")
     path = write(tmp_path, text + "plugins: [evil]\n")
     limit = ("--set", "tune.epoch_time_limit_s=20", "--failed-ok")
     done = subprocess.run(
