@@ -1,7 +1,5 @@
 """Trials of several processes: what is refused before training, and real sweeps of them."""
 
-import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from orchestrator import Ledger
 from orchestrator.engine.ranks import RankLost, _first, several
 from orchestrator.errors import BadInput
 from orchestrator.study.cells import expand
-from running import HUNG_S, command, processes, slay, tailsweep, write
+from running import processes, slay, tailsweep, write
 from workloads.ranks import ALONE
 
 PAIRS = """
@@ -175,19 +173,26 @@ def test_a_trial_whose_second_process_is_lost_is_given_out_again(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_one_that_hangs_ends_with_the_limit_of_its_trial_and_one_without_memory_is_tried_in_pieces(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("method", "limits", "reason", "log"),
+    [
+        (
+            "stuck",
+            ("--set", "tune.epoch_time_limit_s=20"),
+            "Timed out after 20 s in one epoch",
+            "its worker was killed",
+        ),
+        ("hungry", (), None, "every batch was trained in 2 pieces"),
+    ],
+)
+def test_a_process_that_hangs_ends_with_its_trial_and_one_without_memory_has_it_tried_in_pieces(
+    method: str, limits: tuple[str, ...], reason: str | None, log: str, tmp_path: Path
 ) -> None:
     (tmp_path / "evil.py").write_text(EVIL, encoding="utf-8")
-    text = PAIRS.replace("[mse + fds]", "[mse + stuck, mse + hungry]").replace("trials: 2", "trials: 1")
+    text = PAIRS.replace("[mse + fds]", f"[mse + {method}]").replace("trials: 2", "trials: 1")
     path = write(tmp_path, text + "plugins: [evil]\n")
-    limit = ("--set", "tune.epoch_time_limit_s=20", "--failed-ok")
-    done = subprocess.run(
-        command("sweep", path, "--storage", tmp_path / "results", *TWO, *limit),
-        capture_output=True, text=True, timeout=HUNG_S, check=False, env={**os.environ},
-    )  # fmt: skip
-    rows = {row["recipe"]: row for row in Ledger(str(tmp_path / "results")).read("tune").to_pylist()}
-    assert rows["mse + stuck"]["error"] == "Timed out after 20 s in one epoch", done.stdout + done.stderr
-    assert "every batch was trained in 2 pieces" in rows["mse + hungry"]["log"]
-    assert rows["mse + hungry"]["status"] == "completed"
+    tailsweep("sweep", path, "--storage", tmp_path / "results", *TWO, *limits, "--failed-ok")
+    (row,) = Ledger(str(tmp_path / "results")).read("tune").to_pylist()
+    assert (row["error"], row["status"]) == (reason, "failed" if reason else "completed")
+    assert log in row["log"]
     followers_end()
