@@ -10,11 +10,15 @@ ONLY_HERE = {
     "ray": {
         "orchestrator.engine.tune",
         "orchestrator.engine.watch",
+        "orchestrator.engine.ranks",
         "orchestrator.engine.early_stopping",
         "clusters.ray_jobs.target",
         "clusters.shared.wait_for_nodes",
     },
-    "mlflow": {"orchestrator.tracking.mlflow", "orchestrator.models.served"},
+    "mlflow": {
+        *(f"orchestrator.tracking.{name}" for name in ("mlflow", "_entities", "_sqlite")),
+        "orchestrator.models.served",
+    },
     "onnxruntime": {"orchestrator.models.onnx"},
     "tensorboardX": {"orchestrator.tracking.tensorboard"},
     "wandb": {"orchestrator.tracking.wandb"},
