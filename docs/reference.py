@@ -181,7 +181,8 @@ def encoders() -> Iterator[str]:
     """The encoders that a declared data set may name."""
     yield "# Encoders"
     yield "\nA declared data set names one by `encoder`; the first of a type is the default. `hidden` sets the widths"
-    yield "of the layers, `weights` a file or a name on the hub where the encoder reads one."
+    yield "of the layers, `weights` a file or a name on the hub where the encoder reads one. Images may name a network"
+    yield "of timm, `timm/NAME`, which reads a file; texts, and images with `features`, name one of `table`."
     for kind, named in ENCODERS.items():
         rows = (
             (f"`{name}`", ", ".join(map(str, each.hidden)) or "its own", "yes" if each.weights else "–")

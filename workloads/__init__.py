@@ -1,6 +1,5 @@
 """What is trained: workloads, objectives, methods and plans. Knows torch, and nothing of Ray, MLflow or S3."""
 
-from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import ClassVar, Final
@@ -8,7 +7,7 @@ from typing import ClassVar, Final
 import torch
 from torch import nn
 
-from workloads.encoders.named import ENCODERS, encoder_named
+from workloads.encoders.named import encoder_named
 from workloads.workload import Data, Workload
 
 FAMILIES: Final = (
@@ -30,7 +29,7 @@ FAMILIES: Final = (
 
 
 class Registry(dict[str, Workload]):
-    """Workloads by name; `NAME@ENCODER` is the data set NAME, read by another encoder of its kind (`ENCODERS`)."""
+    """Workloads by name; `NAME@ENCODER` is the data set NAME, read by another encoder of its kind."""
 
     _read_otherwise: ClassVar[dict[tuple[Workload, str], Workload]] = {}
 
@@ -38,11 +37,14 @@ class Registry(dict[str, Workload]):
         if super().__contains__(name):
             return True
         base, _, encoder = str(name).partition("@")
-        if not encoder or not super().__contains__(base) or super().__getitem__(base).kind not in ENCODERS:
+        workload = self.get(base)
+        if workload is None or not workload.kind:
             return False
-        with suppress(ValueError):
-            return bool(encoder_named(super().__getitem__(base).kind, encoder))
-        return False
+        try:
+            encoder_named(workload.kind, encoder)
+        except ValueError:  # no encoder of that name
+            return False
+        return True
 
     def __missing__(self, name: str) -> Workload:
         if name not in self:

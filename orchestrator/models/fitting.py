@@ -198,6 +198,8 @@ def fit_model(chosen: Evaluated, out: Path, extras: Sequence[Extra] = ()) -> Tra
 def _without_places(own: CustomData) -> dict[str, Any]:
     """A declaration as JSON without where its files lie: nobody else has them."""
     update = {key: "training data" if key == "file" else None for key in own.places}
+    if own.read_as != own.type:  # of vectors: a declaration says what makes them
+        update = dict.fromkeys(own.local, "training data")
     return own.model_copy(update=update).model_dump(mode="json")
 
 

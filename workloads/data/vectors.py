@@ -13,6 +13,7 @@ import torch
 
 from workloads.cache import default_folder, once, tell
 from workloads.encoders.frozen import BATCH, Frozen
+from workloads.messages import reason
 from workloads.workload import DataError
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
@@ -25,7 +26,7 @@ def kept(encoder: Frozen, contents: str, count: int, rows: Callable[[slice], Any
 
     `contents` stands for the contents of all rows; with the encoder's key it is the key of the cache. One process
     computes while the others wait. A file that is damaged on the disk is computed again. Raises DataError for an
-    encoder that cannot be opened.
+    encoder that cannot be opened, or does not read such rows.
     """
     key = hashlib.sha256(f"{encoder.key}\0{contents}\0{count}".encode()).hexdigest()
 
@@ -36,7 +37,11 @@ def kept(encoder: Frozen, contents: str, count: int, rows: Callable[[slice], Any
             raise DataError(str(err)) from None
         made = []
         for start in range(0, count, BATCH):
-            made.append(encode(rows(slice(start, min(start + BATCH, count)))))
+            some = rows(slice(start, min(start + BATCH, count)))
+            try:
+                made.append(encode(some))
+            except Exception as err:  # images of another size, no sign for padding: what a network says of its inputs
+                raise DataError(f"the frozen encoder does not read these rows: {reason(err)}") from err
             tell(min(start + BATCH, count), count)
         held = io.BytesIO()
         np.save(held, torch.cat(made).numpy().astype(np.float32), allow_pickle=False)

@@ -63,7 +63,7 @@ def texts(folder: Path, longest: int, pool: Pool, unit: bool = False) -> Frozen:
             read = tokenizer(list(rows), padding=True, truncation=True, max_length=longest, return_tensors="pt")
             mask = read["attention_mask"].unsqueeze(2)
             states = body(**read).last_hidden_state
-            made = states[:, 0] if pool == "first" else (states * mask).sum(1) / mask.sum(1)
+            made = states[:, 0] if pool == "first" else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
             return nn.functional.normalize(made, dim=1) if unit else made
 
         return encode

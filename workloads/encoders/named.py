@@ -141,6 +141,9 @@ ENCODERS_NEED: Final = frozenset(
 )
 """Modules of `workloads.extras` that encoders are made of."""
 
+FURTHER: Final = {"images": (f"{PREFIX}NAME",)}
+"""Names that stand for many, by kind."""
+
 
 def encoder_named(kind: str, name: str) -> Named:
     """The encoder of a name for a kind of input: ours, or for images one of timm; raises ValueError with near names."""
@@ -149,9 +152,13 @@ def encoder_named(kind: str, name: str) -> Named:
         settings(name)  # tells a network that timm does not have
         return _backbone(name)
     if name not in known:
-        others = (f"{PREFIX}NAME",) if kind == "images" else ()
-        raise UnknownName("encoder", name, (*known, *others), f"type {kind}")
+        raise UnknownName("encoder", name, (*known, *FURTHER.get(kind, ())), f"type {kind}")
     return known[name]
+
+
+def readers_of_weights(kind: str) -> str:
+    """The names of the encoders of a kind that read a file of weights, in words."""
+    return ", ".join((*(name for name, each in ENCODERS[kind].items() if each.weights), *FURTHER.get(kind, ())))
 
 
 @cache

@@ -138,7 +138,7 @@ def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) ->
         ),
         (
             {"name": "mine", "type": "images", "encoder": "resnet19"},
-            "no encoder 'resnet19' in type images; known: cnn, resnet18, resnet32, resnet50 .did you mean 'resnet18'",
+            "no encoder 'resnet19' in type images; known: cnn, resnet18, .*timm/NAME .did you mean 'resnet18'",
         ),
         (
             {"name": "mine", "type": "images", "encoder": "resnet18", "hidden": [8]},
@@ -146,7 +146,7 @@ def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) ->
         ),
         (
             {"name": "mine", "type": "images", "weights": "w.pt"},
-            "weights are read by resnet18, resnet50: got them with the default, cnn",
+            "weights are read by resnet18, resnet50, timm/NAME: got them with the default, cnn",
         ),
         ({"name": "mine", "type": "images", "augment": ["turn"]}, "no augmentation 'turn'; known: crop, flip"),
         ({"name": "mine", "bin_width": -1}, "workload mine: bin_width: .*greater than 0: got -1"),

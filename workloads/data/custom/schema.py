@@ -10,7 +10,7 @@ from workloads.encoders import hub
 from workloads.encoders.backbones import is_backbone, settings
 from workloads.encoders.frozen import Pool
 from workloads.encoders.images import AUGMENTATIONS
-from workloads.encoders.named import ENCODERS, Named, encoder_named
+from workloads.encoders.named import ENCODERS, Named, encoder_named, readers_of_weights
 from workloads.hparams import UnknownName
 
 Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
@@ -159,10 +159,8 @@ class CustomPictures(CustomData):
     @model_validator(mode="after")
     def _weights_fit(self) -> "CustomPictures":
         if self.weights is not None and self.read_as == self.type and not self.named.weights:
-            known = ENCODERS[self.type]
-            readers = ", ".join(name for name, encoder in known.items() if encoder.weights)
-            chosen = self.encoder or f"the default, {next(iter(known))}"
-            raise ValueError(f"weights are read by {readers}: got them with {chosen}")
+            chosen = self.encoder or f"the default, {next(iter(ENCODERS[self.type]))}"
+            raise ValueError(f"weights are read by {readers_of_weights(self.type)}: got them with {chosen}")
         return self
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 from torch import nn
-from transformers import BertConfig, BertModel, BertTokenizerFast, ResNetConfig, ResNetModel
+from transformers import BertConfig, BertModel, BertTokenizerFast, ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
 from training import fit, scored
 from workloads.data import vectors
@@ -152,6 +152,17 @@ def test_images_become_the_mean_states_of_a_local_network_scaled_on_training_row
     recipe = Recipe("boosting")
     trees = start(build(own, None), load(own, None), recipe, settle(recipe, {"train.epochs": 1}), 0, CPU)
     assert all(np.isfinite(epoch.loss) for epoch in trees)
+
+
+def test_images_of_a_size_that_the_network_does_not_read_are_told(photos: Path, tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    ViTModel(ViTConfig(image_size=8, patch_size=4, **sizes)).save_pretrained(tmp_path / "vision")
+    own = declared(type="images", file=str(photos), folder="photos", size=16, features=str(tmp_path / "vision"))
+    with pytest.raises(DataError, match=r"the frozen encoder does not read these rows: .*16"):
+        load(located(own, photos.parent), None)
+    own = located(own.model_copy(update={"size": 8}), photos.parent)
+    first = all_inputs(own)
+    assert not torch.equal(first, all_inputs(own.model_copy(update={"pool": "first"})))
 
 
 def test_all_encoders_of_tables_read_vectors(reviews: Path, language: Path) -> None:
