@@ -78,7 +78,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
     @classmethod
     def default_resource_request(cls, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         """What the trial is given; Tune hands a process on to trials that are given the same only."""
-        return tune.PlacementGroupFactory([config["resources"]])
+        return tune.PlacementGroupFactory(config["resources"], strategy="STRICT_PACK")
 
     def setup(self, config: Mapping[str, Any]) -> None:
         """Begin a pack; training happens in `step`."""
@@ -163,6 +163,17 @@ class PlanSearcher(Unsaved, Searcher):  # type: ignore[misc]
         """Nothing: the ledger is the state."""
 
 
+class Silent(tune.ProgressReporter):  # type: ignore[misc]
+    """Reports nothing: Tune's own reporter in notebooks clears what a cell has shown, whatever its verbosity."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        """Never."""
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: str) -> None:
+        """Nothing."""
+
+
 def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, observer: Observer) -> None:
     """Train what the planner misses.
 
@@ -199,7 +210,7 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
             "jobs": jobs,
             "code": code(),
             "report_s": 0.0 if make else REPORT_S,
-            "resources": study.resources.share(first.cell.workload).amounts(),
+            "resources": study.resources.share(first.cell.workload).bundles(),
             "recycle_after": study.resources.recycle_after,
         }
 
@@ -224,6 +235,7 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
                 storage_path=scratch,  # Tune's own files are of no use afterwards: the ledger replaces them
                 callbacks=[watch],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
+                progress_reporter=Silent(),
                 verbose=0,
             ),
         )
