@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
@@ -38,8 +38,8 @@ SHORTEST: Final = 12
 ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def serve(folder: Path, port: int, auth: bool) -> int:
-    """Run until a signal ends it, which is exit code 0; raises BadInput for what cannot run, before anything starts."""
+def serve(folder: Path, port: int, auth: bool) -> NoReturn:
+    """Run until a signal ends it, as KeyboardInterrupt; raises BadInput for what cannot run, before anything starts."""
     environment = _checked(folder, port, auth)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "2"]
     command += ["--app-name", "basic-auth"] if auth else []
@@ -70,8 +70,8 @@ def _checked(folder: Path, port: int, auth: bool) -> dict[str, str]:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OSError as err:
-            raise BadInput(f"port {port} must be free: {err.strerror}; PORT=5001 takes another one") from None
+        except (OSError, OverflowError) as err:
+            raise BadInput(f"port {port} must be a free one: {err}; PORT=5001 takes another one") from None
     folder.mkdir(parents=True, exist_ok=True)
     artifacts = os.environ.get("MLFLOW_ARTIFACTS_DESTINATION") or str(folder / "artifacts")
     if artifacts.startswith("s3://"):
@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--basic-auth", action="store_true", help="ask for a name and a password")
     given = parser.parse_args(arguments)
     try:
-        return serve(given.folder, given.port, given.basic_auth)
+        serve(given.folder, given.port, given.basic_auth)
     except (BadInput, StorageFailed) as err:
         sys.stderr.write(f"tailsweep: {one_line(err)}\n")
         return 2

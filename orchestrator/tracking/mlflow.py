@@ -294,7 +294,7 @@ class Projection:
 
     def _link(self, run_id: str, place: str) -> None:
         """A link to the report in the description of every row that nobody has described."""
-        page = f"#/experiments/{self.experiment}/runs/{run_id}/artifacts/report.html"
+        page = f"#/experiments/{self.experiment}/runs/{run_id}/artifacts/report.html?workflowType=machine_learning"
         note = f"{REPORT}({page}), `{place}`"
         for (kind, _), run in self._runs.items():
             there = run.data.tags.get(NOTE, REPORT)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
+from orchestrator.report.escape import figure_text
 from orchestrator.report.featured import Featured, half_window, label_error
 from orchestrator.report.figures.drawing import INK, WIDTH, Drawing, lines, sheet, stacked
 from orchestrator.report.figures.featured_lines import looks
@@ -25,7 +26,7 @@ def draw_label_error(name: str, data: Data, shown: Sequence[Featured]) -> Drawin
     half, tested = _half(name, shown), np.flatnonzero(workload.grid.counts(shown[0].y))
     figure, (axes, below) = stacked(WIDTH, (3.9, 1.9))
     hover, told = {}, []
-    for one, line, errors in _curves(axes, name, shown):
+    for one, line, errors in _curves(axes, name, shown, looks(shown)):
         hover[line["gid"]] = one.recipe
         if one.role != "also":
             ends = [f"{errors[tested[place]]:.3g}" for place in (0, len(tested) // 2, -1)]
@@ -46,7 +47,8 @@ def draw_label_error(name: str, data: Data, shown: Sequence[Featured]) -> Drawin
 def draw_row_error(name: str, shown: Sequence[Featured]) -> Drawing:
     """The curves alone, of a row and its base: they need predictions, and no data."""
     figure, axes = sheet(WIDTH, 3.2)
-    _curves(axes, name, shown)
+    named = [{**line, "label": figure_text(one.recipe)} for one, line in zip(shown, looks(shown), strict=True)]
+    _curves(axes, name, shown, named)
     axes.set_xlabel(label_axis(WORKLOADS[name]))
     text = f"Test error by label of {' and '.join(one.recipe for one in shown)}."
     return Drawing("error-by-label", f"Test error by label on {name}", text, figure)
@@ -57,12 +59,14 @@ def _half(name: str, shown: Sequence[Featured]) -> int:
     return half_window(workload.grid, shown[0].y) if workload.task == "regression" else 0
 
 
-def _curves(axes: Axes, name: str, shown: Sequence[Featured]) -> list[tuple[Featured, dict[str, Any], Floats]]:
+def _curves(
+    axes: Axes, name: str, shown: Sequence[Featured], how: Sequence[dict[str, Any]]
+) -> list[tuple[Featured, dict[str, Any], Floats]]:
     """Draw the curves between the first and the last tested label; returns how each looks and its errors `[M]`."""
     grid, half, drawn = WORKLOADS[name].grid, _half(name, shown), []
     tested = np.flatnonzero(grid.counts(shown[0].y))
     inside = slice(tested[0], tested[-1] + 1)
-    for one, line in zip(shown, looks(shown), strict=True):
+    for one, line in zip(shown, how, strict=True):
         errors = label_error(one, name, half)
         axes.plot(grid.centres[inside], errors[inside], **line)
         drawn.append((one, line, errors))

@@ -76,7 +76,8 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path, capfd: pytest.CaptureFi
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert f"port {port} must be free" in refused(capfd, tmp_path, "--port", str(port))
+        for wrong in (port, 99_999):
+            assert f"port {wrong} must be a free one" in refused(capfd, tmp_path, "--port", str(wrong))
 
 
 def test_artifacts_that_cannot_be_reached_are_refused(

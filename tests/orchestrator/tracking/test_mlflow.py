@@ -70,6 +70,21 @@ def test_a_trial_carries_its_settings_scores_and_curve(made: Study, planner: Pla
     assert history[0].timestamp == int(trial.finished.timestamp() * 1000)
 
 
+@pytest.mark.parametrize("epochs", [330, 400])
+def test_a_curve_longer_than_a_server_takes_at_once_arrives_whole(tmp_path: Path, epochs: int) -> None:
+    made = study(storage=str(tmp_path), train={"epochs": epochs}, recipes={"also": ["l1"]})
+    planner = Planner(made, expand(made), lambda trial_id, phase: None)
+    trial = planner.next()
+    assert trial is not None
+    planner.finish(trial, record(trial, 4.0))
+    assert Projection(made, Ledger(made.storage)).update(planner.plans) == 1
+    (run,) = [run for run in runs(made) if run.data.tags[KIND] == "trial"]
+    client = mlflow.MlflowClient(tracking_uri(made))
+    for name in ("train/loss", "epoch/val/mae/all", "epoch/val/mae/few"):
+        assert [m.step for m in client.get_metric_history(run.info.run_id, name)] == list(range(epochs))
+    assert run.data.params["epochs"] == str(epochs) and run.data.tags[DONE] == "1"
+
+
 def test_runs_that_rescore_name_the_trial_whose_settings_they_train_again(made: Study, planner: Planner) -> None:
     Projection(made, Ledger(made.storage)).update(planner.plans)
     tags = [run.data.tags.get("rescores") for run in runs(made) if run.data.tags[KIND] == "trial"]
