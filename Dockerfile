@@ -27,12 +27,12 @@ WORKDIR /opt/tailsweep
 COPY constraints.txt ./
 RUN pip install ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} "$(grep '^torch==' constraints.txt)"
 
-# ray[default]: the dashboard and the job server of a cluster's head. psycopg2: MLflow's database.
+# ray[default]: the dashboard and the job server of a cluster's head. The extra `server`: MLflow on PostgreSQL.
 COPY pyproject.toml ./
 RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; e = p["optional-dependencies"]; \
-print(*p["dependencies"], *(d for n in ("images", "text", "signals", "tables", "demo", "aws") for d in e[n]), sep="\n")' \
+print(*p["dependencies"], *(d for n in ("images", "text", "signals", "tables", "demo", "aws", "server") for d in e[n]), sep="\n")' \
       > requirements.txt \
- && pip install --constraint constraints.txt --requirement requirements.txt 'ray[default]' psycopg2-binary
+ && pip install --constraint constraints.txt --requirement requirements.txt 'ray[default]'
 
 COPY README.md LICENSE ./
 COPY clusters/ clusters/

@@ -6,6 +6,7 @@ ADDRESS ?=
 CLUSTER ?=
 ARGS ?=
 PORT ?= 5000
+FOLDER ?= mlflow
 FAULTS ?= 20
 SEED ?= 0
 MINUTES ?= 60
@@ -15,6 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
 DEV := $(VENV)/.dev-installed
+SERVER := $(VENV)/.server-installed
 # A profile may name a storage of its own: only one that was asked for is put before it.
 WHERE = $(if $(and $(CLUSTER),$(filter file,$(origin STORAGE))),,--storage "$(STORAGE)") $(ARGS)
 ON = $(if $(CLUSTER),--cluster "$(CLUSTER)")
@@ -22,7 +24,8 @@ ON = $(if $(CLUSTER),--cluster "$(CLUSTER)")
 APART = $(if $(shell sh tests/isolated.sh echo yes 2>/dev/null),--dist $(1) --tx '$(2)*popen//python=sh tests/isolated.sh $(BIN)/python')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep submit logs cancel plan status report track ui test slow chaos gpu lint docs bench clean
+.PHONY: help setup sweep submit logs cancel plan status report track ui mlflow test slow chaos gpu long lint docs bench \
+  clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
@@ -38,6 +41,10 @@ $(DONE): pyproject.toml constraints.txt
 
 $(DEV): $(DONE)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+$(SERVER): $(DONE)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,server]'
 	@touch $@
 
 sweep: $(DONE) ## run a study and print its table; with CLUSTER, there
@@ -69,11 +76,17 @@ ui: $(DONE) ## serve the MLflow UI on 127.0.0.1
 	$(BIN)/mlflow ui --backend-store-uri "$$($(BIN)/python -m orchestrator.tracking.mlflow "$(STORAGE)")" \
 	  --host 127.0.0.1 --port $(PORT)
 
-test: $(DEV) ## run the tests, without those marked slow
-	$(BIN)/python -m pytest -m 'not slow and not gpu' $(call APART,loadfile,2) $(ARGS)
+mlflow: $(SERVER) ## serve MLflow on PostgreSQL in FOLDER; ARGS=--basic-auth
+	@$(BIN)/python -m clusters.mlflow.server "$(FOLDER)" --port "$(PORT)" $(ARGS)
+
+test: $(DEV) ## run the tests, without those marked slow or long
+	$(BIN)/python -m pytest -m 'not slow and not long and not gpu' $(call APART,loadfile,2) $(ARGS)
 
 slow: $(DEV) ## run the slow tests: real systems, killed and broken in many ways
 	$(BIN)/python -m pytest -m slow --timeout 2400 $(call APART,worksteal,3) $(ARGS)
+
+long: $(DEV) ## run further forms of the slow tests: other clusters, moments and numbers
+	$(BIN)/python -m pytest -m long --timeout 2400 $(call APART,worksteal,3) $(ARGS)
 
 chaos: $(DEV) ## break sweeps at random and compare: FAULTS, SEED, MINUTES
 	PYTHONPATH=tests $(BIN)/python -m chaos.run --faults "$(FAULTS)" --seed "$(SEED)" --minutes "$(MINUTES)" $(ARGS)

@@ -5,7 +5,7 @@ From Python:
     from orchestrator import Ledger, Study, report, sweep
 
     study = Study.load("quickstart")
-    sweep(study)
+    sweep(study)  # or: for record in stream(study)
     print(report(study)["table.md"])
     trials = Ledger(study.storage).read("evaluate")  # an Arrow table
     predictions = load_model("model").predict("new.csv")  # a folder that `tailsweep fit` made
@@ -14,12 +14,12 @@ From Python:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.api import report, sweep
+    from orchestrator.api import report, stream, sweep
     from orchestrator.ledger.ledger import Ledger
     from orchestrator.models.folder import load_model
     from orchestrator.study.spec import Study
 
-__all__ = ["Ledger", "Study", "load_model", "report", "sweep"]
+__all__ = ["Ledger", "Study", "load_model", "report", "stream", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,6 +31,7 @@ def __getattr__(name: str) -> Any:
         "Study": "study.spec",
         "load_model": "models.folder",
         "report": "api",
+        "stream": "api",
         "sweep": "api",
     }
     if name not in homes:

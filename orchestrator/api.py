@@ -2,12 +2,9 @@
 
 import contextlib
 import json
-import os
 import platform
-import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +17,12 @@ from orchestrator.engine.heartbeat import Heartbeat, beats, forget
 from orchestrator.engine.leaving import interruptible
 from orchestrator.engine.progress import Display, preparing
 from orchestrator.engine.status import Status, status_of
-from orchestrator.errors import BadInput, StorageFailed, one_line
+from orchestrator.engine.streaming import Through, streamed
+from orchestrator.errors import BadInput, StorageFailed
 from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import PHASES
+from orchestrator.ledger.records import Record
 from orchestrator.ledger.segments import READERS
 from orchestrator.ledger.several import one
 from orchestrator.models.fitting import keep_best
@@ -33,13 +32,14 @@ from orchestrator.report.outputs import write_outputs
 from orchestrator.report.sections import Results, Section, assembled, sections
 from orchestrator.report.sources import Source
 from orchestrator.storage.leases import TTL_S, Leases
-from orchestrator.storage.store import Store, local_folder, open_store, remote
+from orchestrator.storage.store import Store, open_store
 from orchestrator.study.allowance import check_reach
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.sharding import Shard, Share, Stealing, check_steal
-from orchestrator.study.spec import OF_THE_NODE, PREFIX, Study
+from orchestrator.study.spec import Study
 from orchestrator.study.stored import definition, definition_key, difference
+from orchestrator.tracking._beside import beside
 
 
 @dataclass(frozen=True)
@@ -117,20 +117,53 @@ def sweep(
     A study is known in its storage by its name: another definition under the same name raises BadInput, unless
     `replace`. Raises StorageFailed when the ledger cannot be written.
     """
-    cluster = cluster or profile("local")
-    console = console or Console()
+    return _swept(study, cluster or profile("local"), console or Console(), retry_failed, replace)
+
+
+def stream(
+    study: Study,
+    cluster: Profile | None = None,
+    console: Console | None = None,
+    retry_failed: bool = False,
+    replace: bool = False,
+    known: bool = True,
+) -> Generator[Record, None, None]:
+    """Sweep a study, and yield the record of every trial as it is committed: `for record in stream(study)`.
+
+    First come those that are in the ledger already, unless `known` is False. The sweep goes on while the body of the
+    loop runs. Leaving the loop (break, an exception, `close()`) stops the sweep as Ctrl-C does: what was committed
+    stays, and the next sweep goes on. A loop that ends by itself has a complete study, with its tables and its page.
+    What `sweep` raises is raised in the loop. Nothing is shown, unless on a `console`.
+    """
+
+    def run(through: Through) -> Planner:
+        shown = console or Console(quiet=True)
+        return _swept(study, cluster or profile("local"), shown, retry_failed, replace, through).planner
+
+    yield from streamed(run, known)
+
+
+def _swept(
+    study: Study,
+    cluster: Profile,
+    console: Console,
+    retry_failed: bool,
+    replace: bool,
+    through: Through = lambda planner, observer: observer,
+) -> Outcome:
+    """A sweep, with what `through` makes of its observer."""
     tidy(Ledger(study.storage), console)  # what a killed sweep left is quicker to find
     state = outcome(study, retry_failed, console=console)
     claim_name(study, state.ledger.store, replace)
     cluster.apply()
     from orchestrator.engine import tune  # Ray takes a second to import: bad input is answered before
 
-    with _tracker(study, state, console):
+    with beside(study, console):
         with Display(state.planner, console) as display:
             forget(state.ledger.store, study.study)
             heartbeat = Heartbeat(display, state.planner, state.ledger.store, 0, 1)
             with heartbeat.until_end(), made_ahead(study, state.ledger.store):
-                tune.sweep(study, state.planner, state.ledger, cluster, heartbeat)
+                tune.sweep(study, state.planner, state.ledger, cluster, through(state.planner, heartbeat))
         confirm(state)
         keep_best(study, state.planner.plans, state.ledger)
         write_outputs(study, state.planner, state.ledger, state.sections)
@@ -252,50 +285,3 @@ def tidy(ledger: Ledger, console: Console) -> None:
         return
     if moved:
         console.print(f"{moved} records compacted in {ledger.store.locate('ledger/compact/')}", highlight=False)
-
-
-@contextlib.contextmanager
-def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
-    """The tracker in a process of its own: it follows the ledger, and ends when its standard input does."""
-    if not study.tracking.enabled:
-        yield
-        return
-    folder = local_folder(study.storage) / study.study
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if remote(study.storage):
-            (folder / "study.json").write_text(study.model_dump_json(indent=1), encoding="utf-8")
-        log = (folder / "track.log").open("w+", encoding="utf-8", errors="replace")
-    except OSError as err:
-        raise StorageFailed(f"cannot write {folder}: {err.strerror}") from err
-    # What the environment says of the study is in its file already; what the command line said must not be undone.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX) or k in OF_THE_NODE}
-    environment["PYTHONSAFEPATH"] = "1"  # -P for what it starts itself
-    command = [sys.executable, "-P", "-m", "orchestrator.cli", "track", str(folder / "study.json"), "--follow"]
-    with log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the sweep; the tracker ends when its input does
-        )
-        assert process.stdin is not None
-        try:
-            yield
-        except BaseException:
-            process.stdin.close()  # it ends by itself, and an interrupt does not wait for it
-            raise
-        process.communicate()
-        if process.returncode:
-            from orchestrator.tracking import tracker  # brings MLflow, which a sweep has no use for otherwise
-
-            log.seek(0)
-            last = (log.read().strip().splitlines() or ["no reason given"])[-1]
-            console.print(
-                f"{tracker(study).title} is behind: {one_line(last.removeprefix('tailsweep: '))}\n"
-                f"`tailsweep track {study.study}` completes it; the results are safe.",
-                highlight=False,
-                markup=False,
-            )

@@ -18,3 +18,6 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert any("text/html" in output.get("data", {}) for output in shown)
+    (swept,) = (cell for cell in notebook.cells if "sweep(study)" in cell.source)
+    (table,) = (output for output in swept.outputs if output.output_type == "display_data")
+    assert "trials done, 0 running, 0 failed" in table.data["text/plain"], "one output, as it was at the end"

@@ -16,11 +16,15 @@ from torch import Tensor
 from workloads.labels import Floats, Ints, LabelGrid
 from workloads.pack import Pack, set_streams, streams
 from workloads.recalibration import folds_of, held_out_weights
-from workloads.seam import Adjustment, HeldOut, Output
+from workloads.seam import NO_HEAD, Adjust, Adjustment, HeldOut, Output
 from workloads.workload import Data, Split
 
 VALIDATION_FOLDS: Final = 5
 """Parts of the validation rows of which each is mapped by what was fitted to the others."""
+
+
+HELD_OUT: Final = "held_out"
+"""The beginning of the names of tensors that an adjustment is fitted to."""
 
 
 class Run(Protocol):
@@ -40,6 +44,16 @@ def joined(parts: Sequence[Ints], outputs: Sequence[Output]) -> Output:
     order = np.argsort(np.concatenate(parts))
     out, pred = (np.concatenate(parts) for parts in zip(*((o.out, o.pred) for o in outputs), strict=True))
     return Output(out, pred, outputs[0].head).of(order)
+
+
+def adjust_of(method: Adjustment, tensors: Mapping[str, Tensor]) -> Adjust:
+    """The map of an adjustment, fitted to what `Adjusting.tensors` gave; raises ValueError where that is missing."""
+    given = {name.removeprefix(f"{HELD_OUT}."): value.numpy() for name, value in tensors.items()}
+    missing = {"out", "pred", "y", "weights"} - given.keys()
+    if missing:
+        raise ValueError(f"tensors of {HELD_OUT} are missing, to which the adjustment is fitted")
+    output = Output(given["out"], given["pred"], given.get("head", NO_HEAD))
+    return method.adjust(HeldOut(output, given["y"], given["weights"]))
 
 
 class Rows:
@@ -178,6 +192,15 @@ class Adjusting:
         """What the adjustment of the kept or the last epoch is fitted to; None where nothing is adjusted."""
         held = self._kept if kept else self._last
         return None if self._method is None or held is None else HeldOut(held, self._y, self._weights)
+
+    def tensors(self, kept: bool) -> dict[str, Tensor]:
+        """What the adjustment of the kept or the last epoch is fitted to, as `adjust_of` reads it."""
+        given = self.held_out(kept)
+        if given is None:
+            return {}
+        arrays = {"out": given.output.out, "pred": given.output.pred, "y": given.y, "weights": given.weights}
+        arrays |= {"head": given.output.head} if given.output.head.size else {}
+        return {f"{HELD_OUT}.{name}": torch.from_numpy(values.copy()) for name, values in arrays.items()}
 
     def of(self, output: Output, kept: bool, own: bool) -> Output:
         """What is said of rows, in the kept or the last epoch; `own`: of all the validation rows."""

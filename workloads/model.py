@@ -46,7 +46,8 @@ class Model(nn.Module):
     the scale of the loss does not depend on the recipe.
 
     An encoder of maps gives features `[B, D, h, w]`. Their labelled pixels are gathered right after it, `[P, D]`, and
-    are the samples of all that follows: the linear head on them is a 1×1 convolution of the map.
+    are the samples of all that follows: the linear head on them is a 1×1 convolution of the map. An ensemble gives
+    features `[B, k, D]` in training: what each member makes of a row is a sample with its label.
     """
 
     effective: Tensor
@@ -131,6 +132,11 @@ class Model(nn.Module):
         """Names of the parts that must see a batch whole."""
         return [name for name, part in self._named.items() if part.batch_matters]
 
+    @property
+    def undivided(self) -> list[str]:
+        """Names of the parts that must see a batch whole, or all batches: processes cannot share them."""
+        return [name for name, part in self._named.items() if part.batch_matters or part.collects]
+
     def stages(self) -> Sequence[Stage]:
         """The stages of the plan."""
         return self.plan.stages()
@@ -172,8 +178,9 @@ class Model(nn.Module):
         return z
 
     def encode(self, x: Tensor) -> Tensor:
-        """Features of inputs."""
-        return self.mapped(self.encoder(x))
+        """Features of inputs, of an ensemble in training those of every member: `[B k, D]`."""
+        z = self.encoder(x)
+        return self.mapped(z.flatten(0, 1) if z.dim() == 3 else z)
 
     def predict(self, z: Tensor) -> Tensor:
         """Predictions `[B]` of features `[B, D]`, on that scale, before any adjustment."""
@@ -306,9 +313,15 @@ def _head_of(objective: Objective) -> tuple[object, ...]:
 
 
 def samples(z: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
-    """Features `[P, D]` and labels of the labelled pixels of maps `[B, D, h, w]`; rows `[B, D]` stay as they are."""
+    """Features `[P, D]` and labels of the labelled pixels of maps `[B, D, h, w]`; rows `[B, D]` stay as they are.
+
+    Of the members of an ensemble `[B, k, D]`: features `[B k, D]`, each with the label of its row.
+    """
     if z.dim() == 2:
         return z, batch
+    if z.dim() == 3:
+        y, bin_, index = (own.repeat_interleave(z.shape[1]) for own in (batch.y, batch.bin, batch.index))
+        return z.flatten(0, 1), replace(batch, y=y, bin=bin_, index=index)
     known = ~batch.y.isnan()  # how many there are decides all later sizes: one synchronisation a step
     row = batch.index.view(-1, 1, 1).expand(known.shape)
     at_labels = at_size(z, known.shape[1:]).movedim(1, -1)

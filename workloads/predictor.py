@@ -8,45 +8,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from workloads.adjusting import adjust_of
+from workloads.data.words import Sentences
 from workloads.hparams import Value
 from workloads.labels import Floats, Ints, LabelGrid
-from workloads.loop import ENCODE_ROWS, ENCODE_VALUES, Fit
+from workloads.loop import ENCODE_ROWS, ENCODE_VALUES
 from workloads.methods import METHODS
 from workloads.model import Model
 from workloads.recipe import Recipe, settings_of
-from workloads.seam import NO_HEAD, Adjustment, HeldOut, Method, Output, TrainLabels
+from workloads.seam import Adjustment, Method, Output, TrainLabels
 from workloads.training import Training
+from workloads.views import at_size
 from workloads.workload import Table, Units
 
-HELD_OUT: Final = "held_out"
 OWN_STREAM: Final = "_extra_state"
 """The end of the names of random streams, which predictions do not draw from."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a model is beside its tensors: recipe, settings, bins and units of labels, training rows by bin `[M]`."""
+    """What a model is beside its tensors: recipe, settings, bins and units of labels, training rows by bin `[M]`.
+
+    `maps` is the size `[h, w]` of labels that are maps, whose pixels are counted then.
+    """
 
     recipe: str
     settings: Mapping[str, Value]
     grid: LabelGrid
     units: Units
     counts: Ints
-
-
-def tensors_of(fit: Fit) -> dict[str, Tensor]:
-    """Tensors of a run that its predictions need, on the CPU: weights, and what its adjustment is fitted to."""
-    found, names = {}, fit.model.predicting
-    for name, value in fit.weights().items():
-        part, _, rest = name.partition(".")
-        if not name.endswith(OWN_STREAM):
-            found[f"{names[int(part)]}.{rest}"] = value
-    given = fit.adjusting.held_out(kept=fit.best is not None)
-    if given is not None:
-        arrays = {"out": given.output.out, "pred": given.output.pred, "y": given.y, "weights": given.weights}
-        arrays |= {"head": given.output.head} if given.output.head.size else {}
-        found |= {f"{HELD_OUT}.{name}": torch.from_numpy(np.asarray(values)) for name, values in arrays.items()}
-    return {name: value.detach().cpu().clone().contiguous() for name, value in found.items()}
+    maps: tuple[int, int] | None = None
 
 
 class Predictor(nn.Module):
@@ -69,12 +60,7 @@ class Predictor(nn.Module):
             _load(module, name, _below(name, tensors))
         self._adjust = None
         if self.model.adjustment is not None:
-            given = {name: value.numpy() for name, value in _below(HELD_OUT, tensors).items()}
-            head = given.pop("head", NO_HEAD)
-            if given.keys() != {"out", "pred", "y", "weights"}:
-                raise ValueError(f"tensors of {HELD_OUT} are missing, to which {whole.adjustment} is fitted")
-            held_out = HeldOut(Output(given["out"], given["pred"], head), given["y"], given["weights"])
-            self._adjust = self.model.adjustment.adjust(held_out)
+            self._adjust = adjust_of(self.model.adjustment, tensors)
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,23 +70,28 @@ class Predictor(nn.Module):
         return made
 
     def predict(self, x: Tensor) -> Floats:
-        """Predictions `[N]` of inputs `[N, …]` in label units, float64; NaN and infinity as they come."""
+        """Predictions `[N]`, or maps `[N, h, w]`, of inputs `[N, …]` in label units, float64; NaN as it comes."""
         rows = min(ENCODE_ROWS, max(1, ENCODE_VALUES // max(1, x[:1].numel())))
         with torch.no_grad():
             made = [self.model.outputs(self._encoded(part)) for part in torch.split(x, rows)]
         out, pred = (torch.cat(parts).double().numpy() for parts in zip(*made, strict=True))
         said = Output(out, pred, self.model.linear_head())
-        return self.setup.grid.labels((said if self._adjust is None else self._adjust(said)).pred)
+        found = self.setup.grid.labels((said if self._adjust is None else self._adjust(said)).pred)
+        return found if self.setup.maps is None else found.reshape(-1, *self.setup.maps)
 
     def _encoded(self, x: Tensor) -> Tensor:
-        """Features `[B, D]`, in the precision of training."""
+        """Features `[B, D]`, of maps those of every pixel, in the precision of training."""
         with Training.of(settings_of("train", self.setup.settings), "train").autocast(x.device):
-            return self.model.mapped(self.model.encoder(x))
+            z = self.model.encoder(x)
+            if self.setup.maps is not None:
+                z = at_size(z, self.setup.maps).movedim(1, -1).flatten(0, 2)
+            return self.model.mapped(z)
 
 
-def example(shape: Sequence[int], kind: str) -> Table:
-    """A row of zeros of a shape, for encoders that are made to fit their inputs."""
-    return Table(torch.zeros((1, *shape), dtype=getattr(torch, kind)), torch.zeros(1))
+def example(shape: Sequence[int], kind: str, vectors: Tensor | None = None) -> Table:
+    """A row of zeros of a shape, for encoders that are made to fit their inputs; of words, with their `vectors`."""
+    x, y = torch.zeros((1, *shape), dtype=getattr(torch, kind)), torch.zeros(1)
+    return Table(x, y) if vectors is None else Sentences(x, y, vectors)
 
 
 def _predicts(method: str) -> bool:
@@ -111,8 +102,10 @@ def _predicts(method: str) -> bool:
 
 def _labels(setup: Setup, dim: int) -> TrainLabels:
     """Labels with the counts of training, at the middles of their bins: parts size their tensors by counts."""
-    y = np.repeat(setup.grid.learnt(setup.grid.centres), setup.counts)
-    return TrainLabels(torch.from_numpy(y), setup.grid.of_learnt(), dim, Training().batch_size)
+    pixels = None if setup.maps is None else setup.counts
+    rows = setup.counts if pixels is None else np.minimum(pixels, 1)  # those of all maps are not held
+    y = np.repeat(setup.grid.learnt(setup.grid.centres), rows)
+    return TrainLabels(torch.from_numpy(y), setup.grid.of_learnt(), dim, Training().batch_size, pixels)
 
 
 def _below(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,20 +1,25 @@
-"""What trains a recipe: a network in the loop, or trees."""
+"""What trains a recipe, a network in the loop or trees, and what predicts with it then."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workloads.adjusting import Rows
 from workloads.epoch import Epoch
 from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.loop import Fit
+from workloads.model import Model
 from workloads.objectives import OBJECTIVES
-from workloads.recipe import Recipe
-from workloads.trees import Trees, columns
+from workloads.predictor import Predictor, Setup
+from workloads.ranks import ALONE, Ranks, check_statistics, check_undivided
+from workloads.recipe import Recipe, settings_of
+from workloads.training import Training
+from workloads.trees import Grown, Trees, columns
 from workloads.workload import Data, Split, Workload
 
 
@@ -37,13 +42,35 @@ class Run(Protocol):
 
     def predict(self, split: Split) -> Floats: ...
 
+    def tensors(self) -> dict[str, Tensor]: ...
+
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-Start = Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device, int], Run]
-TRAINERS: Final[dict[str, Start]] = {"network": Fit, "trees": Trees}
+class Predicts(Protocol):
+    """A model apart from its data."""
+
+    def predict(self, x: Tensor) -> Floats: ...
+
+
+Encoder: TypeAlias = Callable[[], tuple[nn.Module, int]]
+"""Makes a new encoder, and says the width of its features."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How a run is started, and how its `tensors` become what predicts."""
+
+    start: Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device, int, Ranks], Run]
+    predicts: Callable[[Setup, Encoder, Mapping[str, Tensor]], Predicts]
+
+
+TRAINERS: Final = {
+    "network": Trainer(Fit, lambda setup, encoder, tensors: Predictor(setup, encoder(), tensors)),
+    "trees": Trainer(Trees, lambda setup, encoder, tensors: Grown(setup, tensors)),
+}
 """By the name that an objective gives as its trainer."""
 
 
@@ -51,6 +78,17 @@ def check(recipe: Recipe, data: Data) -> None:
     """Raises ValueError where the inputs are not what the recipe's trainer reads."""
     if OBJECTIVES[recipe.objective].trainer == "trees":
         columns(Rows(data.train, np.zeros(1, dtype=np.int64)))
+
+
+def check_shared(workload: Workload, data: Data, recipe: Recipe, settings: Mapping[str, Value], gpus: bool) -> None:
+    """Raises ValueError where several processes, with `gpus` or without, cannot train a recipe under settings."""
+    if OBJECTIVES[recipe.objective].trainer != "network":
+        check_undivided([recipe.objective])
+    model = Model(nn.Identity(), 1, recipe, settings, data.units.learnt(workload.grid))
+    model.fit(workload.train_labels(data, 1, Training.of(settings_of("train", settings), "train").batch_size))
+    check_undivided(model.undivided)
+    if not gpus:
+        check_statistics(workload.encoder(data)[0])
 
 
 def start(
@@ -61,9 +99,19 @@ def start(
     seed: int,
     device: torch.device,
     pieces: int = 1,
+    ranks: Ranks = ALONE,
 ) -> Run:
     """The run of a recipe under complete settings (`training.settle`), before its first epoch.
 
-    Batches are trained in `pieces`; raises WholeBatch where that cannot be.
+    Batches are trained in `pieces`, by the processes of `ranks`; raises WholeBatch or Undivided where that cannot be.
     """
-    return TRAINERS[OBJECTIVES[recipe.objective].trainer](workload, data, recipe, settings, seed, device, pieces)
+    return _trainer(recipe).start(workload, data, recipe, settings, seed, device, pieces, ranks)
+
+
+def predictor(setup: Setup, encoder: Encoder, tensors: Mapping[str, Tensor]) -> Predicts:
+    """What predicts with the tensors of a run; raises ValueError for those of another one."""
+    return _trainer(Recipe.parse(setup.recipe)).predicts(setup, encoder, tensors)
+
+
+def _trainer(recipe: Recipe) -> Trainer:
+    return TRAINERS[OBJECTIVES[recipe.objective].trainer]

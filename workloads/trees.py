@@ -2,14 +2,15 @@
 
 import math
 import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, Never
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from workloads.adjusting import Adjusting
+from workloads.adjusting import Adjusting, adjust_of
 from workloads.diverged import Diverged, finite
 from workloads.epoch import Epoch
 from workloads.hparams import Value
@@ -17,6 +18,8 @@ from workloads.labels import Floats
 from workloads.memory import WholeBatch
 from workloads.metrics import shot_metrics
 from workloads.objectives.boosting import Boosting
+from workloads.predictor import Setup
+from workloads.ranks import ALONE, Ranks, check_undivided
 from workloads.recipe import Recipe, settings_of
 from workloads.seam import Adjustment, Batch, Method, NoEffectWarning, Output, Step, TrainLabels
 from workloads.seeds import seed_of
@@ -28,9 +31,16 @@ LOSSES: Final = {"l1": "regression_l1", "l2": "regression"}
 """Names of the losses in LightGBM."""
 
 
+START, GROWN = "start", "grown"
+
+
 def columns(split: Split) -> Floats:
     """Inputs `[N, F]` of a split as columns of numbers, float64; raises ValueError where they are none."""
-    x = split.inputs(torch.arange(len(split.y)), CPU)
+    return numbers(split.inputs(torch.arange(len(split.y)), CPU))
+
+
+def numbers(x: Tensor) -> Floats:
+    """The same of inputs `[N, …]`."""
     if not x.dtype.is_floating_point:
         raise ValueError(
             "boosting grows trees on columns of numbers, and this workload's inputs are bytes or numbers of words: "
@@ -58,9 +68,12 @@ class Trees:
         seed: int,
         device: torch.device,
         pieces: int = 1,
+        ranks: Ranks = ALONE,
     ) -> None:
         if pieces > 1:
             raise WholeBatch([recipe.objective])
+        if ranks.size > 1:
+            check_undivided([recipe.objective])
         self.hparams = Training.of(settings_of("train", settings), "train")
         self.workload, self.data, self.seed, self.grid = workload, data, seed, workload.grid
         self.metrics = self.hparams.metrics(workload)
@@ -164,7 +177,7 @@ class Trees:
         There are no further outputs beside the prediction: an adjustment sees none.
         """
         x = self.x if split is self.data.train else columns(split)
-        pred = sum((_said(grown, x) for grown in self.grown[:epochs]), np.full(len(x), self.start))
+        pred = _summed(self.start, self.grown[:epochs], x)
         if not np.isfinite(pred).all():
             raise Diverged(f"predictions {when} are not finite")
         return Output(pred[:, None], pred)
@@ -183,6 +196,13 @@ class Trees:
         """The epoch up to which `predict` uses trees."""
         return self.curve[self.best]
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What predictions need: the trees up to the kept epoch in LightGBM's text format, bytes of an epoch each."""
+        kept = self.best + 1 if self.best >= 0 else len(self.grown)
+        texts = {f"{GROWN}.{epoch:05d}": _bytes(text) for epoch, text in enumerate(self.grown[:kept])}
+        start = torch.tensor(self.start, dtype=torch.float64)
+        return {START: start, **texts, **self.adjusting.tensors(kept=self.best >= 0)}
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on: tensors, numbers and strings only."""
         return {
@@ -200,6 +220,37 @@ class Trees:
         self.grown, self.score = list(state["grown"]), state["score"].cpu().numpy().copy()
         self.best, self.best_score = state["best"], state["best_score"]
         self.adjusting.load_state_dict(state["adjusting"])
+
+
+class Grown:
+    """Trees apart from their data: from columns to predictions in label units, bit for bit those of the run."""
+
+    def __init__(self, setup: Setup, tensors: Mapping[str, Tensor]) -> None:
+        """Raises ValueError for tensors that are not those of such a model."""
+        self.setup = setup
+        texts = sorted(name for name in tensors if name.startswith(f"{GROWN}."))
+        if START not in tensors or not texts:
+            raise ValueError("tensors of trees are missing")
+        self._start = float(tensors[START])
+        self._grown = [bytes(tensors[name].tolist()).decode() for name in texts]
+        _, methods, _ = Recipe.parse(setup.recipe).build(setup.settings)
+        method = next((method for method in methods.values() if isinstance(method, Adjustment)), None)
+        self._adjust = None if method is None else adjust_of(method, tensors)
+
+    def predict(self, x: Tensor) -> Floats:
+        """Predictions `[N]` of inputs `[N, …]` in label units, float64."""
+        pred = _summed(self._start, self._grown, numbers(x))
+        said = Output(pred[:, None], pred)
+        return self.setup.grid.labels((said if self._adjust is None else self._adjust(said)).pred)
+
+
+def _bytes(text: str) -> Tensor:
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).clone()
+
+
+def _summed(start: float, grown: Sequence[str], x: Floats) -> Floats:
+    """The sum of all trees for rows `[N, F]`, epoch by epoch, `[N]`."""
+    return sum((_said(text, x) for text in grown), np.full(len(x), start))
 
 
 def _centre(y: Floats, weights: Floats, loss: str) -> float:

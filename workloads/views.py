@@ -55,8 +55,8 @@ class Rows:
         return x if self.workload.augment is None else self.workload.augment(x)
 
     def scored(self, z: Tensor, rows: Tensor) -> Tensor:
-        """Features of the scored labels of rows: each row's own, `[B, D]`."""
-        return z
+        """Features of the scored labels of rows: each row's own, `[B, D]`, the mean of an ensemble's `[B, k, D]`."""
+        return z.mean(1) if z.dim() == 3 else z
 
     def places(self, rows: Tensor) -> Tensor:
         """Where among all scored labels `[N]` those of ascending rows are."""

@@ -3,8 +3,9 @@
 import argparse
 import io
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.console import progress, say
 from orchestrator.cli.guard import COMPLETE
@@ -12,6 +13,7 @@ from orchestrator.cli.study import add_study, study_of
 from orchestrator.errors import BadInput
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
 
     from orchestrator.models.fitting import Extra
@@ -52,20 +54,35 @@ def _extras(args: argparse.Namespace) -> "list[Extra]":
 def predict(args: argparse.Namespace) -> int:
     """Predictions of new rows by a model's folder, with intervals where it is calibrated; CSV, or a file."""
     out = None if args.out is None else Path(args.out)
-    if out is not None and out.suffix not in {".csv", ".parquet"}:
-        raise BadInput(f"--out names a .csv or .parquet file: got {args.out}")
+    if out is not None and out.suffix not in {".csv", ".parquet", ".npz"}:
+        raise BadInput(f"--out names a .csv or .parquet file, or .npz for maps: got {args.out}")
     from orchestrator.models.folder import load_model
 
-    table = load_model(args.model, args.plugin or ()).predict(args.rows, args.level)
-    data = _written(table, "csv" if out is None else out.suffix[1:])
+    model = load_model(args.model, args.plugin or ())
+    if (model.about.maps is not None) != (out is not None and out.suffix == ".npz"):
+        raise BadInput(f"--out names an .npz file where labels are maps, and only there: got {args.out}")
+    if model.about.maps is not None:
+        maps = model.maps(args.rows)
+        data, count = _arrays(maps), f"{len(maps['prediction'])} maps"
+    else:
+        table = model.predict(args.rows, args.level)
+        data, count = _written(table, "csv" if out is None else out.suffix[1:]), f"{len(table)} predictions"
     if out is None:
         sys.stdout.write(data.decode())
         return COMPLETE
     partial = out.with_name(f".{out.name}.partial")
     partial.write_bytes(data)
     partial.replace(out)
-    progress(f"{out}: {len(table)} predictions")
+    progress(f"{out}: {count}")
     return COMPLETE
+
+
+def _arrays(arrays: "Mapping[str, npt.NDArray[Any]]") -> bytes:
+    import numpy as np
+
+    sink = io.BytesIO()
+    np.savez_compressed(sink, **arrays)  # type: ignore[arg-type]  # names are not its own keywords
+    return sink.getvalue()
 
 
 def _written(table: "pa.Table", kind: str) -> bytes:
@@ -95,6 +112,6 @@ def add_predict(command: argparse.ArgumentParser) -> None:
     """The model and the rows."""
     command.add_argument("model", metavar="DIR", help="a folder that `tailsweep fit` made")
     command.add_argument("rows", metavar="FILE", help="new rows: .csv, .tsv or .parquet; arrays in .npz")
-    command.add_argument("--out", metavar="FILE", help="write there: .csv or .parquet")
+    command.add_argument("--out", metavar="FILE", help="write there: .csv or .parquet; .npz for maps")
     command.add_argument("--level", type=float, default=0.9, metavar="SHARE", help="of labels in intervals (0.9)")
     command.add_argument("--plugin", action="append", metavar="MODULE", help="a module with methods that it uses")

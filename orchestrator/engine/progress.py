@@ -1,4 +1,4 @@
-"""What a sweep shows: a live table on a terminal, plain lines without one."""
+"""What a sweep shows: a live table on a terminal and in a notebook, plain lines elsewhere."""
 
 import contextlib
 import time
@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from orchestrator.engine.notebook import NotebookTable
 from orchestrator.errors import masked, one_line, printable
 from orchestrator.ledger.records import Record
 from orchestrator.study.cell_plan import REASON_CHARS, CellPlan, reason
@@ -64,16 +65,23 @@ class Display:
         self._plans = {plan.cell.name: plan for plan in planner.plans}
         self._steps: dict[str, str] = {}
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
+        self._notebook = NotebookTable(self._table) if console.is_jupyter else None
+        self._in_lines = not (console.is_terminal or console.is_jupyter)
 
     def __enter__(self) -> "Display":
         if self._resumed:
             self._say(f"{self._resumed} of {self._planner.total} trials are in the ledger already")
-        if self._console.is_terminal:
+        if self._notebook:
+            self._notebook.start()
+        elif not self._in_lines:
             self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._console.is_terminal:
+        if self._notebook:
+            self._notebook.stop()  # the summary stands below its table
+            return
+        if not self._in_lines:
             self._live.stop()
         self._say(self._summary())
 
@@ -81,10 +89,10 @@ class Display:
         """Nothing to say: the table shows it."""
 
     def finished(self, trial: Trial, record: Record) -> None:
-        """Failures are said at once, and off a terminal the end of a cell's search and of its evaluation, too."""
+        """Failures are said at once; where no table shows it, the end of a cell's search and of its evaluation, too."""
         if record.status == "failed":
             self._say(f"failed: {trial.cell.name} {trial.phase} {trial.number}: {reason(record)}")
-        if not self._console.is_terminal:
+        if self._in_lines:
             self._say_step(self._plans[trial.cell.name])
 
     def _say_step(self, plan: CellPlan) -> None:
@@ -109,8 +117,10 @@ class Display:
         self._say(f"{trial.cell.name} {trial.phase} {trial.number}: {words}")
 
     def tick(self) -> None:
-        """A plain line now and then where there is no terminal."""
-        if not self._console.is_terminal and time.monotonic() - self._last_line >= LINE_EVERY_S:
+        """A plain line now and then where no table is shown."""
+        if self._notebook:
+            self._notebook.update()
+        if self._in_lines and time.monotonic() - self._last_line >= LINE_EVERY_S:
             self._last_line = time.monotonic()
             self._say(self._summary())
 

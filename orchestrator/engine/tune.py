@@ -78,7 +78,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
     @classmethod
     def default_resource_request(cls, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         """What the trial is given; Tune hands a process on to trials that are given the same only."""
-        return tune.PlacementGroupFactory([config["resources"]])
+        return tune.PlacementGroupFactory(config["resources"], strategy="STRICT_PACK")
 
     def setup(self, config: Mapping[str, Any]) -> None:
         """Begin a pack; training happens in `step`."""
@@ -163,6 +163,17 @@ class PlanSearcher(Unsaved, Searcher):  # type: ignore[misc]
         """Nothing: the ledger is the state."""
 
 
+class Silent(tune.ProgressReporter):  # type: ignore[misc]
+    """Reports nothing: Tune's own reporter in notebooks clears what a cell has shown, whatever its verbosity."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        """Never."""
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: str) -> None:
+        """Nothing."""
+
+
 def sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, observer: Observer) -> None:
     """Train what the planner misses.
 
@@ -199,7 +210,7 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
             "jobs": jobs,
             "code": code(),
             "report_s": 0.0 if make else REPORT_S,
-            "resources": study.resources.share(first.cell.workload).amounts(),
+            "resources": study.resources.share(first.cell.workload).bundles(),
             "recycle_after": study.resources.recycle_after,
         }
 
@@ -224,6 +235,7 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
                 storage_path=scratch,  # Tune's own files are of no use afterwards: the ledger replaces them
                 callbacks=[watch],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False, checkpoint_frequency=0),
+                progress_reporter=Silent(),
                 verbose=0,
             ),
         )
@@ -266,6 +278,7 @@ def connect(profile: Profile, plugins: Iterable[str] = ()) -> Iterator[None]:
     for quiet in ("ray.tune", "ray._private.authentication.authentication_token_setup"):
         # The one misses result files that nobody wants and repeats errors, the other tells that tokens are on.
         logging.getLogger(quiet).setLevel(logging.CRITICAL)
+    logging.getLogger("ray._private.worker").addFilter(_of_use)
     options: dict[str, Any] = dict(profile.start)
     with contextlib.ExitStack() as stack:
         if profile.address is None:
@@ -294,6 +307,11 @@ def connect(profile: Profile, plugins: Iterable[str] = ()) -> Iterator[None]:
                 yield
         finally:
             _let_go()
+
+
+def _of_use(record: logging.LogRecord) -> bool:
+    """Whether a warning of Ray is of use: that a thread handles no SIGTERM is known (`stream`)."""
+    return "SIGTERM handler is not set" not in record.getMessage()
 
 
 def _let_go() -> None:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from orchestrator.study.keys import Model, Scalar
 from workloads import WORKLOADS
 from workloads.data.custom.rows import with_grid
 from workloads.data.custom.schema import kind_of
+from workloads.encoders.named import ENCODERS_NEED
 from workloads.extras import need
 from workloads.labels import Ints, LabelGrid
 from workloads.predictor import Setup, example
@@ -62,6 +63,8 @@ class About(Model):
     """Whether its test predictions are those of the ledger, to the bit."""
     inputs: tuple[int, ...]
     type: str
+    maps: tuple[int, int] | None = None
+    """Size of labels that are maps; then counts are of pixels."""
     labels: Labels
     plugins: tuple[str, ...] = ()
     sha256: str
@@ -72,13 +75,16 @@ class About(Model):
         """What the model is built from."""
         labels = self.labels
         units = Units(labels.offset, labels.scale)
-        return Setup(self.recipe, self.settings, labels.grid, units, np.array(labels.counts, dtype=np.int64))
+        return Setup(self.recipe, self.settings, labels.grid, units, np.array(labels.counts, dtype=np.int64), self.maps)
 
-    def encoder(self) -> tuple[nn.Module, int]:
-        """A new encoder for its inputs; raises MissingExtra, and ValueError where it needs the data themselves."""
+    def encoder(self, vectors: Tensor | None = None) -> tuple[nn.Module, int]:
+        """A new encoder for its inputs; for words it is given their `vectors`.
+
+        Raises MissingExtra, and ValueError where it needs the data themselves.
+        """
         workload = self._workload()
-        need(*(module for module in workload.needs if module == "transformers"))
-        rows = example(self.inputs, self.type)
+        need(*(module for module in workload.needs if module in ENCODERS_NEED))
+        rows = example(self.inputs, self.type, vectors)
         try:
             return workload.encoder(Data(rows, rows, rows, Units(), ""))
         except Exception as err:  # what an encoder looks at is its own

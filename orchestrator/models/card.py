@@ -19,17 +19,18 @@ def card(about: About, y: Floats, pred: Floats, calibration: Calibration | None,
     labels, unit = about.labels, f" {about.labels.unit}" if about.labels.unit else ""
     rows = np.array(labels.counts)
     said = "equal to the bit those of the ledger" if about.equal else "do not equal those of the ledger to the bit"
+    of = "rows" if about.maps is None else "pixels"
     parts = [
         f"# {markdown_text(about.target)} by `{about.recipe}`",
         f"Trained by Tailsweep {about.tailsweep} in the study `{about.study}` on {markdown_text(source)} "
         f"(`{about.workload}`, data {about.data}), seed {about.seed}, trial {about.trial}, on {about.device}. "
         f"Its test predictions {said}.",
         "## Data",
-        f"{int(rows.sum()):,} training rows, labels from {labels.low:g} to {labels.high:g}{unit} in {labels.bins} "
-        "bins. A bin counts as many, medium, few or zero by its number of training rows.",
-        _table(["region", "training rows", "test rows", "mean absolute error"], _by_region(about, y, pred)),
+        f"{int(rows.sum()):,} training {of}, labels from {labels.low:g} to {labels.high:g}{unit} in {labels.bins} "
+        f"bins. A bin counts as many, medium, few or zero by how many training {of} it has.",
+        _table(["region", f"training {of}", f"test {of}", "mean absolute error"], _by_region(about, y, pred)),
         "## Errors by label",
-        _table(["label", "test rows", "mean absolute error", "mean error"], _by_label(y, pred)),
+        _table(["label", f"test {of}", "mean absolute error", "mean error"], _by_label(y, pred)),
         "## Intervals",
         _intervals(calibration, level, unit),
         "## Intended use",
@@ -81,7 +82,7 @@ def _by_label(y: Floats, pred: Floats) -> list[list[str]]:
 
 def _intervals(calibration: Calibration | None, level: float, unit: str) -> str:
     if calibration is None:
-        return "Not calibrated: no predictions of validation rows were kept, or labels are classes."
+        return "Not calibrated: no predictions of validation rows were kept, or labels are classes or maps."
     widths = calibration.widths(level)
     by_region = ", ".join(
         f"{name} ± {widths[at]:.4g}{unit}" if at in widths else f"{name} none (too few rows)"

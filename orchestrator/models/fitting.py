@@ -30,6 +30,7 @@ from orchestrator.models.folder import (
     ROWS,
     SETTING,
     TENSORS,
+    VECTORS,
     TrainedModel,
     Whole,
     check_free,
@@ -47,13 +48,12 @@ from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.data.custom.new_rows import PreparedRows, tree_of
 from workloads.data.custom.schema import CustomData
+from workloads.data.words import Sentences, with_unknown
 from workloads.diverged import Diverged
 from workloads.hparams import UnknownName
-from workloads.loop import Fit
-from workloads.predictor import tensors_of
 from workloads.recipe import Recipe
 from workloads.trainers import start
-from workloads.workload import Data, DataError, Workload
+from workloads.workload import Data, DataError, Maps, Workload, rows_in
 
 CPU = torch.device("cpu")
 
@@ -83,8 +83,6 @@ def evaluated(study: Study, recipe: str, workload: str | None = None, seed: int 
         if not plan.cell.replicate
     ]
     plan = _plan(plans, recipe, workload)
-    if WORKLOADS[plan.cell.workload].dense:
-        raise BadInput(f"a model of rows can be fitted: {plan.cell.workload} has a label for every pixel")
     done = {record.trial_id: record for record in plan.records("evaluate") if record.status == "completed"}
     there = {at: trial for at, trial in enumerate(plan.trials["evaluate"]) if trial.id in done}
     if not there:
@@ -130,6 +128,8 @@ def fit_model(chosen: Evaluated, out: Path, extras: Sequence[Extra] = ()) -> Tra
     """
     check_free(out)
     tensors, data = _tensors(chosen)
+    if isinstance(data.train, Sentences):
+        tensors[VECTORS] = with_unknown(data.train.vectors)
     record, workload = chosen.record, chosen.workload
     first = data.train.inputs(torch.zeros(1, dtype=torch.long), CPU)
     kind = str(first.dtype).removeprefix("torch.")
@@ -165,6 +165,7 @@ def fit_model(chosen: Evaluated, out: Path, extras: Sequence[Extra] = ()) -> Tra
         equal=False,
         inputs=tuple(first.shape[1:]),
         type=kind,
+        maps=data.train.shape if isinstance(data.train, Maps) else None,
         labels=labels,
         plugins=chosen.study.plugins,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -176,8 +177,10 @@ def fit_model(chosen: Evaluated, out: Path, extras: Sequence[Extra] = ()) -> Tra
         raise BadInput(f"no model of {record.workload} can be written: {one_line(err)}") from None
     kept = chosen.ledger.predictions(record)
     y, before = (kept[name].to_numpy().astype(np.float64) for name in ("y", "pred"))
-    inputs = data.test.inputs(torch.arange(len(data.test.y)), CPU)
+    inputs = data.test.inputs(torch.arange(rows_in(data.test)), CPU)
     pred = model.predictor.predict(inputs)
+    if isinstance(data.test, Maps):
+        pred = pred.flatten()[data.test.at.numpy()]
     about = about.model_copy(update={"equal": bool(np.array_equal(pred, before))})
     with Whole(out) as folder:
         (folder / TENSORS).write_bytes(content)
@@ -212,9 +215,7 @@ def _tensors(chosen: Evaluated) -> tuple[dict[str, Tensor], Data]:
             pass
     except (DataError, NotReady, Diverged) as err:
         raise BadInput(f"{chosen.plan.cell.name} cannot be trained again: {one_line(err)}") from None
-    if not isinstance(run, Fit):
-        raise BadInput(f"the folder of a model holds a network: {chosen.plan.cell.name} has none")
-    return tensors_of(run), data
+    return run.tensors(), data
 
 
 def _calibration(chosen: Evaluated, labels: Labels) -> Calibration | None:

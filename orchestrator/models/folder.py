@@ -12,6 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,10 +28,11 @@ from orchestrator.errors import BadInput, of_system, one_line, shown
 from orchestrator.models.about import FORMAT, About
 from orchestrator.models.conformal import Calibration, regions_of
 from workloads.data.custom.new_rows import READERS, ArrayRows, PreparedRows, TableRows
+from workloads.data.new_pairs import Pairs
 from workloads.extras import MissingExtra
-from workloads.labels import REGIONS
+from workloads.labels import REGIONS, Floats, Ints
 from workloads.plugins import load_plugins
-from workloads.predictor import Predictor
+from workloads.trainers import predictor
 from workloads.workload import DataError, NewRows
 
 TENSORS, ABOUT, ROWS, SETTING, CARD = (
@@ -41,6 +43,8 @@ TENSORS, ABOUT, ROWS, SETTING, CARD = (
     "README.md",
 )
 CALIBRATION: Final = "calibration"
+VECTORS: Final = "words.vectors"
+"""Of the words that the model knows, as `Sentences` have them."""
 LEVEL: Final = 0.9
 """Share of labels that intervals hold, unless another one is asked for."""
 PREDICTIONS: Final = pa.schema(
@@ -61,7 +65,7 @@ class TrainedModel:
     def __init__(self, about: About, rows: NewRows, tensors: Mapping[str, Tensor]) -> None:
         self.about, self.rows = about, rows
         own = {name: value for name, value in tensors.items() if not name.startswith(f"{CALIBRATION}.")}
-        self.predictor = Predictor(about.setup, about.encoder(), own)
+        self.predictor = predictor(about.setup, partial(about.encoder, tensors.get(VECTORS)), own)
         kept = [tensors.get(f"{CALIBRATION}.{name}") for name in ("errors", "regions")]
         found = [value.numpy() for value in kept if value is not None]
         self.calibration = Calibration(*found) if len(found) == len(kept) else None
@@ -73,24 +77,41 @@ class TrainedModel:
         """
         if not 0 < level < 1:
             raise BadInput(f"the share of labels that intervals hold must lie between 0 and 1: got {level:g}")
-        try:
-            pred = self.predictor.predict(self.inputs(rows))
-        except DataError as err:
-            raise BadInput(str(err)) from None
-        grid, by_bin = self.about.labels.grid, self.about.labels.by_bin
-        sure = np.nan_to_num(pred, nan=grid.low)
-        region = regions_of(sure, grid, by_bin)
+        if self.about.maps is not None:
+            raise BadInput(
+                "the model predicts maps: `maps(rows)` gives them, tailsweep predict --out FILE.npz writes them"
+            )
+        pred, region = self._predicted(rows)
         half = self.calibration.widths(level) if self.calibration is not None else {}
         width = np.array([half.get(int(r), np.nan) for r in region], dtype=np.float64)
         ends = [pa.array(values, pa.float64(), from_pandas=True) for values in (pred - width, pred + width)]
         names = pa.array([REGIONS[r] for r in region], pa.string())
         return pa.table([pa.array(np.arange(len(pred))), pred, names, *ends], schema=PREDICTIONS)
 
+    def maps(self, rows: Any) -> dict[str, npt.NDArray[Any]]:
+        """`prediction` `[N, h, w]` in label units and `region` `[N, h, w]`, positions in REGIONS, of new images.
+
+        In any of the forms of `predict`. Raises BadInput, also where labels are no maps.
+        """
+        if self.about.maps is None:
+            raise BadInput("the model predicts a label for each row: `predict(rows)` gives a table")
+        pred, region = self._predicted(rows)
+        return {"prediction": pred, "region": region.astype(np.int8)}
+
+    def _predicted(self, rows: Any) -> tuple[Floats, Ints]:
+        """Predictions, and the shot regions of what is predicted."""
+        try:
+            pred = self.predictor.predict(self.inputs(rows))
+        except DataError as err:
+            raise BadInput(str(err)) from None
+        labels = self.about.labels
+        return pred, regions_of(np.nan_to_num(pred, nan=labels.low), labels.grid, labels.by_bin)
+
     def inputs(self, rows: Any) -> Tensor:
         """Inputs `[N, …]` of new rows, in any of the forms of `predict`; raises DataError."""
         if isinstance(rows, str | Path):
             return self.rows.read(Path(rows))
-        if isinstance(self.rows, TableRows):
+        if isinstance(self.rows, TableRows | Pairs):
             table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
             return self.rows.of_table(table)
         if isinstance(self.rows, ArrayRows | PreparedRows):

@@ -11,6 +11,7 @@ from torch import Tensor
 from orchestrator.errors import BadInput, one_line
 from orchestrator.models.folder import TrainedModel
 from workloads.extras import need
+from workloads.predictor import Predictor
 from workloads.recipe import Recipe
 
 FILE: Final = "model.onnx"
@@ -27,6 +28,8 @@ def export_onnx(model: TrainedModel, x: Tensor, folder: Path) -> float:
     adjustment = Recipe.parse(model.about.recipe).adjustment
     if adjustment is not None:
         raise BadInput(f"--onnx writes what a network says: {adjustment} is fitted after training; leave it out")
+    if not isinstance(model.predictor, Predictor) or model.about.maps is not None:
+        raise BadInput("--onnx writes networks that predict a label a row, no trees and no maps: leave it out")
     need("onnx", "onnxscript", "onnxruntime")
     import onnxruntime
 

@@ -14,6 +14,7 @@ import numpy as np
 from orchestrator.errors import BadInput
 from orchestrator.models.folder import LEVEL, TrainedModel, load_model
 from workloads.data.custom.new_rows import ArrayRows, PreparedRows, TableRows
+from workloads.data.new_pairs import NAMES, Pairs
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -73,8 +74,12 @@ def _inputs(model: TrainedModel) -> "Schema":
                 for name in rows.needed
             ]
         )
+    if isinstance(rows, Pairs):
+        return Schema([ColSpec("string", name) for name in NAMES])
     if isinstance(rows, ArrayRows):
         return Schema([TensorSpec(np.dtype("float64"), (-1, *rows.shape))])
-    if isinstance(rows, PreparedRows):
+    if isinstance(rows, PreparedRows) and model.about.maps is None:
         return Schema([TensorSpec(np.dtype(rows.type), (-1, *rows.shape))])
-    raise BadInput("--mlflow serves tables and arrays: a model of image files is read by tailsweep predict")
+    raise BadInput(
+        "--mlflow serves tables, arrays and sentences: a model of image files or of maps is read by tailsweep predict"
+    )

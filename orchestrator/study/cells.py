@@ -31,7 +31,7 @@ from workloads.plugins import load_plugins
 from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
 from workloads.seeds import seed_of
-from workloads.trainers import check
+from workloads.trainers import check, check_shared
 from workloads.training import LOOP, acting, settle, versions
 from workloads.workload import Data, DataError, Workload
 
@@ -200,6 +200,9 @@ def expand(study: Study) -> list[Cell]:
             for cell in cells:
                 if cell.workload == name:
                     check(cell.recipe, data)
+                    if (share := study.resources.share(name)).processes > 1:
+                        settings = settle(cell.recipe, cell.fixed)
+                        check_shared(WORKLOADS[name], data, cell.recipe, settings, share.gpus > 0)
         except ValueError as err:
             raise BadInput(f"workload {name}: {err}") from None
         monitors = [rule for cell in cells if cell.workload == name for rule in _monitors(cell)]
@@ -231,7 +234,7 @@ def sketch(study: Study) -> list[Cell]:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
             need(*WORKLOADS[name].needs)
             check_primary(study.report.primary, name, WORKLOADS[name].metrics, ("all", *REGIONS))
-            check_pack(study.resources.pack, name, WORKLOADS[name].light)
+            check_pack(study.resources.pack, name, WORKLOADS[name].light, study.resources.share(name).processes)
         _check_names(study, recipes)
         cells = [_cell(study, WORKLOADS[name], recipe) for name in study.names for recipe in recipes]
         check_search(study.tune, study.protocol, cells)

@@ -18,7 +18,7 @@ from workloads.methods import METHODS
 from workloads.model import Model
 from workloads.objectives import OBJECTIVES as EVERY_OBJECTIVE
 from workloads.plans import PLANS
-from workloads.predictor import Predictor, Setup, tensors_of
+from workloads.predictor import Predictor, Setup
 from workloads.recipe import PARTS as EVERY_PART
 from workloads.recipe import Recipe
 from workloads.seam import Adjustment, Batch, Method, NoEffectWarning, TrainLabels
@@ -275,7 +275,7 @@ def test_a_model_apart_from_its_data_predicts_what_its_run_does(recipe, settings
     toy, data = TOYS[task_of(recipe)], DATA[task_of(recipe)]
     complete = settle(recipe, settings)
     setup = Setup(str(recipe), complete, toy.grid, data.units, toy.bin_counts(data))
-    model = Predictor(setup, toy.encoder(data), tensors_of(run))
+    model = Predictor(setup, toy.encoder(data), run.tensors())
     x = data.test.inputs(torch.arange(len(data.test.y)), CPU)
     assert torch.equal(torch.from_numpy(model.predict(x)), torch.from_numpy(run.predict(data.test)))
 

@@ -16,7 +16,7 @@ from workloads import speed
 from workloads.encoders.small import conv_net
 from workloads.encoders.tables import SmoothClip
 from workloads.loop import Fit
-from workloads.predictor import Predictor, Setup, tensors_of
+from workloads.predictor import Predictor, Setup
 from workloads.recipe import Recipe
 from workloads.speed import NotFaster, repeat_exactly
 from workloads.training import settle
@@ -107,7 +107,7 @@ def test_a_model_that_is_kept_predicts_in_the_precision_of_its_training() -> Non
     run = Fit(toy, data, parsed, settings, 0, CPU)
     list(run)
     setup = Setup(str(parsed), settings, toy.grid, data.units, toy.bin_counts(data))
-    found = Predictor(setup, toy.encoder(data), tensors_of(run)).predict(data.test.inputs(torch.arange(40), CPU))
+    found = Predictor(setup, toy.encoder(data), run.tensors()).predict(data.test.inputs(torch.arange(40), CPU))
     assert (found == run.predict(data.test)).all()
 
 

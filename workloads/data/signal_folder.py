@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 
 from workloads.cache import Rows, Source, Transform, decoded
+from workloads.data.custom.columns import Column
+from workloads.data.custom.tables import read_table
 from workloads.data.features import SAME
 from workloads.data.recordings import FORMATS, Layout, Signal, length_of
+from workloads.labels import LabelGrid
 from workloads.workload import Data, DataError, Origin, Units
 
 SPLITS: Final = ("train", "val", "test")
@@ -126,9 +129,9 @@ class Opened:
     source: Source | None = None
 
 
-def _opened(folder: Path, row: Row, packed: Mapping[str, Signal] | None, layout: Layout) -> Opened:
-    """The record of a row; raises like `Format`, or ValueError where it is not there."""
-    record, longest = row.record, layout.rate * layout.seconds
+def _opened(folder: Path, record: str, where: str, packed: Mapping[str, Signal] | None, layout: Layout) -> Opened:
+    """A record that a line names; raises like `Format`, or ValueError where it is not there."""
+    longest = layout.rate * layout.seconds
     if packed is not None:
         if record not in packed:
             raise ValueError(f"it is not in {folder / 'records.npz'}")
@@ -143,7 +146,6 @@ def _opened(folder: Path, row: Row, packed: Mapping[str, Signal] | None, layout:
             length = min(longest, header.length)
             if known.mapped:
                 return Opened(length, partial(known.read, layout, path))
-            where = f"{folder / 'labels.csv'}:{row.line}"
             return Opened(length, source=Source(path, str(path.relative_to(folder)), where, header.beside))
     raise ValueError(f"it is missing: expected {records / record} with {', '.join(FORMATS)}")
 
@@ -159,7 +161,34 @@ def _padded(layout: Layout, length: int, content: bytes, source: Source) -> Sign
     return row
 
 
-def _readers(opened: Sequence[Opened], layout: Layout) -> list[Callable[[], Signal]]:
+def opened_beside(
+    path: Path, records: Sequence[tuple[int, str]], layout: Layout, problems: Sequence[str] = ()
+) -> list[Opened]:
+    """Records that lines of a table name, from records.npz or records/ beside it.
+
+    Raises DataError with all that is wrong, `problems` that are known included.
+    """
+    folder, packed, told = path.parent, None, [*problems]
+    if (folder / "records.npz").is_file():
+        try:
+            with np.load(folder / "records.npz", allow_pickle=False) as file:
+                packed = {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError) as err:
+            raise DataError(*told, f"{folder / 'records.npz'} cannot be read: {err}") from err
+    opened: list[Opened] = []
+    for line, record in records:
+        try:
+            opened.append(_opened(folder, record, f"{path}:{line}", packed, layout))
+            if opened[-1].length == 0:
+                raise ValueError("it is empty")
+        except Exception as err:  # the libraries that read recordings raise anything over a broken one
+            told.append(f"{path}:{line}: record {record!r} cannot be used: {err}")
+    if told:
+        raise DataError(*told)
+    return opened
+
+
+def readers_of(opened: Sequence[Opened], layout: Layout) -> list[Callable[[], Signal]]:
     """How each record is read, `[C, T]`, when those that are slow to decode are in the cache."""
     kept = _kept([(record.source, record.length) for record in opened if record.source is not None], layout)
     return [record.read or next(kept) for record in opened]
@@ -201,6 +230,40 @@ def _scale(
     return mean.astype(np.float32), np.where(flat | (sd == 0), 1.0, sd).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class RecordingRows:
+    """Recordings that the column `record` of a table names, in records.npz or records/ beside it.
+
+    Channels, rate and seconds are those of a `Layout`, `mean` and `sd` `[C]` what channels are scaled by; recordings
+    are cut after `length` steps, or followed by zeros.
+    """
+
+    channels: tuple[tuple[str, ...], ...]
+    rate: int
+    seconds: int
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    length: int
+    kind: str = "recordings"
+
+    def read(self, path: Path) -> Tensor:
+        """Inputs `[N, C, T]`; raises DataError with all that is wrong."""
+        cells, _ = read_table(path, ["record"], (), others=False)
+        records = [(line, name or "") for line, name in enumerate(Column(path, "record", cells["record"]).texts(), 2)]
+        layout = Layout("new", "", LabelGrid(0.0, 1.0, 1), self.channels, self.rate, self.seconds)
+        readers = readers_of(opened_beside(path, records, layout), layout)
+        scale = np.array(self.mean, dtype=np.float32), np.array(self.sd, dtype=np.float32)
+        rows = Recordings(readers, torch.zeros(len(readers)), scale, self.length)
+        return rows.inputs(torch.arange(len(readers)), torch.device("cpu"))
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any]) -> "RecordingRows":
+        """What `tree_of` wrote."""
+        kept = {name: tree[name] for name in ("rate", "seconds", "length")}
+        channels = tuple(map(tuple, tree["channels"]))
+        return cls(channels=channels, mean=tuple(tree["mean"]), sd=tuple(tree["sd"]), **kept)
+
+
 def load(layout: Layout, origin: Origin, root: Path | None) -> Data:
     """Read labels and check every recording; raises DataError with all that is wrong."""
     if root is None:
@@ -219,28 +282,11 @@ def load(layout: Layout, origin: Origin, root: Path | None) -> Data:
         raise DataError(f"{path} must be a CSV file in UTF-8: {err}") from err
     problems += _shared_subjects(path, rows)
 
-    packed = None
-    if (folder / "records.npz").is_file():
-        try:
-            with np.load(folder / "records.npz", allow_pickle=False) as file:
-                packed = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError) as err:
-            raise DataError(*problems, f"{folder / 'records.npz'} cannot be read: {err}") from err
-    opened: list[Opened] = []
-    for row in rows:
-        try:
-            opened.append(_opened(folder, row, packed, layout))
-            if opened[-1].length == 0:
-                raise ValueError("it is empty")
-        except Exception as err:  # the libraries that read recordings raise anything over a broken one
-            problems.append(f"{path}:{row.line}: record {row.record!r} cannot be used: {err}")
-    if problems:
-        raise DataError(*problems)
-
+    opened = opened_beside(path, [(row.line, row.record) for row in rows], layout, problems)
     lengths = [record.length for record in opened]
     length = max(lengths)
     readers: dict[str, list[Callable[[], Signal]]] = {split: [] for split in SPLITS}
-    for row, reader in zip(rows, _readers(opened, layout), strict=True):
+    for row, reader in zip(rows, readers_of(opened, layout), strict=True):
         readers[row.split].append(reader)
     scale = _scale(readers["train"], layout)
 
@@ -255,4 +301,7 @@ def load(layout: Layout, origin: Origin, root: Path | None) -> Data:
     sd = float(train.y.std()) if len(train.y) > 1 else 1.0
     units = Units(float(train.y.median()), sd or 1.0)
     names = [row.record for row in rows if row.split == "train"]
-    return Data(train, val, test, units, f"{digest}-{length}-{PREPARATION}", describe=names.__getitem__)
+    mean, deviation = (tuple(map(float, values)) for values in scale)
+    new_rows = RecordingRows(layout.channels, layout.rate, layout.seconds, mean, deviation, length)
+    fingerprint = f"{digest}-{length}-{PREPARATION}"
+    return Data(train, val, test, units, fingerprint, describe=names.__getitem__, new_rows=new_rows)

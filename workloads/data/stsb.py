@@ -13,9 +13,10 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from workloads.data import minilm
+from workloads.data.new_pairs import VectorPairs, WordPairs, paired
 from workloads.data.stsb_pairs import (
     COLUMNS,
     DIR,
@@ -79,11 +80,6 @@ UNITS: Final = Units(0.0, 5.0)
 """The head predicts y/5, as published."""
 
 
-def _paired(x: Tensor) -> Tensor:
-    """`[2 N, …]`, all first sentences and then all second ones, as `[N, 2, …]`."""
-    return torch.stack(x.chunk(2), dim=1)
-
-
 def load_words(split: PairSplit, vectors: WordVectors, root: Path | None) -> Data:
     """Pairs as word numbers `[N, 2, T]`.
 
@@ -97,11 +93,13 @@ def load_words(split: PairSplit, vectors: WordVectors, root: Path | None) -> Dat
 
     def rows_of(part: str) -> Split:
         x = numbered(spelled[part], words, LONGEST)
-        return Sentences(_paired(x), pairs[part].y, torch.from_numpy(table))
+        return Sentences(paired(x), pairs[part].y, torch.from_numpy(table))
 
     known = hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()[:8]
     fingerprint = f"{digest}-{known}-{PREPARATION}"
-    return Data(rows_of("train"), rows_of("dev"), rows_of("test"), UNITS, fingerprint, describe=pairs["train"].describe)
+    train, dev, test = (rows_of(part) for part in PARTS)
+    new_rows = WordPairs(words, vectors.lower, LONGEST)
+    return Data(train, dev, test, UNITS, fingerprint, describe=pairs["train"].describe, new_rows=new_rows)
 
 
 def load_vectors(split: PairSplit, root: Path | None) -> Data:
@@ -110,8 +108,9 @@ def load_vectors(split: PairSplit, root: Path | None) -> Data:
     every = [s for rows in pairs.values() for s in (*rows.first, *rows.second)]
     sizes = [2 * len(rows.scores) for rows in pairs.values()]
     made = torch.split(torch.from_numpy(minilm.embed(every)), sizes)
-    train, dev, test = (Table(_paired(x), rows.y) for x, rows in zip(made, pairs.values(), strict=True))
-    return Data(train, dev, test, UNITS, f"{digest}-minilm-{PREPARATION}", describe=pairs["train"].describe)
+    train, dev, test = (Table(paired(x), rows.y) for x, rows in zip(made, pairs.values(), strict=True))
+    fingerprint = f"{digest}-minilm-{PREPARATION}"
+    return Data(train, dev, test, UNITS, fingerprint, describe=pairs["train"].describe, new_rows=VectorPairs())
 
 
 def _bilstm(hidden: int, data: Data) -> tuple[nn.Module, int]:

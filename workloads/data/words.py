@@ -43,6 +43,11 @@ def tokens(sentence: str) -> list[str]:
     return [token.replace("’", "'") for token in TOKEN.findall(sentence)]
 
 
+def spelled(sentence: str, lower: bool) -> list[str]:
+    """Words of a sentence, in small letters where a table of vectors has those only."""
+    return tokens(sentence.lower() if lower else sentence)
+
+
 @dataclass(frozen=True)
 class WordVectors:
     """A published table of word vectors: its name, width, spelling, and how to look words up below a data root.
@@ -57,7 +62,7 @@ class WordVectors:
 
     def spell(self, sentence: str) -> list[str]:
         """Words of a sentence in the spelling of the table."""
-        return tokens(sentence.lower() if self.lower else sentence)
+        return spelled(sentence, self.lower)
 
     def table(self, root: Path | None, words: Sequence[str]) -> Vectors:
         """Vectors `[1 + V, size]`: row 0 is padding, then one row per word.
@@ -178,6 +183,15 @@ class Sentences(Table):
     def __init__(self, x: Tensor, y: Tensor, vectors: Tensor) -> None:
         super().__init__(x, y)
         self.vectors = vectors
+
+
+UNKNOWN: Final = ""
+"""Stands for every word that a model does not know; no token is empty."""
+
+
+def with_unknown(vectors: Tensor) -> Tensor:
+    """Vectors `[2 + V, size]`: behind those of the words `[1 + V, size]`, zeros for `UNKNOWN`."""
+    return torch.cat([vectors, torch.zeros_like(vectors[:1])])
 
 
 def vocabulary(sentences: Iterable[Sequence[str]]) -> list[str]:

@@ -1,17 +1,20 @@
 """Encoders that a study may name for its custom data sets, by kind of input."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from torch import nn
 
+from workloads.encoders.backbones import PREFIX, Backbone, is_backbone, settings
 from workloads.encoders.dense import resnet50_maps, small_maps
 from workloads.encoders.images import Scale, resnet18, resnet50
 from workloads.encoders.signals import SignalLSTM, SignalResNet
 from workloads.encoders.small import conv_net, resnet32
-from workloads.encoders.tables import Transformer, mlp, resnet
+from workloads.encoders.tables import TabM, Transformer, mlp, resnet
+from workloads.hparams import UnknownName, Value
 
 RTDL: Final = ("rtdl_revisiting_models",)
 Made: TypeAlias = tuple[nn.Module, int]
@@ -24,7 +27,7 @@ class Named:
     `hidden` are the widths of its layers where none are written, empty where they are its own; `axes` is the length of
     `shape`, 0 where inputs are flattened; `weights` says whether it reads a file of weights, `light` is that of
     a workload;
-    `needs` are modules of `workloads.extras` that it takes.
+    `needs` are modules of `workloads.extras` that it takes; `settings` of `train.*` win over those of the data set.
     """
 
     make: Callable[[Sequence[int], Sequence[int], Path | None], Made]
@@ -33,6 +36,7 @@ class Named:
     weights: bool = False
     light: bool = False
     needs: tuple[str, ...] = ()
+    settings: Mapping[str, Value] = field(default_factory=dict)
 
 
 def _mlp(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
@@ -45,6 +49,11 @@ def _clipped(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) 
 
 def _transformer(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
     encoder = Transformer(shape[0])
+    return encoder, encoder.dim
+
+
+def _tabm(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    encoder = TabM(shape[0])
     return encoder, encoder.dim
 
 
@@ -94,6 +103,12 @@ ENCODERS: Final[dict[str, dict[str, Named]]] = {
         "clipped-mlp": Named(_clipped, (128, 64), light=True),
         "resnet": Named(lambda shape, hidden, weights: resnet(shape[0]), needs=RTDL),
         "ft-transformer": Named(_transformer, needs=RTDL),
+        # As its authors advise: stronger decay would pull the scales in which members differ to 0.
+        "tabm": Named(
+            _tabm,
+            needs=("tabm",),
+            settings={"train.optimizer": "adamw", "train.lr": 2e-3, "train.weight_decay": 3e-4},
+        ),
     },
     "arrays": {
         "mlp": Named(_mlp, (128, 64), light=True),
@@ -120,3 +135,29 @@ ENCODERS: Final[dict[str, dict[str, Named]]] = {
     },
 }
 """By the `type` of a declaration and the encoder's name; the first of a kind is what it has if none is named."""
+
+ENCODERS_NEED: Final = frozenset(
+    ("timm", *(module for named in ENCODERS.values() for each in named.values() for module in each.needs))
+)
+"""Modules of `workloads.extras` that encoders are made of."""
+
+
+def encoder_named(kind: str, name: str) -> Named:
+    """The encoder of a name for a kind of input: ours, or for images one of timm; raises ValueError with near names."""
+    known = ENCODERS[kind]
+    if kind == "images" and is_backbone(name):
+        settings(name)  # tells a network that timm does not have
+        return _backbone(name)
+    if name not in known:
+        others = (f"{PREFIX}NAME",) if kind == "images" else ()
+        raise UnknownName("encoder", name, (*known, *others), f"type {kind}")
+    return known[name]
+
+
+@cache
+def _backbone(name: str) -> Named:
+    def made(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+        encoder = Backbone(name, shape[-1], weights)
+        return encoder, encoder.dim
+
+    return Named(made, axes=3, weights=True, needs=("timm",))

@@ -226,7 +226,7 @@ def short() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nodes_of_one_job_form_a_ray_that_is_stopped_and_goes_on(s3: str, whole: Path, short: Path) -> None:
     storage = bucket(s3)
     study = Study.read(STUDY, "tiny", [f"storage={storage}"])

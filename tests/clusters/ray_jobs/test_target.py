@@ -180,7 +180,7 @@ def test_a_study_runs_on_a_cluster_that_has_only_its_dependencies(
     assert results(tmp_path / "results") == results(tmp_path / "whole")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cancelled_job_leaves_checkpoints_and_is_sent_again_as_another_one(tmp_path: Path, dashboard: str) -> None:
     file = write(tmp_path, STUDY.replace("epochs: 4", "epochs: 4000") + "checkpoint_every_s: 3600\n")
     where = ("--cluster", "ray-jobs", "--cluster-set", f"address={dashboard}", "--storage", tmp_path / "results")

@@ -290,7 +290,7 @@ def test_shards_that_are_requeued_at_their_limit_make_the_table_of_a_plain_sweep
     assert not list(Path("/tmp").glob(f"ts-{int(drivers) // 10}*"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_ray_over_several_nodes_is_requeued_and_leaves_nothing_behind(
     tmp_path: Path, slurm: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,7 +81,7 @@ def test_a_detached_sweep_outlives_who_follows_it_and_makes_the_same_results(sto
     assert results(storage) == results(tmp_path / "whole")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_detached_sweep_that_died_or_was_stopped_is_noticed_and_goes_on(storage: Path, tmp_path: Path) -> None:
     args = (write(tmp_path, LONG), "--storage", storage)
     tailsweep("sweep", *args, "--detach")

@@ -86,7 +86,7 @@ def sweep(folder: Path, *args: str) -> Sequence[dict[str, Any]]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_on_real_digits_as_images_learns_their_ink(tmp_path: Path) -> None:
     tree = {
         "study": "digits",

@@ -199,7 +199,7 @@ def test_a_host_that_dies_and_one_that_is_cut_off_cost_no_result(hosts: Cluster,
     same(hosts, "broken", alone)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_machine_without_a_node_or_a_token_is_told_what_it_needs(hosts: Cluster) -> None:
     hosts.visit("outsider")
     said = finish(sweep(hosts, "none", "--address", hosts.address, host="outsider"), code=2)
@@ -228,7 +228,7 @@ sweep(study, cluster)
     assert committed(hosts, "other") == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_host_finds_its_own_data_and_decodes_them_once(hosts: Cluster) -> None:
     make_fixture(WORKLOADS["agedb-dir"], hosts.shared / "faces")
     script = f"""

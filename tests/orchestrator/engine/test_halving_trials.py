@@ -105,7 +105,7 @@ def test_trials_are_stopped_at_their_rung_and_leave_nothing_behind(whole: Path) 
     assert not list(whole.glob("checkpoints/*")), "no trial waits any more"
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_decisions_depend_on_no_order_and_survive_any_interruption(whole: Path, tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
     while not sweep(study(tmp_path), dice, legs=dice.randint(1, 5)).done:

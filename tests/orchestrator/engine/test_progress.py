@@ -57,3 +57,27 @@ def test_off_a_terminal_a_line_comes_once_a_minute_and_when_a_step_of_a_cell_end
         "nhanes-sbp/l1 is evaluated, val/mae/all 2",
     ]
     assert [line.split(",")[0] for line in lines[2:]] == ["3/3 trials done"] * 2, "after a minute, and at the end"
+
+
+def test_in_a_notebook_one_output_is_updated_in_place() -> None:
+    from IPython.core.displaypub import CapturingDisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    shell.display_pub = told = CapturingDisplayPublisher()
+    try:
+        made = study(recipes={"also": ["l1"]}, tune={"trials": 2, "parallel": 1, "rescore": 1}, evaluate={"seeds": 1})
+        planner = Planner(made, expand(made), lambda trial_id, phase: None)
+        with Display(planner, Console(force_jupyter=True)) as display:
+            while (trial := planner.next()) is not None:
+                done = record(trial, 3.0)
+                planner.finish(trial, done)
+                display.finished(trial, done)
+                display.tick()
+    finally:
+        InteractiveShell.clear_instance()
+    assert len({output["transient"]["display_id"] for output in told.outputs}) == 1
+    assert [bool(output.get("update")) for output in told.outputs][:2] == [False, True]
+    first, last = (output["data"] for output in (told.outputs[0], told.outputs[-1]))
+    assert "0/3 trials done" in first["text/plain"] and "3/3 trials done" in last["text/plain"]
+    assert "nhanes-sbp/l1" in last["text/html"]

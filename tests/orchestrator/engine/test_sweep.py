@@ -67,7 +67,12 @@ def test_running_a_complete_study_again_trains_nothing_and_writes_the_same(whole
 
 
 @pytest.mark.parametrize(
-    "records", [pytest.param(0, marks=pytest.mark.slow), 3, pytest.param(7, marks=pytest.mark.slow)]
+    "records",
+    [
+        pytest.param(0, marks=pytest.mark.long),
+        pytest.param(3, marks=pytest.mark.slow),
+        pytest.param(7, marks=pytest.mark.long),
+    ],
 )
 def test_a_killed_study_continues_to_the_same_tables(whole: Path, tmp_path: Path, records: int) -> None:
     storage = tmp_path / "results"
@@ -91,7 +96,7 @@ def test_a_killed_study_continues_to_the_same_tables(whole: Path, tmp_path: Path
     assert kept.items() <= after.items(), "what was in the ledger was not trained again"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_replicates_are_tuned_apart_and_are_what_the_table_counts(tmp_path: Path) -> None:
     tune = "tune: {trials: 2, rescore: 2, rescore_seeds: 1, replicates: 2}"
     path = write(tmp_path, re.sub("tune: .*", tune, STUDY).replace("seeds: 2", "seeds: 1"))
@@ -119,6 +124,35 @@ def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command continues" in said
+
+
+STREAMING = """
+import sys
+from orchestrator import Study, stream
+study = Study.load(sys.argv[1], ["storage=" + sys.argv[2]])
+for record in stream(study):
+    print("first", record.trial_id, flush=True)
+    break
+for record in stream(study):
+    print("then", record.trial_id, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_loop_over_a_stream_that_was_left_goes_on_to_the_same_tables(whole: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "results"
+    done = subprocess.run(
+        [sys.executable, "-c", STREAMING, write(tmp_path), storage], capture_output=True, text=True, timeout=HUNG_S
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith(("first ", "then "))]
+    assert [word for word, _ in lines].count("first") == 1
+    seen = [trial for word, trial in lines if word == "then"]
+    assert sorted(seen) == sorted(results(whole)), "each trial once, with those of the loop that was left"
+    assert lines[0][1] in seen
+    assert results(storage) == results(whole)
+    assert (storage / "tiny" / "table.csv").read_bytes() == (whole / "tiny" / "table.csv").read_bytes()
+    assert not processes(str(storage).encode()), "nothing is left behind"
 
 
 @pytest.mark.slow
@@ -230,7 +264,7 @@ def test_a_trial_that_fits_nowhere_is_refused(tmp_path: Path) -> None:
     assert "it asks for 1 CPUs and 1 GPUs" in tailsweep(*args, code=2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_early_stopping_runs_and_leaves_stopped_trials_out_of_selection(tmp_path: Path) -> None:
     text = STUDY.replace("trials: 3, parallel: 2", "trials: 16, parallel: 4, scheduler: asha")
     path = write(
@@ -286,7 +320,7 @@ def running_ray() -> Iterator[str]:
         process.communicate(timeout=60)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_running_cluster_is_used_and_left_running(running_ray: str, whole: Path, tmp_path: Path) -> None:
     args = ("sweep", write(tmp_path), "--storage", tmp_path / "results", "--address", running_ray)
     tailsweep(*args, RAY_AUTH_MODE="disabled")

@@ -56,7 +56,7 @@ def test_workers_that_are_replaced_after_a_few_trials_lose_nothing(tmp_path: Pat
     assert results(tmp_path / "replaced") == results(tmp_path / "kept")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_driver_and_worker_hold_what_they_held_before_after_hundreds_of_trials() -> None:
     tests = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tests.parent), str(tests)))}

@@ -126,7 +126,7 @@ def test_a_bit_that_flips_changes_nothing_silently(tmp_path: Path, kind: str) ->
     try_flips(tmp_path, kind, 40)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_2000_bits_that_flip_none_changes_anything_silently(tmp_path: Path, kind: str) -> None:
     try_flips(tmp_path, kind, 400)

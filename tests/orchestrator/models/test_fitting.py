@@ -19,7 +19,15 @@ from orchestrator.study.spec import Study
 from own_table import of, write_rows
 from workloads.loop import Fit
 
-RECIPES = ["l1", "huber + lds + affine", "hl_gauss", "uvote", "l1 + fds + isotonic"]
+RECIPES = [
+    "l1",
+    "huber + lds + affine",
+    "hl_gauss",
+    "uvote",
+    "l1 + fds + isotonic",
+    "boosting + lds",
+    "boosting + affine",
+]
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +200,7 @@ def test_a_folder_of_another_version_or_a_damaged_one_is_one_message(folder: Pat
         (["--recipe", "mse"], "no recipe 'mse' in the study"),
         (["--recipe", "l1", "--seed", "9"], "--seed is one of 0, 1"),
         (["--recipe", "l1", "--workload", "other"], "no workload 'other'"),
+        (["--recipe", "boosting + lds", "--onnx"], "--onnx writes networks that predict a label a row"),
     ],
 )
 def test_what_cannot_be_fitted_is_one_message(

@@ -20,10 +20,10 @@ def test_every_encoder_of_tables_gives_features_of_its_width_and_all_its_weights
     torch.manual_seed(0)
     named = ENCODERS["table"][name]
     encoder, dim = named.make((6,), named.hidden, None)
-    z = encoder(torch.randn(9, 6))
-    assert z.shape == (9, dim)
-    z.square().sum().backward()
+    x = torch.randn(9, 6)
+    encoder(x).square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
+    assert encoder.eval()(x).shape == (9, dim)
 
 
 def test_a_clip_is_the_identity_near_zero_monotone_and_bounded():

@@ -16,6 +16,7 @@ from workloads.data.custom.arrays import read_npy
 from workloads.data.custom.bins import bins_between
 from workloads.data.custom.columns import SPLITS, Column, group_of, read_columns, split_of, written_split
 from workloads.data.custom.files import decoded_files, names_below, weights_of
+from workloads.data.custom.new_rows import ImageRows
 from workloads.data.custom.notes import Notes
 from workloads.data.custom.schema import CustomMaps
 from workloads.data.images import opened, resized, turn_of
@@ -142,6 +143,7 @@ def load(own: CustomMaps, root: Path | None = None) -> Data:
     data = Data(
         *(train, val, test, units, fingerprint, weights, rows[0].names.__getitem__, tuple(notes.words)),
         drawn=(rows[0], rows[1], rows[2]),
+        new_rows=ImageRows(own.column, own.size, "resized"),
     )
     if weights is not None:
         _encoder(own, data)  # weights that do not fit are told before any training

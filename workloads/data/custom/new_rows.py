@@ -22,6 +22,8 @@ from workloads.data.custom.schema import CustomImages
 from workloads.data.custom.tables import read_table
 from workloads.data.features import Scale
 from workloads.data.images import resized, squared
+from workloads.data.new_pairs import VectorPairs, WordPairs
+from workloads.data.signal_folder import RecordingRows
 from workloads.labels import Floats
 from workloads.messages import brief, listed
 from workloads.workload import DataError, NewRows
@@ -205,6 +207,9 @@ READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], NewRows]]] = {
     "arrays": ArrayRows.of,
     "images": ImageRows.of,
     "prepared": PreparedRows.of,
+    "recordings": RecordingRows.of,
+    "pairs of words": WordPairs.of,
+    "pairs of sentence vectors": VectorPairs.of,
 }
 """Readers of what `tree_of` wrote, by kind."""
 
