@@ -129,7 +129,7 @@ def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) ->
         ({"name": "mine"}, "mine.csv is missing"),
         (
             {"name": "mine", "type": "tables"},
-            "type of a data set must be one of table, arrays, images, maps: got 'tables'",
+            "type of a data set must be one of table, arrays, images, text, maps: got 'tables'",
         ),
         ({"name": "mine", "size": 64}, "workload mine: unknown key 'size' in data of type table"),
         (
