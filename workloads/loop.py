@@ -22,6 +22,7 @@ from workloads.laws import split_epochs
 from workloads.memory import WholeBatch, in_pieces, told
 from workloads.metrics import Score, shot_metrics
 from workloads.model import Model, tensors
+from workloads.pack import begin_streams
 from workloads.ranks import ALONE, Ranks, check_undivided
 from workloads.recipe import Recipe, settings_of
 from workloads.seam import Batch, Features, Output
@@ -71,7 +72,7 @@ class Fit:
         self.best_methods: dict[str, Tensor] = {}
         self.seed = seed
 
-        torch.manual_seed(seed_of(seed, "initial weights"))
+        begin_streams(seed_of(seed, "initial weights"), device)
         encoder, dim = workload.encoder(data)
         self.grid = workload.grid
         self.model = Model(encoder, dim, recipe, settings, data.units.learnt(self.grid))
@@ -83,7 +84,7 @@ class Fit:
             self.model.encoder = ranks.together(self.model.encoder, device)
         self.model.to(device)
         self.model.seed({name: seed_of(seed, name) for name in ("objective", "plan", *recipe.methods)}, device)
-        torch.manual_seed(seed_of(seed, "dropout"))
+        begin_streams(seed_of(seed, "dropout"), device)
         self.order = torch.Generator().manual_seed(seed_of(seed, "batch order"))
 
         self._views: dict[Split, Rows] = {}

@@ -23,6 +23,16 @@ def streams(cuda: Sequence[torch.device]) -> list[Tensor]:
     return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in cuda)]
 
 
+def begin_streams(seed: int, device: torch.device) -> None:
+    """Begin torch's global streams anew, of the CPU and of a run's GPU.
+
+    `torch.manual_seed` gives the same numbers, and writes down a stack trace for a GPU that nobody has asked for yet.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+
+
 def set_streams(states: Sequence[Tensor], cuda: Sequence[torch.device]) -> None:
     """Go on from there."""
     torch.set_rng_state(states[0])

@@ -1,4 +1,4 @@
-"""What a study of many trials costs before, while and after it trains: `plan`, `status` and `report` of a full ledger.
+"""What a study of many trials costs before, while and after it trains: `plan`, `status`, `report` and the flat table.
 
 The ledger is made up: settings are drawn here, not by a sampler, and scores and curves are those of a few records over
 and over. What reads it is the project's own, each command in a process of its own.
@@ -186,45 +186,56 @@ def _predictions(data: Any, rng: Any) -> list[tuple[str, bytes, bytes]]:
     return made
 
 
+COMMAND: Final = """
+from orchestrator.cli.main import main
+began = 0.0  # imports are a part of it
+code = main(sys.argv[1:])
+"""
+TABLE: Final = """
+from orchestrator.ledger.ledger import Ledger
+ledger, began = Ledger(sys.argv[1]), time.process_time()
+code = int(len(ledger.table()) == 0)
+"""
 MEASURED: Final = """
 import re, sys, time
 from pathlib import Path
-
-from orchestrator.cli.main import main
-code = main(sys.argv[1:])
-seconds = time.process_time()
+{}
+seconds = time.process_time() - began
 # Not getrusage: there a process starts with the peak of the one that made it.
 peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
 print("measured", code, seconds, int(peak[1]) / 1e6)
 """
 
 
-def command(*args: str) -> tuple[float, float]:
-    """Seconds and gigabytes of a command in a process of its own, imports included."""
-    done = subprocess.run([sys.executable, "-c", MEASURED, *args], capture_output=True, text=True, check=True)
+def measured(what: str, *args: str) -> tuple[float, float]:
+    """Seconds of the processor and gigabytes that a program takes in a process of its own."""
+    code = MEASURED.format(what)
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
     found = re.search(r"measured (\d+) ([\d.]+) ([\d.]+)", done.stdout)
     assert found is not None and found[1] == "0", done.stderr[-2000:]
     return float(found[2]), float(found[3])
 
 
 def many_trials(cells: int = 5_000) -> list[tuple[str, str]]:
-    """Plan, status and report of a ledger of 20 records a cell."""
+    """Plan, status, report and table of a ledger of 20 records a cell, with their bounds."""
     shown = []
     with tempfile.TemporaryDirectory() as folder:
         study = study_of(Path(folder), cells)
         records = fill(study)
         file = Path(folder) / "many.json"
         file.write_text(study.model_dump_json())
-        for name, args, limit in (
-            ("plan", ("plan", str(file)), 10),
-            ("status", ("status", str(file)), 8),
-            ("report, the tables", ("report", str(file)), 60),
+        for name, what, args, limit, most in (
+            ("plan", COMMAND, ("plan", str(file)), 10, 1.5),
+            ("status", COMMAND, ("status", str(file)), 8, 1.5),
+            ("report, the tables", COMMAND, ("report", str(file), "--format", "md"), 60, 1.5),
+            ("report, with page and figures", COMMAND, ("report", str(file)), 60, 1.5),
+            ("Ledger.table", TABLE, (study.storage,), 5, 1.0),
         ):
-            seconds, gigabytes = command(*args)
+            seconds, gigabytes = measured(what, *args)
             shown.append(
                 (
                     f"{name}, {records:,} records in {cells:,} cells",
-                    f"{seconds:.1f} s of {limit}; {gigabytes:.2f} GB of 1.5",
+                    f"{seconds:.1f} s of {limit}; {gigabytes:.2f} GB of {most:g}",
                 )
             )
     return shown

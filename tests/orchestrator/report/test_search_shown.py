@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from builders import study
 from orchestrator.api import outcome
@@ -10,6 +11,7 @@ from orchestrator.report.figures.budget import budget_curves
 from orchestrator.report.figures.heat_map import heat_maps as draw_maps
 from orchestrator.report.figures.learning import learning_curves as draw_learning
 from orchestrator.report.figures.responses import responses as draw_responses
+from orchestrator.report.page.parts import hyperparameters as module
 from orchestrator.report.page.parts.hyperparameters import hyperparameters
 from orchestrator.report.search.axes import heat_maps, responses
 from orchestrator.report.search.budget import budget_curve
@@ -54,6 +56,25 @@ def test_the_part_says_how_flat_the_optimum_is_and_from_when_on_importance_is_to
     assert "3 completed trials: importance is told from 30 on" in part.body and "nothing is searched" in part.body
     assert "of 3 within" in part.body
     assert [drawing.name for drawing in part.figures] == ["budget", "responses", "kernels", "learning"]
+
+
+def test_a_figure_has_the_lines_of_bases_and_the_best_where_there_are_too_many_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    also = ["l1", "l1 + lds", "l1 + fds"]
+    state = filled(tmp_path, recipes={"also": also}, tune={"trials": 2, "sampler": "random"})
+    (section,) = state.sections
+
+    def lines() -> list[list[str]]:
+        part = hyperparameters(state.results, section)
+        assert part is not None
+        axes = [next(one for one in part.figures if one.name == name).figure.axes for name in ("budget", "learning")]
+        return [[line.get_label().split("  ")[-1] for line in left.lines] for left, _ in axes]
+
+    assert lines() == [also, also]
+    monkeypatch.setattr(module, "MOST", 2)
+    best = min(also[1:], key=lambda name: np.mean(section.runs[name]))
+    assert lines() == [["l1", best]] * 2
 
 
 def test_a_study_without_ended_trials_has_no_such_part(tmp_path: Path) -> None:

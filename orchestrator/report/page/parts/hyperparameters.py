@@ -22,13 +22,15 @@ from workloads.hparams import Value
 
 CURVES: Final = 5
 """Recipes whose learning curves are drawn: more lie upon one another."""
+MOST: Final = 20
+"""Cells that a figure has lines of: more are not told apart, and a legend of hundreds leaves no room for them."""
 Found = TypeVar("Found")
 
 
 def hyperparameters(results: Results, section: Section) -> Part | None:
     """Nothing where no trial of a search has ended."""
     rule = results.rule
-    budgets = _each(section.plans, lambda plan: budget_curve(plan, rule))
+    budgets = _each(_chosen(section, len(section.plans)), lambda plan: budget_curve(plan, rule))
     if not budgets:
         return None
     rows = [(plan.label, _flat(flatness(plan, rule)), _important(importance(plan, rule))) for plan in section.plans]
@@ -39,7 +41,7 @@ def hyperparameters(results: Results, section: Section) -> Part | None:
         drawn.append(draw_responses(found, rule))
     if maps := heat_maps(section.plans, rule):
         drawn.append(draw_maps(maps, rule))
-    if curves := _each(_chosen(section), lambda plan: learning_curves(plan, rule)):
+    if curves := _each(_chosen(section, CURVES), lambda plan: learning_curves(plan, rule)):
         drawn.append(draw_learning(curves, rule))
     heads = [Column(name, words=True) for name in ("Recipe", "Settings as good as the best", "Importance")]
     body = grid("Flatness and importance", heads, [Line(row) for row in rows])
@@ -50,13 +52,17 @@ def _each(plans: Sequence[CellPlan], make: Callable[[CellPlan], Found | None]) -
     return {plan.label: found for plan in plans if (found := make(plan)) is not None}
 
 
-def _chosen(section: Section) -> list[CellPlan]:
-    """The bases, and the recipes with the best mean in the primary column."""
+def _chosen(section: Section, rows: int) -> list[CellPlan]:
+    """Cells of so many rows, at most `MOST`, first replicates first: of bases, then of the best means."""
     table = section.table
     scored = [row for row in table.recipes if table.primary in row.scores]
     order = sorted(scored, key=lambda row: sum(section.runs.get(row.recipe, [])) / max(row.seeds, 1))
-    names = list(dict.fromkeys([*(b for b in table.bases), *(row.recipe for row in order)]))[:CURVES]
-    return [plan for plan in section.plans if plan.row in names]
+    ended = [plan.row for plan in section.plans if plan.records("tune")]
+    places = {name: n for n, name in enumerate(dict.fromkeys([*table.bases, *(r.recipe for r in order), *ended]))}
+    plans = [plan for plan in section.plans if places.get(plan.row, rows) < rows]
+    first = sorted(plans, key=lambda plan: (plan.cell.replicate, places[plan.row]))[:MOST]
+    labels = {plan.label for plan in first}
+    return [plan for plan in plans if plan.label in labels]
 
 
 def _value(value: Value) -> str:
@@ -92,6 +98,7 @@ def _explained(rule: str) -> list[str]:
         "95 % of cases, from the seeds of the selected setting; with the values that they have.",
         "Importance: share of the variance of the score over the search (fANOVA), by region; hyperparameters that act "
         "in some trials only are left out.",
-        "Budget curves: the expected best of b trials drawn from those of the search, without replacement.",
+        "Budget curves: the expected best of b trials drawn from those of the search, without replacement; of the "
+        f"base and the best recipes where there are more than {MOST} cells.",
         "best.yaml has every selected setting in full precision, as `space` and `train` of a study file.",
     ]
