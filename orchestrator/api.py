@@ -2,10 +2,7 @@
 
 import contextlib
 import json
-import os
 import platform
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +18,7 @@ from orchestrator.engine.leaving import interruptible
 from orchestrator.engine.progress import Display, preparing
 from orchestrator.engine.status import Status, status_of
 from orchestrator.engine.streaming import Through, streamed
-from orchestrator.errors import BadInput, StorageFailed, one_line
+from orchestrator.errors import BadInput, StorageFailed
 from orchestrator.ledger.index import Index
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import PHASES
@@ -35,13 +32,14 @@ from orchestrator.report.outputs import write_outputs
 from orchestrator.report.sections import Results, Section, assembled, sections
 from orchestrator.report.sources import Source
 from orchestrator.storage.leases import TTL_S, Leases
-from orchestrator.storage.store import Store, local_folder, open_store, remote
+from orchestrator.storage.store import Store, open_store
 from orchestrator.study.allowance import check_reach
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.sharding import Shard, Share, Stealing, check_steal
-from orchestrator.study.spec import OF_THE_NODE, PREFIX, Study
+from orchestrator.study.spec import Study
 from orchestrator.study.stored import definition, definition_key, difference
+from orchestrator.tracking._beside import beside
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ def _swept(
     cluster.apply()
     from orchestrator.engine import tune  # Ray takes a second to import: bad input is answered before
 
-    with _tracker(study, state, console):
+    with beside(study, console):
         with Display(state.planner, console) as display:
             forget(state.ledger.store, study.study)
             heartbeat = Heartbeat(display, state.planner, state.ledger.store, 0, 1)
@@ -287,50 +285,3 @@ def tidy(ledger: Ledger, console: Console) -> None:
         return
     if moved:
         console.print(f"{moved} records compacted in {ledger.store.locate('ledger/compact/')}", highlight=False)
-
-
-@contextlib.contextmanager
-def _tracker(study: Study, state: Outcome, console: Console) -> Iterator[None]:
-    """The tracker in a process of its own: it follows the ledger, and ends when its standard input does."""
-    if not study.tracking.enabled:
-        yield
-        return
-    folder = local_folder(study.storage) / study.study
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if remote(study.storage):
-            (folder / "study.json").write_text(study.model_dump_json(indent=1), encoding="utf-8")
-        log = (folder / "track.log").open("w+", encoding="utf-8", errors="replace")
-    except OSError as err:
-        raise StorageFailed(f"cannot write {folder}: {err.strerror}") from err
-    # What the environment says of the study is in its file already; what the command line said must not be undone.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX) or k in OF_THE_NODE}
-    environment["PYTHONSAFEPATH"] = "1"  # -P for what it starts itself
-    command = [sys.executable, "-P", "-m", "orchestrator.cli", "track", str(folder / "study.json"), "--follow"]
-    with log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the sweep; the tracker ends when its input does
-        )
-        assert process.stdin is not None
-        try:
-            yield
-        except BaseException:
-            process.stdin.close()  # it ends by itself, and an interrupt does not wait for it
-            raise
-        process.communicate()
-        if process.returncode:
-            from orchestrator.tracking import tracker  # brings MLflow, which a sweep has no use for otherwise
-
-            log.seek(0)
-            last = (log.read().strip().splitlines() or ["no reason given"])[-1]
-            console.print(
-                f"{tracker(study).title} is behind: {one_line(last.removeprefix('tailsweep: '))}\n"
-                f"`tailsweep track {study.study}` completes it; the results are safe.",
-                highlight=False,
-                markup=False,
-            )

@@ -24,6 +24,7 @@ FLOORS = [
 ]
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
 FIRST = (
+    "batches",
     "distances",
     "extras",
     "flat",
@@ -41,7 +42,7 @@ FIRST = (
 INSIDE = [
     {f"workloads.{name}" for name in FIRST},
     {f"workloads.{name}" for name in ("density", "laws", "metrics", "recalibration", "seam")},
-    {"workloads.diverged", "workloads.epoch", "workloads.memory", "workloads.speed"},
+    {f"workloads.{name}" for name in ("diverged", "epoch", "memory", "ranks", "speed")},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache_checks"},
     {"workloads.cache"},

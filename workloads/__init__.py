@@ -1,5 +1,6 @@
 """What is trained: workloads, objectives, methods and plans. Knows torch, and nothing of Ray, MLflow or S3."""
 
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import ClassVar, Final
@@ -7,7 +8,7 @@ from typing import ClassVar, Final
 import torch
 from torch import nn
 
-from workloads.encoders.named import ENCODERS
+from workloads.encoders.named import ENCODERS, encoder_named
 from workloads.workload import Data, Workload
 
 FAMILIES: Final = (
@@ -37,7 +38,11 @@ class Registry(dict[str, Workload]):
         if super().__contains__(name):
             return True
         base, _, encoder = str(name).partition("@")
-        return super().__contains__(base) and encoder in ENCODERS.get(super().__getitem__(base).kind, ())
+        if not encoder or not super().__contains__(base) or super().__getitem__(base).kind not in ENCODERS:
+            return False
+        with suppress(ValueError):
+            return bool(encoder_named(super().__getitem__(base).kind, encoder))
+        return False
 
     def __missing__(self, name: str) -> Workload:
         if name not in self:
@@ -51,7 +56,7 @@ class Registry(dict[str, Workload]):
 
 def read_by(workload: Workload, encoder: str) -> Workload:
     """The same data set with another encoder of its kind."""
-    named = ENCODERS[workload.kind][encoder]
+    named = encoder_named(workload.kind, encoder)
 
     def made(data: Data) -> tuple[nn.Module, int]:
         shape = data.train.inputs(torch.zeros(1, dtype=torch.long), torch.device("cpu")).shape[1:]

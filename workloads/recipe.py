@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from types import MappingProxyType
 from typing import Final
@@ -96,7 +97,7 @@ class Recipe:
         """What training sees of the recipe: the same without its adjustment."""
         return replace(self, methods=tuple(name for name in self.methods if name != self.adjustment))
 
-    @property
+    @cached_property
     def trainings(self) -> int:
         """How often an epoch passes over the training rows: more than once where an adjustment has its own models."""
         method = METHODS.get(self.adjustment or "")

@@ -202,6 +202,8 @@ class Part(nn.Module):
 
     A part for which some hyperparameters or labels decide it sets it when it is made, or in `fit`.
     """
+    collects: bool = False
+    """Whether a hook keeps something of every batch in a buffer: processes that share batches see a part of it each."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Modules of `workloads.extras` that it takes."""
     version: ClassVar[int] = 1

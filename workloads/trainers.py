@@ -13,9 +13,12 @@ from workloads.epoch import Epoch
 from workloads.hparams import Value
 from workloads.labels import Floats
 from workloads.loop import Fit
+from workloads.model import Model
 from workloads.objectives import OBJECTIVES
 from workloads.predictor import Predictor, Setup
-from workloads.recipe import Recipe
+from workloads.ranks import ALONE, Ranks, check_statistics, check_undivided
+from workloads.recipe import Recipe, settings_of
+from workloads.training import Training
 from workloads.trees import Grown, Trees, columns
 from workloads.workload import Data, Split, Workload
 
@@ -60,7 +63,7 @@ Encoder: TypeAlias = Callable[[], tuple[nn.Module, int]]
 class Trainer:
     """How a run is started, and how its `tensors` become what predicts."""
 
-    start: Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device, int], Run]
+    start: Callable[[Workload, Data, Recipe, Mapping[str, Value], int, torch.device, int, Ranks], Run]
     predicts: Callable[[Setup, Encoder, Mapping[str, Tensor]], Predicts]
 
 
@@ -77,6 +80,17 @@ def check(recipe: Recipe, data: Data) -> None:
         columns(Rows(data.train, np.zeros(1, dtype=np.int64)))
 
 
+def check_shared(workload: Workload, data: Data, recipe: Recipe, settings: Mapping[str, Value], gpus: bool) -> None:
+    """Raises ValueError where several processes, with `gpus` or without, cannot train a recipe under settings."""
+    if OBJECTIVES[recipe.objective].trainer != "network":
+        check_undivided([recipe.objective])
+    model = Model(nn.Identity(), 1, recipe, settings, data.units.learnt(workload.grid))
+    model.fit(workload.train_labels(data, 1, Training.of(settings_of("train", settings), "train").batch_size))
+    check_undivided(model.undivided)
+    if not gpus:
+        check_statistics(workload.encoder(data)[0])
+
+
 def start(
     workload: Workload,
     data: Data,
@@ -85,12 +99,13 @@ def start(
     seed: int,
     device: torch.device,
     pieces: int = 1,
+    ranks: Ranks = ALONE,
 ) -> Run:
     """The run of a recipe under complete settings (`training.settle`), before its first epoch.
 
-    Batches are trained in `pieces`; raises WholeBatch where that cannot be.
+    Batches are trained in `pieces`, by the processes of `ranks`; raises WholeBatch or Undivided where that cannot be.
     """
-    return _trainer(recipe).start(workload, data, recipe, settings, seed, device, pieces)
+    return _trainer(recipe).start(workload, data, recipe, settings, seed, device, pieces, ranks)
 
 
 def predictor(setup: Setup, encoder: Encoder, tensors: Mapping[str, Tensor]) -> Predicts:

@@ -94,6 +94,10 @@ class Training(Declared):
         return 1 if self.precision == "full" else 3
 
 
+LOOP: Final = Training()
+"""With declared defaults."""
+VERSIONED: Final = frozenset({"train.precision", "train.grad_clip"})
+"""Settings on which the version of the loop depends."""
 ACTING: Final[Mapping[str, frozenset[str]]] = {"trees": frozenset({"epochs", "keep", "monitor"})}
 """The hyperparameters of training that act, by trainer; of a network all do."""
 
@@ -142,7 +146,7 @@ def versions(recipe: Recipe, settings: Mapping[str, Value]) -> dict[str, int]:
 
     That of the loop is one higher where a bounded gradient trains a head on weights that rest: theirs counted, too.
     """
-    hparams = Training.of(settings_of("train", settings), "train")
+    hparams = LOOP if VERSIONED.isdisjoint(settings) else Training.of(settings_of("train", settings), "train")
     counted = hparams.grad_clip and any(stage.trains == "head" for stage in stages_of(recipe, settings)[1:])
     loop = hparams.version + bool(counted)
     return {**recipe.versions(settings), **({"train": loop} if loop != 1 else {})}

@@ -19,6 +19,7 @@ from workloads.memory import WholeBatch
 from workloads.metrics import shot_metrics
 from workloads.objectives.boosting import Boosting
 from workloads.predictor import Setup
+from workloads.ranks import ALONE, Ranks, check_undivided
 from workloads.recipe import Recipe, settings_of
 from workloads.seam import Adjustment, Batch, Method, NoEffectWarning, Output, Step, TrainLabels
 from workloads.seeds import seed_of
@@ -67,9 +68,12 @@ class Trees:
         seed: int,
         device: torch.device,
         pieces: int = 1,
+        ranks: Ranks = ALONE,
     ) -> None:
         if pieces > 1:
             raise WholeBatch([recipe.objective])
+        if ranks.size > 1:
+            check_undivided([recipe.objective])
         self.hparams = Training.of(settings_of("train", settings), "train")
         self.workload, self.data, self.seed, self.grid = workload, data, seed, workload.grid
         self.metrics = self.hparams.metrics(workload)

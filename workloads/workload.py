@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from workloads.hparams import Value
 from workloads.labels import Ints, LabelGrid, ShotRule
+from workloads.seam import TrainLabels
 
 
 class DataError(Exception):
@@ -214,6 +215,12 @@ class Workload:
         if isinstance(data.train, Maps) and data.train.counts is not None:
             return data.train.counts
         return self.grid.counts(data.train.y.numpy())
+
+    def train_labels(self, data: Data, dim: int, batch_size: int) -> TrainLabels:
+        """What parts may know of the training labels, with features of size `dim`."""
+        labels = torch.from_numpy(self.grid.learnt(data.train.y.numpy()))
+        pixels = self.bin_counts(data) if isinstance(data.train, Maps) else None
+        return TrainLabels(labels, self.grid.of_learnt(), dim, batch_size, pixels)
 
     def regions(self, data: Data, split: Split) -> Ints:
         """Shot region of every label of a split, `[N]`, or of its scored pixels, as positions in REGIONS."""

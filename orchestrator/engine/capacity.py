@@ -29,10 +29,14 @@ def concurrency(study: Study, nodes: Iterable[Mapping[str, Any]]) -> int:
 
 
 def fits(share: Share, node: Mapping[str, float]) -> int:
-    """Trials on a node; those that share a GPU are all on one, so a third of each of four is not a whole."""
+    """Trials on a node; those that share a GPU are all on one, so a third of each of four is not a whole.
+
+    The processes of a trial are on one node, too.
+    """
     counts = {name: int(node.get(name, 0) / amount + 1e-9) for name, amount in share.amounts().items()}
     if share.gpus:
-        counts["GPU"] = int(node.get("GPU", 0)) * int(1 / share.gpus + 1e-9)
+        whole = int(node.get("GPU", 0))
+        counts["GPU"] = whole // int(share.gpus) if share.gpus >= 1 else whole * int(1 / share.gpus + 1e-9)
     return min(counts.values())
 
 

@@ -66,7 +66,8 @@ def probe(
                 found[name] = None
                 continue
             if took:
-                found[name] = min(took[1:] or took)
+                processes = study.resources.share(trial.cell.workload).processes
+                found[name] = min(took[1:] or took) / processes  # it was alone, and they share the work
     finally:
         torch.set_num_threads(threads)
     for trial in trials:
@@ -83,7 +84,7 @@ def _epochs(study: Study, trial: Trial, data: Data, seconds: float) -> list[floa
     """Seconds of the first epochs of a trial, as many as the time allows."""
     workload, took = WORKLOADS[trial.cell.workload], list[float]()
     share = study.resources.share(workload.name)
-    device = device_for(share.cpus, share.gpus, trial.settings)
+    device = device_for(share.cpus / share.processes, share.gpus / share.processes, trial.settings)
     try:
         with _at_most(max(seconds, 0.001)), torch.random.fork_rng():
             run = iter(start(workload, data, trial.cell.recipe, trial.settings, trial.seed, device))

@@ -5,10 +5,11 @@ import os
 import platform
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from orchestrator.engine.devices import device_for, name_of
 from orchestrator.engine.faults import NotReady, brief, said
 from orchestrator.engine.installed import plugins, versions
 from orchestrator.engine.memory import Peak, tidy
+from orchestrator.engine.ranks import several
 from orchestrator.engine.training import Notes, Paused, Training
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger import models
@@ -34,6 +36,7 @@ from workloads.diverged import finite
 from workloads.epoch import Epoch
 from workloads.memory import WholeBatch, out_of_memory
 from workloads.metrics import Score, shot_metrics
+from workloads.ranks import Ranks, join, meeting
 from workloads.recipe import Recipe
 from workloads.trainers import Run, start
 from workloads.workload import Data, DataError
@@ -71,6 +74,7 @@ class Job:
     """Epochs after which it waits for other trials, without a worker; None where it waits for none."""
     keep_model: bool = False
     search: str | None = None
+    processes: int = 1
 
     @classmethod
     def of(cls, trial: Trial, attempt: int, study: Study, storage: str, until: int | None = None) -> "Job":
@@ -99,7 +103,13 @@ class Job:
             until=None if until == trial.epochs else until,
             keep_model=study.evaluate.keep_models != "none",
             search=trial.search,
+            processes=share.processes,
         )
+
+    @property
+    def device(self) -> torch.device:
+        """The device of this process, one of those that train the job."""
+        return device_for(self.cpus / self.processes, self.gpus / self.processes, self.settings)
 
     @property
     def checkpoint(self) -> str:
@@ -146,7 +156,7 @@ def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[
     """
     ledger = _ledger(job.storage)
     started = now()
-    device = device_for(job.cpus, job.gpus, job.settings)
+    device = job.device
     peak = Peak(device)
     if job.gpus > 0 and device.type == "cpu":
         notes.said[NO_GPU] = None
@@ -158,13 +168,15 @@ def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[
         rows.clear()
         saved = ledger.store.get(job.checkpoint)
         try:
-            outcome = yield from _trained(job, ledger, data, device, saved, rows, notes, clock, pieces)
+            others = partial(prepared, job), partial(follow, job, pieces, saved)
+            with several(job.processes, device, *others) as ranks:
+                outcome = yield from _trained(job, ledger, data, device, saved, rows, notes, clock, pieces, ranks)
             if outcome is None:
                 return None
             if isinstance(outcome, float):
                 return Paused(outcome, name_of(device))
             break
-        except (StorageFailed, DataError, OSError):
+        except (StorageFailed, DataError, NotReady, OSError):
             raise
         except Exception as err:
             log += traceback.format_exc()
@@ -205,6 +217,7 @@ def _trained(
     notes: Notes,
     clock: Callable[[], float],
     pieces: int,
+    ranks: Ranks,
 ) -> Generator[Tensor | CurveRow | None, None, dict[str, Any] | float | None]:
     """Train from the bytes of a checkpoint, or from the start; returns the outcome.
 
@@ -213,7 +226,7 @@ def _trained(
     began = clock()
     yield None  # what data and plugins warn of is no part of training
     notes.listening = True
-    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device, pieces)
+    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device, pieces, ranks)
     yield None
     spent = 0.0 if saved is None else _resume(fit, saved, job, device)
     notes.said.update(dict.fromkeys(fit.notes))
@@ -245,6 +258,7 @@ def _trained(
             save()
             last_save = time.monotonic()
     notes.listening = False
+    ranks.close()  # the others have ended
     outcome: dict[str, Any] = {
         "status": "completed",
         "kept_epoch": fit.kept().epoch,
@@ -255,6 +269,18 @@ def _trained(
     outcome["wall_s"] = spent + clock() - began
     outcome["log"] = "\n".join(notes.said)[-LOG_CHARS:] or None
     return outcome
+
+
+def follow(job: Job, pieces: int, saved: bytes | None, rank: int, port: int) -> None:
+    """Train beside the first process of a job, to the last epoch: that one alone reports and writes."""
+    warnings.simplefilter("ignore")  # of what the first one warns of
+    data, device = prepared(job), job.device
+    ranks = join(rank, job.processes, meeting(job.processes, port), device)
+    fit = start(WORKLOADS[job.workload], data, Recipe.parse(job.recipe), job.settings, job.seed, device, pieces, ranks)
+    if saved is not None:
+        _resume(fit, saved, job, device)
+    while len(fit.curve) < (job.until or job.epochs):
+        next(iter(fit))
 
 
 def prepared(job: Job) -> Data:

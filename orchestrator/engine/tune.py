@@ -78,7 +78,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is untyped here
     @classmethod
     def default_resource_request(cls, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
         """What the trial is given; Tune hands a process on to trials that are given the same only."""
-        return tune.PlacementGroupFactory([config["resources"]])
+        return tune.PlacementGroupFactory(config["resources"], strategy="STRICT_PACK")
 
     def setup(self, config: Mapping[str, Any]) -> None:
         """Begin a pack; training happens in `step`."""
@@ -210,7 +210,7 @@ def _sweep(study: Study, planner: Planner, ledger: Ledger, profile: Profile, obs
             "jobs": jobs,
             "code": code(),
             "report_s": 0.0 if make else REPORT_S,
-            "resources": study.resources.share(first.cell.workload).amounts(),
+            "resources": study.resources.share(first.cell.workload).bundles(),
             "recycle_after": study.resources.recycle_after,
         }
 

@@ -30,6 +30,8 @@ DIGEST: Final = 20
 TAIL: Final = 8
 """Bytes after a footer: its length, and PAR1."""
 LENGTHS: Final = struct.Struct("<II")
+SMALL: Final = 1 << 20
+"""Bytes of a table below which zstd takes longer to begin with every column than for all that it compresses."""
 END: Final = 2 * DIGEST + len(SEAL)
 RESTORE: Final = "restore it from a copy, or run `tailsweep ledger repair STORAGE`"
 
@@ -47,9 +49,21 @@ class Salvaged:
 
 
 def to_parquet(table: pa.Table, rows: int | None = None) -> bytes:
-    """A table as the bytes of a sealed Parquet file; in groups of so many rows, each of which can be salvaged."""
+    """A table as the bytes of a sealed Parquet file; in groups of so many rows, each of which can be salvaged.
+
+    A record is a table of one row and some 40 columns: with snappy, and without statistics that nobody reads, it is
+    written and read in a third of the time.
+    """
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", row_group_size=rows, write_page_checksum=True)
+    light = rows is None and table.nbytes < SMALL
+    pq.write_table(
+        table,
+        sink,
+        compression="snappy" if light else "zstd",
+        write_statistics=not light,
+        row_group_size=rows,
+        write_page_checksum=True,
+    )
     return _sealed(sink.getvalue(), many=rows is not None)
 
 
@@ -60,7 +74,7 @@ def from_parquet(data: bytes, name: str, columns: list[str] | None = None) -> pa
     with reading(name):
         sealed = is_sealed(data)
         file = open_parquet(data)
-        table = file.read(columns=columns)
+        table = file.read(columns=columns, use_threads=file.metadata.num_rows > 1)
         if not sealed:
             table.validate(full=True)
     return table

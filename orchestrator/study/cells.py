@@ -31,8 +31,8 @@ from workloads.plugins import load_plugins
 from workloads.published import first_settings
 from workloads.recipe import PARTS, Recipe, combine
 from workloads.seeds import seed_of
-from workloads.trainers import check
-from workloads.training import Training, acting, settle, versions
+from workloads.trainers import check, check_shared
+from workloads.training import LOOP, acting, settle, versions
 from workloads.workload import Data, DataError, Workload
 
 _DECLARED: dict[str, tuple[Mapping[str, Any], Path | None]] = {}
@@ -63,7 +63,7 @@ class Cell:
     copy: int = 0
     replicate: int = 0
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`nhanes-sbp/l1 + lds`, of later replicates `nhanes-sbp/l1 + lds (replicate 1)`: unique in a study."""
         return f"{self.workload}/{self.recipe}{self.again}"
@@ -115,7 +115,7 @@ class Trial:
     @property
     def epochs(self) -> int:
         """Epochs that the trial has."""
-        return int(self.settings.get("train.epochs", Training().epochs))
+        return int(self.settings.get("train.epochs", LOOP.epochs))
 
     @cached_property
     def versions(self) -> dict[str, int]:
@@ -200,6 +200,9 @@ def expand(study: Study) -> list[Cell]:
             for cell in cells:
                 if cell.workload == name:
                     check(cell.recipe, data)
+                    if (share := study.resources.share(name)).processes > 1:
+                        settings = settle(cell.recipe, cell.fixed)
+                        check_shared(WORKLOADS[name], data, cell.recipe, settings, share.gpus > 0)
         except ValueError as err:
             raise BadInput(f"workload {name}: {err}") from None
         monitors = [rule for cell in cells if cell.workload == name for rule in _monitors(cell)]
@@ -231,7 +234,7 @@ def sketch(study: Study) -> list[Cell]:
                 raise UnknownName("workload", name, WORKLOADS, "workloads")
             need(*WORKLOADS[name].needs)
             check_primary(study.report.primary, name, WORKLOADS[name].metrics, ("all", *REGIONS))
-            check_pack(study.resources.pack, name, WORKLOADS[name].light)
+            check_pack(study.resources.pack, name, WORKLOADS[name].light, study.resources.share(name).processes)
         _check_names(study, recipes)
         cells = [_cell(study, WORKLOADS[name], recipe) for name in study.names for recipe in recipes]
         check_search(study.tune, study.protocol, cells)

@@ -134,8 +134,13 @@ def check_primary(primary: str | None, workload: str, metrics: Sequence[str], re
         )
 
 
-def check_pack(asked: str | int, workload: str, light: bool) -> None:
-    """Raises ValueError where packs are asked for and a workload is not light enough to gain from them."""
+def check_pack(asked: str | int, workload: str, light: bool, processes: int) -> None:
+    """Raises ValueError where packs are asked for and a workload is not light, or has several processes for a trial."""
+    if asked not in ("off", 1) and light and processes > 1:
+        raise ValueError(
+            f"resources.pack trains several trials in one process, and {workload} has several processes for one trial: "
+            f"got {asked} and {processes}; take pack: off, or one process"
+        )
     if isinstance(asked, int) and asked > 1 and not light:
         raise ValueError(
             "resources.pack trains several trials in one process, which only light workloads gain from, whose encoder "

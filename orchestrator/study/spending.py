@@ -1,6 +1,7 @@
 """What a study may spend and has spent: trials, epochs and device time of what it trains itself."""
 
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 from typing import Final
 
@@ -56,7 +57,13 @@ class Spending:
     """
 
     def __init__(self, study: str, budget: Budget, resources: Resources, share: float = 1.0) -> None:
-        self._study, self._resources = study, resources
+        self._study = study
+
+        @cache
+        def devices(workload: str) -> float:
+            return resources.share(workload).devices
+
+        self._devices = devices
         self.limit = limit(budget, share)
         self.spent = Cost()
         self._under_way: dict[str, Cost] = {}
@@ -86,7 +93,7 @@ class Spending:
         """A trial has a record; another study's cost nothing here, nor do those of other drivers' cells."""
         self._under_way.pop(trial.id, None)
         epochs = trial.cell.recipe.trainings * record.epochs_run
-        device_s = record.wall_s * self._resources.share(trial.cell.workload).devices
+        device_s = record.wall_s * self._devices(trial.cell.workload)
         for name in ("", trial.cell.workload, trial.cell.name):
             seconds, known = self._rates.get(name, (0.0, 0))
             self._rates[name] = (seconds + device_s, known + epochs)

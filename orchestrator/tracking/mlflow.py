@@ -13,19 +13,23 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from threading import Lock
+from typing import ClassVar, Final
 from urllib.parse import quote
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase, Record
 from orchestrator.report.stats import spread
-from orchestrator.storage.create_once import name_once
 from orchestrator.storage.store import local_folder
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
-from orchestrator.tracking._scores import curve, final
+from orchestrator.tracking._pictures import base_of, marked, pictures
+from orchestrator.tracking._sqlite import ARTIFACTS, make_database, sqlite_uri
 from orchestrator.tracking._view import ROWS, VIEW, Shown, description, rows_of, views
 from workloads.labels import REGIONS
 from workloads.recipe import Recipe
@@ -35,26 +39,30 @@ from workloads.training import active
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Of every run that ends; a server is asked for the run first.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, Run, RunTag
-from sqlalchemy import make_url
+
+from orchestrator.tracking._entities import metrics_of, milliseconds, name_of, params_of
 
 BATCH, PARAMS = 1000, 100
-"""Metrics and parameters in one call: the server's own limits."""
+"""Metrics, parameters and tags in one call, and how many of them may be parameters: the server's own limits."""
+AT_ONCE: Final = 4
+"""Runs that are sent to a server at the same time: it has several workers, and most of the time is spent waiting."""
 KIND, NAME, DONE, PARENT = "tailsweep.kind", "tailsweep.name", "tailsweep.done", "mlflow.parentRunId"
 STATUS: Final = {"completed": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 DATABASE: Final = "mlflow.db"
-ARTIFACTS: Final = "mlartifacts"
 OUTPUTS: Final = ("table.md", "table.csv", "table.tex", "report.html")
 FIGURES: Final = ".png"
-SELECTED, SCORED = "tailsweep.selected", "tailsweep.scored"
+SELECTED, SCORED, PICTURED = "tailsweep.selected", "tailsweep.scored", "tailsweep.pictured"
 CONTROL: Final = f"{ROWS} of a control"
 REPEATED: Final = f"{ROWS} of all replicates"
 EXPERIMENT: Final = "mlflow.experimentKind"
 NOTE: Final = "mlflow.note.content"
-LONGEST: Final = 6000
-"""Most characters of a parameter's value."""
+REPORT: Final = "[The study's report]"
+"""How the note of a row begins, unless somebody wrote another one."""
 
 
 def tracking_uri(study: Study) -> str:
@@ -65,35 +73,6 @@ def tracking_uri(study: Study) -> str:
 def database(storage: str) -> str:
     """The address of the SQLite file of a storage."""
     return sqlite_uri(f"{local_folder(storage)}/{DATABASE}")
-
-
-def sqlite_uri(path: str) -> str:
-    """The address of an SQLite file, whatever signs its path has: a `?` or `%` means something in an address.
-
-    SQLAlchemy unquotes the path from 2.1 on; before, SQLite's own form of an address is needed, which is unquoted.
-    """
-    quoted = quote(path)
-    forms = (f"sqlite:///{path}", f"sqlite:///{quoted}")
-    return next((uri for uri in forms if make_url(uri).database == path), f"sqlite:///file:{quoted}?uri=true")
-
-
-def make_database(path: Path) -> None:
-    """Make MLflow's SQLite file where there is none, in one step.
-
-    A process that is killed while MLflow makes the tables would leave a file that no later one can complete. So they
-    are made in a file beside it, which gets the name when it is whole; of two at once, the first one's stays.
-    """
-    if path.exists():
-        return
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # only a new database needs it
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        # Not through a client: its connections stay open, and SQLite forbids a file to be open under two names.
-        store = SqlAlchemyStore(sqlite_uri(str(made)), (path.parent / ARTIFACTS).as_uri())  # type: ignore[no-untyped-call]
-        store.engine.dispose()
-        name_once(made, path)
 
 
 class Projection:
@@ -107,6 +86,7 @@ class Projection:
         if study.tracking.uri is None:
             make_database(local_folder(study.storage) / DATABASE)
         self._study, self._ledger = study, ledger
+        self._on_server = uri.startswith(("http:", "https:"))
         self.client = mlflow.MlflowClient(uri)
         experiment = self.client.get_experiment_by_name(study.study)
         if experiment is None:
@@ -122,6 +102,9 @@ class Projection:
         self._describe({EXPERIMENT: "custom_model_development"})
         self._runs = self._known()
         self._searched: dict[str, dict[str, None]] = {}
+        self._plans: list[CellPlan] = []
+        self._named: set[str] = set()
+        self._naming = Lock()
 
     def _describe(self, tags: Mapping[str, str]) -> None:
         """Set tags of the experiment that are not what they are to be."""
@@ -153,28 +136,34 @@ class Projection:
 
     def update(self, plans: Iterable[CellPlan]) -> int:
         """Send what the server does not have yet; returns the number of trials sent."""
-        sent = 0
-        for plan in plans:
-            phases: tuple[Phase, ...] = ("tune", "evaluate")
-            records = [(phase, record) for phase in phases for record in plan.records(phase)]
-            if not records:
-                continue
-            parent = self._parent(plan)
-            for phase, record in records:
-                name = f"{record.trial_id}.{record.attempt}"
-                run = self._runs.get(("trial", name))
-                if run is not None and DONE in run.data.tags:
-                    if run.data.tags.get(PARENT) != parent.info.run_id:  # its parent was one of two
-                        self.client.set_tag(run.info.run_id, PARENT, parent.info.run_id)
-                        run.data.tags[PARENT] = parent.info.run_id
-                    continue
-                if run is not None:
-                    self.client.delete_run(run.info.run_id)
-                first = (plan.rescoring or {}).get(record.number) if phase == "tune" else None
-                self._runs["trial", name] = self._send(phase, record, name, parent.info.run_id, first)
-                sent += 1
-            self._aggregate(plan, parent)
+        self._plans, sent = list(plans), 0
+        with ThreadPoolExecutor(AT_ONCE if self._on_server else 1) as pool:
+            for plan in self._plans:
+                phases: tuple[Phase, ...] = ("tune", "evaluate")
+                records = [(phase, record) for phase in phases for record in plan.records(phase)]
+                if records:
+                    parent = self._parent(plan)
+                    missing = [job for job in records if not self._there(name_of(job[1]), parent.info.run_id)]
+                    runs = pool.map(partial(self._send, plan, parent), missing)
+                    self._runs |= {
+                        ("trial", name_of(record)): run for (_, record), run in zip(missing, runs, strict=True)
+                    }
+                    self._aggregate(plan, parent)
+                    sent += len(missing)
         return sent
+
+    def _there(self, name: str, parent: str) -> bool:
+        """Whether the run of a trial is complete; it gets this parent, and what was cut off is deleted."""
+        run = self._runs.get(("trial", name))
+        if run is None:
+            return False
+        if DONE not in run.data.tags:
+            self.client.delete_run(run.info.run_id)
+            return False
+        if run.data.tags.get(PARENT) != parent:  # its parent was one of two
+            self.client.set_tag(run.info.run_id, PARENT, parent)
+            run.data.tags[PARENT] = parent
+        return True
 
     def _parent(self, plan: CellPlan) -> Run:
         """The run of a cell, with the selected setting once there is one."""
@@ -192,22 +181,29 @@ class Projection:
             self.client.set_terminated(known.info.run_id)
             self._runs[key] = known
         if plan.selected is not None and known.data.tags.get(SELECTED) != chosen:
-            self._log_params(known.info.run_id, active(plan.cell.recipe, plan.selected.settings))
-            self.client.set_tag(known.info.run_id, SELECTED, chosen)
+            params = params_of(active(plan.cell.recipe, plan.selected.settings))
+            self._log(known.info.run_id, params, [], RunTag(SELECTED, chosen))
             known.data.tags[SELECTED] = chosen
         return known
 
-    def _log_params(self, run_id: str, settings: Mapping[str, object]) -> None:
-        params = [Param(key, str(value)[:LONGEST]) for key, value in settings.items()]
-        for start in range(0, len(params), PARAMS):
-            self.client.log_batch(run_id, params=params[start : start + PARAMS])
+    def _log(self, run_id: str, params: Sequence[Param], metrics: Sequence[Metric], last: RunTag) -> None:
+        """Everything in as few calls as a server takes; within a call, tags are written when all else is."""
+        while len(params) > PARAMS:
+            self.client.log_batch(run_id, params=params[:PARAMS])
+            params = params[PARAMS:]
+        while len(params) + len(metrics) >= BATCH:
+            self.client.log_batch(run_id, metrics=metrics[:BATCH])
+            metrics = metrics[BATCH:]
+        self.client.log_batch(run_id, metrics=metrics, params=params, tags=[last])
 
-    def _send(self, phase: Phase, record: Record, name: str, parent: str, rescores: int | None) -> Run:
-        """One run; `rescores` is the trial of the search whose settings it trains with another seed."""
+    def _send(self, plan: CellPlan, parent: Run, job: tuple[Phase, Record]) -> Run:
+        """One run, in four calls where its numbers fit into one; the tag that it is complete comes with the last."""
+        phase, record = job
+        rescores = (plan.rescoring or {}).get(record.number) if phase == "tune" else None
         tags = {
             KIND: "trial",
-            NAME: name,
-            PARENT: parent,
+            NAME: name_of(record),
+            PARENT: parent.info.run_id,
             "phase": phase,
             "workload": record.workload,
             "recipe": record.recipe,
@@ -216,27 +212,30 @@ class Projection:
             "host": record.host,
         }
         if rescores is not None:
-            tags["rescores"] = str(rescores)
+            tags["rescores"] = str(rescores)  # the trial of the search whose settings it trains with another seed
         if record.error:
             tags["error"] = record.error[:500]
         run = self.client.create_run(
             self.experiment,
-            start_time=_ms(record.started),
+            start_time=milliseconds(record.started),
             tags=tags,
             run_name=f"{'rescore' if rescores is not None else phase} {record.number}",
         )
-        run_id, stamp = run.info.run_id, _ms(record.finished)
-        settings = active(Recipe.parse(record.recipe), record.settings)
-        self._log_params(run_id, {**settings, "seed": record.seed, "epochs": record.epochs})
-        data = Dataset(record.workload, record.data, "tailsweep", json.dumps({"fingerprint": record.data}))
-        self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", phase)])])
-        metrics = list(_metrics(record, stamp))
-        for start in range(0, len(metrics), BATCH):
-            self.client.log_batch(run_id, metrics=metrics[start : start + BATCH])
+        run_id, stamp = run.info.run_id, milliseconds(record.finished)
+        self._log_data(run_id, record, phase)
         self.client.set_terminated(run_id, STATUS[record.status], end_time=stamp)
-        self.client.set_tag(run_id, DONE, "1")
+        settings = active(Recipe.parse(record.recipe), record.settings)
+        params = params_of({**settings, "seed": record.seed, "epochs": record.epochs})
+        self._log(run_id, params, list(metrics_of(record, stamp)), RunTag(DONE, "1"))
         run.data.tags[DONE] = "1"
         return run
+
+    def _log_data(self, run_id: str, record: Record, phase: Phase) -> None:
+        """The data set of a trial; of several that name a new one at once, a server would take only the first."""
+        data = Dataset(record.workload, record.data, "tailsweep", json.dumps({"fingerprint": record.data}))
+        with self._naming if record.data not in self._named else nullcontext():
+            self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", phase)])])
+            self._named.add(record.data)
 
     def _aggregate(self, plan: CellPlan, parent: Run) -> None:
         """Mean and sd of the test scores on the cell's run, updated when a seed is added."""
@@ -244,7 +243,7 @@ class Projection:
         mark = ",".join(record.trial_id for record in records)
         if not records or parent.data.tags.get(DONE) == mark:
             return
-        stamp = max(_ms(record.finished) for record in records)
+        stamp = max(milliseconds(record.finished) for record in records)
         metrics = [Metric("seeds", len(records), stamp, 0)]
         for metric, region in {(s.metric, s.region): None for r in records for s in r.test or ()}:
             values = [v for r in records if (v := r.score(f"test/{metric}/{region}")) is not None]
@@ -253,11 +252,14 @@ class Projection:
                 for what, value in (("mean", s.mean), ("sd", s.sd)):
                     if value is not None:
                         metrics.append(Metric(f"test/{metric}/{region}/{what}", value, stamp, 0))
-        self.client.log_batch(parent.info.run_id, metrics=metrics, tags=[RunTag(DONE, mark)])
+        self._log(parent.info.run_id, [], metrics, RunTag(DONE, mark))
         parent.data.tags[DONE] = mark
 
     def upload(self) -> None:
-        """Attach the study's tables, page and figures to a separate run, and bring rows and description up to date."""
+        """Attach the study's tables, page and figures to a separate run, and bring rows and description up to date.
+
+        A row has its own pictures, and a link to the page.
+        """
         key = ("study", self._study.study)
         if key not in self._runs:
             tags = {KIND: "study", NAME: self._study.study}
@@ -277,6 +279,28 @@ class Projection:
                 self._score(row)
             saved = {VIEW + name: state for name, state in views(seen, self._searched)}
             self._describe({NOTE: description(table.decode()), **saved})
+        for plan in self._plans:
+            self._picture(plan)
+        if contents["report.html"] is not None:
+            self._link(self._runs[key].info.run_id, self._ledger.store.locate(f"{folder}report.html"))
+
+    def _picture(self, plan: CellPlan) -> None:
+        """The pictures of a row, drawn again when it has other seeds."""
+        row, base = self._runs.get((ROWS, plan.cell.name)), base_of(plan, self._plans)
+        mark = marked(plan, base)
+        if row is not None and mark and row.data.tags.get(PICTURED) != mark:
+            self._attach(row.info.run_id, pictures(plan, base, self._study.tune.rules[0], self._ledger))
+            self.client.set_tag(row.info.run_id, PICTURED, mark)
+
+    def _link(self, run_id: str, place: str) -> None:
+        """A link to the report in the description of every row that nobody has described."""
+        page = f"#/experiments/{self.experiment}/runs/{run_id}/artifacts/report.html"
+        note = f"{REPORT}({page}), `{place}`"
+        for (kind, _), run in self._runs.items():
+            there = run.data.tags.get(NOTE, REPORT)
+            if (kind or "").startswith(ROWS) and there.startswith(REPORT) and there != note:
+                self.client.set_tag(run.info.run_id, NOTE, note)
+                run.data.tags[NOTE] = note
 
     def _figures(self, folder: str) -> list[str]:
         keys = self._ledger.store.keys(f"{folder}figures/")
@@ -314,7 +338,7 @@ class Projection:
             for name, value in row.metrics.items()
             if math.isfinite(value) and not name.endswith(sent)
         ]
-        self.client.log_batch(run.info.run_id, metrics=metrics[:BATCH], tags=[RunTag(SCORED, mark)])
+        self._log(run.info.run_id, [], metrics, RunTag(SCORED, mark))
         run.data.tags[SCORED] = mark
 
 
@@ -325,19 +349,6 @@ def _outdated(row: Run, chosen: str) -> bool:
     """Whether a row has another selected setting, or was made by a release that logged none."""
     tags = row.data.tags
     return tags[SELECTED] != chosen if SELECTED in tags else DONE in tags
-
-
-def _ms(when: Any) -> int:
-    return int(when.timestamp() * 1000)
-
-
-def _metrics(record: Record, stamp: int) -> Iterator[Metric]:
-    """The learning curve by epoch, then the final scores, all with recorded times: sent twice they would be equal."""
-    for epoch, values in (*curve(record), (record.kept_epoch or 0, dict(final(record)))):
-        for name, value in values.items():
-            if math.isfinite(value):
-                yield Metric(name, value, stamp, epoch)
-    yield Metric("wall_s", record.wall_s, stamp, 0)
 
 
 TRACKER: Final = Projection

@@ -26,13 +26,12 @@ from bench import data as bench_data
 from bench import engine as bench_engine
 from bench import methods as parts
 from bench import null_tables, packs, performance, planning
+from bench import tracking as bench_tracking
 from orchestrator.ledger.ledger import SEGMENT, Ledger
 from orchestrator.ledger.records import CurveRow, Record, ScoreRow, now
 from orchestrator.ledger.segments import concat
 from orchestrator.study.cells import Trial, expand
-from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
-from orchestrator.tracking.mlflow import Projection
 
 TRIALS = 60
 RECORDS = 2000
@@ -217,25 +216,13 @@ def _bucket(address: str) -> bool:
 
 
 def tracking() -> list[tuple[str, str]]:
-    """Metrics into MLflow on SQLite by our projection, against one call per metric."""
-    with tempfile.TemporaryDirectory() as storage:
-        study = _study(storage)
-        planner = Planner(study, expand(study)[:1], lambda trial_id, phase: None)
-        trials: list[Trial] = []
-        while len(trials) < 20 and (trial := planner.next()) is not None:
-            trials.append(trial)
-            planner.finish(trial, replace(_record(trial, trial.number), trial_id=trial.id))
-        projection = Projection(study, Ledger(storage))
-        sent = _time(lambda: projection.update(planner.plans))
-        metrics = len(trials) * (30 * 11 + 20 + 1)
-        client: Any = projection.client
-        run = client.create_run(projection.experiment).info.run_id
-        single = _time(lambda: [client.log_metric(run, "m", float(n), step=n) for n in range(100)]) / 100
-    rate = metrics / sent
-    return [
-        ("MLflow projection on SQLite, off the driver", f"{rate:.0f} metrics/s, runs included"),
-        ("  one log_metric call after the other", f"{1 / single:.0f} metrics/s; ratio {rate * single:.1f}"),
-    ]
+    """What following a study in MLflow costs, on a server and in a file."""
+    lines = []
+    for told, holds in bench_tracking.measured("--full" in sys.argv):
+        lines += told
+        if not holds:
+            BROKEN.append(told[0][0])
+    return lines
 
 
 def command_line() -> list[tuple[str, str]]:

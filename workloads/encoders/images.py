@@ -79,6 +79,19 @@ class ResNet(nn.Module):
         return pooled.flatten(1)
 
 
+def stored(path: Path) -> Mapping[str, Tensor]:
+    """Tensors by name of a local file: safetensors, or else a state saved by torch, of which no object is unpickled.
+
+    Raises whatever the two readers raise over what is no file of theirs.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    found: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return found
+
+
 def load_weights(body: nn.Module, path: Path) -> None:
     """Put the weights of a local file into a `transformers` network: safetensors, or else a state saved by torch.
 
@@ -86,13 +99,7 @@ def load_weights(body: nn.Module, path: Path) -> None:
     unpickled but tensors. Raises ValueError for a file that holds other weights.
     """
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            found: Mapping[str, Tensor] = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        state = {name.removeprefix("resnet."): value for name, value in found.items()}
+        state = {name.removeprefix("resnet."): value for name, value in stored(path).items()}
         state = {name: value for name, value in state.items() if not name.startswith("classifier.")}
         body.load_state_dict(state)
     except Exception as err:  # whatever the two readers raise over what is no file of theirs

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from torch import nn
 
+from workloads.encoders.backbones import PREFIX, Backbone, is_backbone, settings
 from workloads.encoders.dense import resnet50_maps, small_maps
 from workloads.encoders.images import Scale, resnet18, resnet50
 from workloads.encoders.signals import SignalLSTM, SignalResNet
 from workloads.encoders.small import conv_net, resnet32
 from workloads.encoders.tables import TabM, Transformer, mlp, resnet
-from workloads.hparams import Value
+from workloads.hparams import UnknownName, Value
 
 RTDL: Final = ("rtdl_revisiting_models",)
 Made: TypeAlias = tuple[nn.Module, int]
@@ -135,6 +137,27 @@ ENCODERS: Final[dict[str, dict[str, Named]]] = {
 """By the `type` of a declaration and the encoder's name; the first of a kind is what it has if none is named."""
 
 ENCODERS_NEED: Final = frozenset(
-    module for named in ENCODERS.values() for each in named.values() for module in each.needs
+    ("timm", *(module for named in ENCODERS.values() for each in named.values() for module in each.needs))
 )
 """Modules of `workloads.extras` that encoders are made of."""
+
+
+def encoder_named(kind: str, name: str) -> Named:
+    """The encoder of a name for a kind of input: ours, or for images one of timm; raises ValueError with near names."""
+    known = ENCODERS[kind]
+    if kind == "images" and is_backbone(name):
+        settings(name)  # tells a network that timm does not have
+        return _backbone(name)
+    if name not in known:
+        others = (f"{PREFIX}NAME",) if kind == "images" else ()
+        raise UnknownName("encoder", name, (*known, *others), f"type {kind}")
+    return known[name]
+
+
+@cache
+def _backbone(name: str) -> Named:
+    def made(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+        encoder = Backbone(name, shape[-1], weights)
+        return encoder, encoder.dim
+
+    return Named(made, axes=3, weights=True, needs=("timm",))

@@ -154,6 +154,7 @@ class FDS(Method):
         # Merging depends on the call only where bins lie beyond the buckets; else the mask below is not needed.
         self.merges = p.variant == "official" and (self.first > 0 or self.last < train.grid.bins - 1)
         self.batch_matters = self.merges
+        self.collects = p.statistics == "streaming"
         buckets = self.last - self.first + 1
         size = (buckets, train.dim)
         self.register_buffer("edges", torch.from_numpy(train.grid.edges))

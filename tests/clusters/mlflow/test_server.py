@@ -134,7 +134,8 @@ def asked(folder: Path, query: str) -> list[tuple[Any, ...]]:
 
 def numbers(record: Record) -> set[tuple[str, int, float]]:
     """Name, step and value of every number of a trial."""
-    found = {("wall_s", 0, record.wall_s)}
+    took = {"wall_s": record.wall_s, "system/memory_megabytes": record.memory_mb}
+    found = {(name, 0, value) for name, value in took.items() if value is not None}
     for row in record.curve:
         found.add(("train/loss", row.epoch, row.loss))
         found |= {(f"epoch/val/{s.metric}/{s.region}", row.epoch, s.value) for s in row.val if s.value is not None}

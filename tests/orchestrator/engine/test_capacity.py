@@ -33,6 +33,9 @@ A100 = {"CPU": 16.0, "GPU": 4.0, "accelerator_type:A100": 1.0}
         ((SMALL, H100, A100), {"gpus": 0.3}, (2 + 4) * 3),
         ((SMALL, H100, A100), {"gpus": 1, "accelerator_type": "H100"}, 2),
         ((SMALL, H100, A100), {"gpus": 1, "of": {"digits": {"gpus": 0}}}, 36),
+        ((SMALL, H100, A100), {"gpus": 2}, 1 + 2),
+        ((SMALL, H100, A100), {"gpus": 3}, 1),
+        ((SMALL, SMALL), {"processes": 3, "cpus": 3, "of": {"digits": {"cpus": 4}}}, 2),
         ((), {"concurrent": 7}, 7),
     ],
 )
@@ -46,6 +49,7 @@ def test_trials_are_counted_by_node(there: tuple[dict[str, float], ...], resourc
         ((SMALL,), {"gpus": 0.5}, "it asks for 1 CPUs and 0.5 GPUs, nodes have 4 and 0; lower resources, or set"),
         ((SMALL, SMALL), {"cpus": 8}, "it asks for 8 CPUs and 0 GPUs, nodes have 4 and 0; lower"),
         ((SMALL, A100), {"gpus": 1, "accelerator_type": "H100"}, "of type H100, .*accelerator_type, of which .* A100$"),
+        ((SMALL, H100, A100), {"gpus": 8}, "it asks for 1 CPUs and 8 GPUs, nodes have 16 and 4, 16 and 2, 4 and 0"),
         ((SMALL,), {"of": {"digits": {"gpus": 1}}}, "a trial of digits must fit into a node of the cluster"),
         ((), {}, "there is no node"),
     ],

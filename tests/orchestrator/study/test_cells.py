@@ -43,7 +43,8 @@ def test_the_id_of_a_trial_depends_on_what_its_numbers_depend_on() -> None:
 
 def test_the_id_of_a_trial_ignores_where_and_under_which_name_it_runs() -> None:
     there = cell(study="other", storage="/there", resources={"cpus": 2, "gpus": 0.5}, tune={"trials": 9})
-    assert cell().trial("tune", 0, {}).id == there.trial("tune", 0, {}).id
+    several = cell(resources={"gpus": 4})
+    assert cell().trial("tune", 0, {}).id == there.trial("tune", 0, {}).id == several.trial("tune", 0, {}).id
 
 
 def test_a_setting_that_equals_its_default_or_does_not_act_leaves_the_id() -> None:
@@ -128,7 +129,7 @@ def test_a_data_set_that_a_study_declares_is_a_workload_of_it(tmp_path: Path) ->
         ({"name": "mine"}, "mine.csv is missing"),
         (
             {"name": "mine", "type": "tables"},
-            "type of a data set must be one of table, arrays, images, maps: got 'tables'",
+            "type of a data set must be one of table, arrays, images, text, maps: got 'tables'",
         ),
         ({"name": "mine", "size": 64}, "workload mine: unknown key 'size' in data of type table"),
         (

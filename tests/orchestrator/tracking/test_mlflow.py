@@ -13,7 +13,8 @@ from orchestrator.storage.create_once import name_once
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
-from orchestrator.tracking.mlflow import DONE, KIND, NAME, Projection, make_database, tracking_uri
+from orchestrator.tracking._sqlite import make_database
+from orchestrator.tracking.mlflow import DONE, KIND, NAME, Projection, tracking_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -144,7 +145,7 @@ def test_a_tracker_that_is_killed_while_it_makes_its_database_leaves_none(
 
     cut_off = study(storage=str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("orchestrator.tracking.mlflow.name_once", killed)
+        patch.setattr("orchestrator.tracking._sqlite.name_once", killed)
         with pytest.raises(KeyboardInterrupt):
             Projection(cut_off, Ledger(cut_off.storage))
     assert list(tmp_path.iterdir()) == []
@@ -162,6 +163,6 @@ def test_of_two_trackers_that_make_a_database_at_once_the_first_ones_stays(
         assert Projection(both, Ledger(both.storage)).update(planner.plans) == 22
         return name_once(made, target)
 
-    monkeypatch.setattr("orchestrator.tracking.mlflow.name_once", overtaken)
+    monkeypatch.setattr("orchestrator.tracking._sqlite.name_once", overtaken)
     make_database(tmp_path / "mlflow.db")
     assert Projection(both, Ledger(both.storage)).update(planner.plans) == 0

@@ -27,7 +27,7 @@ def tracked(made: Study) -> Study:
     """The study, swept and sent with its tables."""
     swept(made)
     state = outcome(made)
-    for name, kind in (("table.md", "md"), ("tidy.json", "json")):
+    for name, kind in (("table.md", "md"), ("tidy.json", "json"), ("report.html", "html")):
         content = FORMATS[kind](state.results)
         assert isinstance(content, str)
         state.ledger.store.put(f"own/{name}", content.encode())
@@ -98,6 +98,30 @@ def test_the_experiment_says_what_came_out_and_links_to_a_view_of_it(study: Stud
     assert link.startswith(
         f"own: http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey="
     )
+
+
+def test_a_row_has_its_pictures_and_a_trial_the_memory_that_it_took(study: Study) -> None:
+    client = mlflow.MlflowClient(tracking_uri(study))
+    for row in runs(study):
+        drawn = {file.path: file.file_size for file in client.list_artifacts(row.info.run_id)}
+        of_a_cell = row.data.tags[KIND] == ROWS
+        assert set(drawn) == ({"error-by-label.png", "learning-curves.png"} if of_a_cell else set())
+        assert all(size > 5_000 for size in drawn.values())
+        for trial in client.search_runs([row.info.experiment_id], f"tags.`mlflow.parentRunId` = '{row.info.run_id}'"):
+            assert trial.data.metrics["system/memory_megabytes"] > 0
+
+
+def test_a_row_links_to_the_report_unless_somebody_described_it(study: Study) -> None:
+    client = mlflow.MlflowClient(tracking_uri(study))
+    described, *others = runs(study)
+    report = client.search_runs([described.info.experiment_id], f"tags.`{KIND}` = 'study'")[0].info
+    where = f"#/experiments/{report.experiment_id}/runs/{report.run_id}/artifacts/report.html"
+    assert "report.html" in {file.path for file in client.list_artifacts(report.run_id)}
+    for row in (described, *others):
+        assert row.data.tags["mlflow.note.content"].startswith(f"[The study's report]({where})")
+    client.set_tag(described.info.run_id, "mlflow.note.content", "mine")
+    track(study, Ledger(study.storage))
+    assert client.get_run(described.info.run_id).data.tags["mlflow.note.content"] == "mine"
 
 
 def test_another_selected_setting_becomes_another_run_of_the_row(study: Study, tmp_path: Path) -> None:

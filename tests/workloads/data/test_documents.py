@@ -21,7 +21,7 @@ def test_the_declarations_in_the_manual_are_valid_and_every_encoder_is_named_the
     text = (DOCS / "studies.md").read_text(encoding="utf-8")
     declared = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)]
     items = [item for tree in declared for item in (tree.get("workloads", ()) if isinstance(tree, dict) else tree)]
-    assert [kind_of(item).model_validate(item).type for item in items] == ["table", "images", "maps"]
+    assert [kind_of(item).model_validate(item).type for item in items] == ["table", "images", "text", "maps"]
     for kind, encoders in ENCODERS.items():
         (row,) = (line for line in text.splitlines() if line.startswith(f"| `{kind}` |"))
         assert all(f"`{name}`" in row for name in encoders)

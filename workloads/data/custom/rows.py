@@ -17,11 +17,12 @@ from workloads.data.custom import maps as your_maps
 from workloads.data.custom.arrays import double, read_npz, real
 from workloads.data.custom.columns import SPLITS, Texts, column_of, group_of, read_columns, split_of, written_split
 from workloads.data.custom.files import decoded_files, names_below, weights_of
+from workloads.data.custom.frozen import modules_of, of_images, of_texts
 from workloads.data.custom.grid import grid_of
 from workloads.data.custom.inputs import Fitted, flat, shaped
 from workloads.data.custom.new_rows import TRANSFORMS, ArrayRows, ImageRows, TableRows, sources_of
 from workloads.data.custom.notes import Notes
-from workloads.data.custom.schema import CustomArrays, CustomData, CustomImages, CustomMaps, CustomTable
+from workloads.data.custom.schema import CustomArrays, CustomData, CustomImages, CustomMaps, CustomTable, CustomText
 from workloads.data.split import balanced_split, grouped_split
 from workloads.encoders.images import augmented
 from workloads.labels import Floats, Ints, LabelGrid, Shots
@@ -32,6 +33,8 @@ CROPPED: Final = 14
 """Images are moved by up to this part of their size: 16 of 224 pixels, as published for faces."""
 PREPARATION: Final = 1
 """Raise it when the preparation below changes, so that old trials are not taken for new ones."""
+FOLDERS: Final = ("folder", "features")
+"""Keys of a declaration that name folders."""
 ANEW: Final = 2
 """The preparation of files that the first one read wrongly, and of images, which it did not turn upright."""
 
@@ -48,7 +51,7 @@ class _Raw:
     group: Texts | None
     inputs: Callable[[Ints], Fitted]
     notes: Notes
-    new_rows: Callable[[Fitted], NewRows]
+    new_rows: Callable[[Fitted], NewRows | None]
     names: Sequence[str] = ()
 
 
@@ -117,6 +120,11 @@ def _images(own: CustomImages, path: Path) -> _Raw:
     names = names_below(columns[own.column])
     notes.anew = True
     group = group_of(own, columns, notes)
+    if own.features is not None:
+        made = partial(of_images, own, names, y, notes)
+        return _Raw(y, split_of(own, columns), group, made, notes, _not_read, names)
+    if own.named.weights and own.weights is None:
+        notes.add(f"{own.encoder} starts from random weights; `weights` names a file of others")
     reader = ImageRows(own.column, own.size, own.transform)
     return _Raw(
         *(y, split_of(own, columns), group, lambda train: _decoded(own, names, y), notes), lambda fitted: reader, names
@@ -134,7 +142,23 @@ def _decoded(own: CustomImages, names: list[str], y: Floats) -> Fitted:
     return Fitted(part, rows.digest)
 
 
-READERS: Final[dict[str, Callable[[Any, Path], _Raw]]] = {"table": _table, "arrays": _arrays, "images": _images}
+def _text(own: CustomText, path: Path) -> _Raw:
+    columns, notes = read_columns(own, path)
+    y = columns[own.target].labels()
+    made = partial(of_texts, own, columns[own.column], y, notes)
+    return _Raw(y, split_of(own, columns), group_of(own, columns, notes), made, notes, _not_read)
+
+
+def _not_read(fitted: Fitted) -> None:
+    """New rows of vectors are read as vectors."""
+
+
+READERS: Final[dict[str, Callable[[Any, Path], _Raw]]] = {
+    "table": _table,
+    "arrays": _arrays,
+    "images": _images,
+    "text": _text,
+}
 """Kinds of files by the `type` of the declaration."""
 
 
@@ -147,11 +171,11 @@ def located(own: CustomData, root: Path | None) -> CustomData:
     problems: list[str] = []
     for key, written in own.local.items():
         candidates = [_home(Path(written)), *([root / written] if root is not None else [])]
-        is_there = Path.is_dir if key == "folder" else Path.is_file
+        is_there = Path.is_dir if key in FOLDERS else Path.is_file
         place = next((path for path in candidates if _there(is_there, path)), None)
         if place is None:
             if any(_there(Path.exists, path) for path in candidates):
-                kind = "folder" if key == "folder" else "file"
+                kind = "folder" if key in FOLDERS else "file"
                 problems.append(f"{brief(written)[1:-1]} is there, but is no {kind}; name a {kind}")
                 continue
             problems.append(
@@ -208,7 +232,7 @@ def load(own: CustomData, root: Path | None) -> Data:
         digest = hashlib.file_digest(stream, "sha256")
     digest.update(own.identity().encode())
     digest.update(fitted.read.encode())
-    weights = weights_of(own) if isinstance(own, CustomImages) else None
+    weights = weights_of(own) if isinstance(own, CustomImages) and own.features is None else None
     if weights is not None:
         digest.update(weights.read_bytes())
     data = Data(
@@ -238,7 +262,7 @@ def _encoder(own: CustomData, data: Data) -> tuple[nn.Module, int]:
 
 
 def _augment(own: CustomData) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    if not isinstance(own, CustomImages):
+    if not isinstance(own, CustomImages) or own.features is not None:
         return None
     return partial(augmented, names=own.augment, padding=max(1, own.size // CROPPED))
 
@@ -271,4 +295,5 @@ def with_grid(own: CustomData, grid: LabelGrid) -> Workload:
 
 
 def _needs(own: CustomData) -> tuple[str, ...]:
-    return (*own.named.needs, *(("kornia",) if isinstance(own, CustomImages) and own.augment else ()))
+    augmented_by = ("kornia",) if isinstance(own, CustomImages) and own.augment else ()
+    return (*own.named.needs, *modules_of(own), *augmented_by)

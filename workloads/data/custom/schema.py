@@ -7,8 +7,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from workloads.data.custom.bins import bins_between
 from workloads.encoders import hub
+from workloads.encoders.backbones import is_backbone, settings
+from workloads.encoders.frozen import Pool
 from workloads.encoders.images import AUGMENTATIONS
-from workloads.encoders.named import ENCODERS, Named
+from workloads.encoders.named import ENCODERS, Named, encoder_named
 from workloads.hparams import UnknownName
 
 Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
@@ -56,14 +58,18 @@ class CustomData(BaseModel):
     @property
     def named(self) -> Named:
         """The encoder: the one that is named, or the first of the kind."""
-        known = ENCODERS[self.type]
-        return known[self.encoder or next(iter(known))]
+        return encoder_named(self.read_as, self.encoder or next(iter(ENCODERS[self.read_as])))
+
+    @property
+    def read_as(self) -> str:
+        """The kind of input that the encoder reads."""
+        return self.type
 
     @property
     def local(self) -> dict[str, str]:
-        """Files and folders that must be on a machine, by key; weights on the hub are neither."""
-        named = {key: getattr(self, key) for key in self.places}
-        return {key: place for key, place in named.items() if place is not None and not hub.named(place)}
+        """Files and folders that must be on a machine, by key; weights on the hub and names are neither."""
+        named = {key: place for key in self.places if (place := getattr(self, key)) is not None}
+        return {key: place for key, place in named.items() if not hub.named(place) and not is_backbone(place)}
 
     @property
     def columns(self) -> Sequence[str]:
@@ -72,14 +78,12 @@ class CustomData(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> "CustomData":
-        known = ENCODERS[self.type]
-        if self.encoder is not None and self.encoder not in known:
-            raise UnknownName("encoder", self.encoder, known, f"type {self.type}")
+        known, named = ENCODERS[self.read_as], self.named
         if self.low is not None and self.high is not None:
             if self.low >= self.high:
                 raise ValueError(f"low < high must hold: got {self.low:g} and {self.high:g}")
             bins_between(self.low, self.high, self.bin_width)
-        if self.hidden is not None and not self.named.hidden:
+        if self.hidden is not None and not named.hidden:
             layered = ", ".join(name for name, encoder in known.items() if encoder.hidden)
             raise ValueError(f"hidden sets the layers of {layered}: got it with {self.encoder}, which has its own")
         return self
@@ -91,7 +95,7 @@ class CustomData(BaseModel):
         """
         tree = {"inputs": "x", "drop": (), **self.model_dump()}
         tree |= {"file": "", "title": "", "unit": "", "hidden": self.hidden or self.named.hidden}
-        if self.named is next(iter(ENCODERS[self.type].values())):
+        if self.named is next(iter(ENCODERS[self.read_as].values())):
             tree["encoder"] = None
         newer = {
             name: tree[name]
@@ -154,7 +158,7 @@ class CustomPictures(CustomData):
 
     @model_validator(mode="after")
     def _weights_fit(self) -> "CustomPictures":
-        if self.weights is not None and not self.named.weights:
+        if self.weights is not None and self.read_as == self.type and not self.named.weights:
             known = ENCODERS[self.type]
             readers = ", ".join(name for name, encoder in known.items() if encoder.weights)
             chosen = self.encoder or f"the default, {next(iter(known))}"
@@ -165,12 +169,64 @@ class CustomPictures(CustomData):
 class CustomImages(CustomPictures):
     """Images with a label each, whole (`resized`) or their middle square (`squared`).
 
-    `augment` lists what is done to training images.
+    `augment` lists what is done to training images. With `features` a frozen network makes vectors of them, once, and
+    `encoder` is one of tables: `timm/NAME` with `weights`, or the folder of a `transformers` network, whose last states
+    are averaged (`pool: mean`), or the first of them is taken (`first`).
     """
+
+    places: ClassVar[tuple[str, ...]] = (*CustomPictures.places, "features")
 
     type: Literal["images"]
     transform: Literal["resized", "squared"] = "resized"
     augment: Annotated[tuple[str, ...], AfterValidator(_augmentations)] = ()
+    features: Text | None = None
+    pool: Pool = "mean"
+
+    @property
+    def read_as(self) -> str:
+        """The kind of input that the encoder reads: columns, where they are vectors of a frozen network."""
+        return self.type if self.features is None else "table"
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> "CustomImages":
+        if self.features is None:
+            return self
+        if self.augment:
+            raise ValueError("augment changes images in training, and features are those of images as they are")
+        if not is_backbone(self.features) and self.weights is not None:
+            raise ValueError("weights are those of timm/NAME: got them with features of a folder, which has its own")
+        if is_backbone(self.features):
+            settings(self.features)  # tells a network that timm does not have
+            if self.weights is None:
+                raise ValueError(f"features of {self.features} need weights: name a file of them")
+        return self
+
+
+class CustomText(CustomData):
+    """A CSV, TSV or Parquet file with a `column` of texts, of which a frozen network makes vectors, computed once.
+
+    `features` is the folder of a `transformers` network with its tokenizer; it reads the first `longest` tokens of a
+    text. Its last states are averaged (`pool: mean`), or the first of them is taken (`first`). `encoder` is one of
+    tables.
+    """
+
+    places: ClassVar[tuple[str, ...]] = ("file", "features")
+
+    type: Literal["text"]
+    column: Text = "text"
+    features: Text
+    pool: Pool = "mean"
+    longest: Count = 128
+
+    @property
+    def read_as(self) -> str:
+        """The kind of input that the encoder reads: columns."""
+        return "table"
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Columns that must be there."""
+        return [self.column, *super().columns]
 
 
 class CustomMaps(CustomPictures):
@@ -212,6 +268,7 @@ KINDS: Final[dict[str, type[CustomData]]] = {
     "table": CustomTable,
     "arrays": CustomArrays,
     "images": CustomImages,
+    "text": CustomText,
     "maps": CustomMaps,
 }
 """Declarations by their `type`."""
