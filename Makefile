@@ -102,6 +102,9 @@ lint: $(DEV) ## ruff and mypy
 docs: $(DEV) ## build the site of the documents into build/site, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
+gallery: $(DONE) ## make docs/gallery: sweep three studies, one of which needs STS-B-DIR in TAILSWEEP_DATA
+	$(BIN)/python docs/gallery.py "$(STORAGE)"
+
 bench: $(DEV) ## measure the performance claims, as ratios in one run
 	PYTHONPATH="$(CURDIR):$(CURDIR)/tests" $(BIN)/python -m bench.study $(ARGS)
 

@@ -28,7 +28,7 @@ KNOWN = {
     "reference-commands.md": [f"tailsweep {name}" for name in COMMANDS],
     "reference-data-sets.md": list(WORKLOADS),
     "reference-encoders.md": [name for kind in ENCODERS.values() for name in kind],
-    "reference-python.md": ["Study", "sweep", "report", "Ledger"],
+    "reference-python.md": ["Study", "sweep", "stream", "report", "Ledger", "load_model"],
 }
 
 

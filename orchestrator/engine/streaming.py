@@ -79,6 +79,8 @@ def streamed(sweep: Callable[[Through], Planner], known: bool = True) -> Generat
             seen.update((phase, r.trial_id) for phase in PHASES for plan in planner.mine for r in plan.records(phase))
         items.put(go)
         go.wait()
+        if left.is_set():
+            raise Left
         return Streamed(observer, take, left)
 
     def run() -> None:
