@@ -11,13 +11,19 @@ from orchestrator.report.search.axes import Response
 
 BINS = 4
 COLUMNS = 4
+POINTS = 2000
+"""Of a panel at most: more hide one another, and take megabytes."""
 
 
 def responses(found: Sequence[Response], rule: str) -> Drawing:
-    """A panel for every number that was searched: trials as points, means of a quarter of the range as a line."""
+    """A panel for every number that was searched: trials as points, means of a quarter of the range as a line.
+
+    Of more than `POINTS` trials every second, third, … is a point; means are those of all.
+    """
     figure, every = grid(2.6, 2.2, len(found), COLUMNS)
     for axes, one in zip(every, found, strict=True):
-        axes.plot(one.values, one.behind, ".", color=BLUE, alpha=0.6, markersize=5)
+        every_kth = slice(None, None, -(-len(one.values) // POINTS))
+        axes.plot(one.values[every_kth], one.behind[every_kth], ".", color=BLUE, alpha=0.6, markersize=5)
         log = one.log and bool((one.values > 0).all())
         scale = np.log if log else np.asarray
         place = scale(one.values)

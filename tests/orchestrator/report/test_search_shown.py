@@ -13,7 +13,7 @@ from orchestrator.report.figures.learning import learning_curves as draw_learnin
 from orchestrator.report.figures.responses import responses as draw_responses
 from orchestrator.report.page.parts import hyperparameters as module
 from orchestrator.report.page.parts.hyperparameters import hyperparameters
-from orchestrator.report.search.axes import heat_maps, responses
+from orchestrator.report.search.axes import Response, heat_maps, responses
 from orchestrator.report.search.budget import budget_curve
 from orchestrator.report.search.learning import learning_curves
 from reported import declared, filled
@@ -45,6 +45,15 @@ def test_figures_draw_the_numbers(tmp_path: Path) -> None:
     assert learnt is not None
     left, _ = draw_learning({"l1": learnt}, RULE).figure.axes
     assert np.allclose(left.lines[0].get_ydata(), np.nanmean(learnt.score, axis=0), equal_nan=True)
+
+
+def test_of_thousands_of_trials_some_are_points_and_all_are_in_the_means() -> None:
+    values = np.linspace(1.0, 2.0, 5000)
+    behind = np.where(np.arange(5000) % 3, 1.0, 4.0)
+    one = Response("lds.sigma", False, ("l1 + lds",) * 5000, values, behind)
+    points, means = draw_responses([one], RULE).figure.axes[0].lines
+    assert len(points.get_xdata()) == 1667
+    assert np.allclose(means.get_ydata(), 2.0, atol=0.01)
 
 
 def test_the_part_says_how_flat_the_optimum_is_and_from_when_on_importance_is_told(tmp_path: Path) -> None:
