@@ -29,5 +29,11 @@ def listed(names: "list[str] | tuple[str, ...]", most: int = 20) -> str:
     return ", ".join([*shown, *([f"and {len(names) - most:,} more"] if len(names) > most else [])])
 
 
+def brief_path(written: str) -> str:
+    """A path, control characters escaped; of more than `REASON` characters without its middle, for its end names it."""
+    short = written if len(written) <= REASON else f"{written[:60]}…{written[61 - REASON :]}"
+    return repr(short)[1:-1]
+
+
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -26,7 +26,7 @@ from workloads.data.custom.schema import CustomArrays, CustomData, CustomImages,
 from workloads.data.split import balanced_split, grouped_split
 from workloads.encoders.images import augmented
 from workloads.labels import Floats, Ints, LabelGrid, Shots
-from workloads.messages import brief
+from workloads.messages import brief_path
 from workloads.workload import Data, DataError, Drawn, NewRows, Origin, Units, Workload
 
 CROPPED: Final = 14
@@ -176,10 +176,10 @@ def located(own: CustomData, root: Path | None) -> CustomData:
         if place is None:
             if any(_there(Path.exists, path) for path in candidates):
                 kind = "folder" if key in FOLDERS else "file"
-                problems.append(f"{brief(written)[1:-1]} is there, but is no {kind}; name a {kind}")
+                problems.append(f"{brief_path(written)} is there, but is no {kind}; name a {kind}")
                 continue
             problems.append(
-                f"{brief(written)[1:-1]} is missing; give its path from here, or from the data root (data: or "
+                f"{brief_path(written)} is missing; give its path from here, or from the data root (data: or "
                 "TAILSWEEP_DATA)"
             )
         else:

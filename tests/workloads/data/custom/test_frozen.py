@@ -177,6 +177,15 @@ def test_a_gap_is_an_empty_text_and_noted(reviews: Path, language: Path) -> None
     assert "column text: 1 rows have no text" in load(of_texts(reviews, language), None).notes
 
 
+@pytest.mark.parametrize("name", ["n" * 200, "deep/" * 900 + "nowhere"])
+def test_a_path_that_is_missing_is_told_with_its_end_however_long_it_is(
+    reviews: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(DataError, match=f"{name[-20:]} is missing; give its path") as told:
+        build(of_texts(reviews, tmp_path / name), None)
+    assert len(str(told.value)) < 500
+
+
 def test_folders_that_hold_no_network_are_told_before_training(reviews: Path, language: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere is missing; give its path"):
         build(of_texts(reviews, tmp_path / "nowhere"), None)
