@@ -140,7 +140,7 @@ def stopped(tmp_path: Path) -> Iterator[Path]:
         target(ticket.submission, ticket.sent).cancel()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_submission_runs_once_is_stopped_with_checkpoints_and_goes_on_to_the_same_table(
     stopped: Path, tmp_path: Path
 ) -> None:
