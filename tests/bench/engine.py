@@ -103,14 +103,16 @@ class Talks(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: Mapping[str, Any]) -> None:
         """Begin."""
-        self._job, self._epoch = Job(**config["job"]), 0
+        (job,) = config["jobs"]  # packs are off by default
+        self._job, self._epoch = Job(**job), 0
 
     def step(self) -> dict[str, Any]:
         """A result of one epoch; all but the last, which a worker commits."""
         val = [{"metric": m, "region": r, "value": 1.0, "count": 10} for m in ("mae", "gm") for r in ("all", "few")]
-        row = {"epoch": self._epoch, "stage": 0, "loss": 1.0, "val": val}
+        row = {"trial_id": self._job.trial_id, "epoch": self._epoch, "stage": 0, "loss": 1.0, "val": val}
         self._epoch += 1
-        return {"rows": [row], "told": [], "done": self._epoch + 1 >= self._job.epochs}
+        done = self._epoch + 1 >= self._job.epochs
+        return {"rows": [row], "told": [], "ended": {}, "done": done, "worn": False}
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Begin again."""
@@ -199,7 +201,7 @@ def alone(trials: int) -> float:
 
 
 def results_per_second() -> float:
-    """Results that the driver takes, with early stopping, which wants one of every epoch; two trials talk at once."""
+    """Results that the driver takes, one of every epoch; two trials talk at once."""
     profile("local").apply()
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with tempfile.TemporaryDirectory() as folder:
