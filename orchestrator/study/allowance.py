@@ -13,7 +13,7 @@ from orchestrator.study.rungs import most
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.spec import Study
 from orchestrator.study.stopping import limits
-from workloads.training import Training
+from workloads.training import LOOP
 
 Step: TypeAlias = Literal["tune", "rescore", "evaluate"]
 """What a trial is for; those that rescore are of the phase `tune`."""
@@ -68,7 +68,7 @@ def need(study: Study, cell: Cell, settings: int) -> Need:
 
 def trained(study: Study, cell: Cell, of: Mapping[Step, int]) -> int:
     """The most epochs that so many trials of a cell train; halving stops a part of those that search."""
-    epochs, settings = int(cell.fixed.get("train.epochs", Training().epochs)), of["tune"]
+    epochs, settings = int(cell.fixed.get("train.epochs", LOOP.epochs)), of["tune"]
     stopping = limits(study.tune, cell) if study.tune.scheduler == HALVING else None
     searched = settings * epochs
     if stopping is not None:
@@ -80,9 +80,11 @@ def trained(study: Study, cell: Cell, of: Mapping[Step, int]) -> int:
 def check_reach(study: Study, cells: Sequence[Cell]) -> None:
     """Raises BadInput for a budget that does not reach for a single cell."""
     for name, cost in (("trials", study.budget.trials), ("epochs", study.budget.epochs)):
+        if cost is None:
+            continue
         needs = {cell.name: getattr(each, name) for cell, each in zip(cells, needed(study, cells), strict=True)}
         least = min(needs, key=needs.__getitem__)
-        if cost is not None and cost < needs[least]:
+        if cost < needs[least]:
             raise BadInput(
                 f"budget.{name} must reach for one cell: got {cost:,}, and the smallest, {least}, needs "
                 f"{needs[least]:,}; raise it, or lower tune.trials, tune.rescore or evaluate.seeds"
