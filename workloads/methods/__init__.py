@@ -10,6 +10,7 @@ from workloads.methods.denseweight import DenseWeight
 from workloads.methods.distloss import DistLoss
 from workloads.methods.fds import FDS
 from workloads.methods.gar import GAR
+from workloads.methods.group_contrast import GroupContrast
 from workloads.methods.lds import LDS
 from workloads.methods.ordinal_entropy import OrdinalEntropy
 from workloads.methods.ot import OT
@@ -39,6 +40,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "ordinal_entropy": OrdinalEntropy,
     "gar": GAR,
     "rnc": RnC,
+    "group_contrast": GroupContrast,
     "conr": ConR,
     "srl": SRL,
     "distloss": DistLoss,
