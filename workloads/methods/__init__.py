@@ -16,6 +16,7 @@ from workloads.methods.ordinal_entropy import OrdinalEntropy
 from workloads.methods.ot import OT
 from workloads.methods.ranksim import RankSim
 from workloads.methods.recalibrate import Affine, AffineOutOfFold, Isotonic
+from workloads.methods.reconstruct import Reconstruct
 from workloads.methods.relevant import RelevanceWeights
 from workloads.methods.reweight import Inverse, SqrtInverse
 from workloads.methods.rnc import RnC
@@ -36,6 +37,7 @@ METHODS: Final[dict[str, type[Method]]] = {
     "balanced": BalancedSampling,
     "fds": FDS,
     "vir": VIR,
+    "reconstruct": Reconstruct,
     "ranksim": RankSim,
     "ordinal_entropy": OrdinalEntropy,
     "gar": GAR,

@@ -36,6 +36,7 @@ class GRC(Objective):
 
     source: ClassVar[str] = "Pu et al., AAAI 2025, arXiv:2412.12327"
     note: ClassVar[str] = "reference code not used here"
+    version: ClassVar[int] = 2  # 2: soft targets of the paper
     edges: Tensor
     targets: Tensor
     variance: Tensor
