@@ -20,7 +20,7 @@ from workloads.trainers import start
 from workloads.training import settle
 from workloads.workload import Data, Workload
 
-ROUNDS: Final = 3
+ROUNDS: Final = 7
 BASES: Final = {"regression": ("nhanes-sbp", "l1"), "classification": ("digits-lt", "cross_entropy")}
 """By task: where parts are timed, and the objective beside which; a part for both is timed on the first."""
 
