@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from orchestrator.study.keys import Model, Scalar
-from workloads import WORKLOADS
+from workloads import WORKLOADS, unknown
 from workloads.data.custom.rows import with_grid
 from workloads.data.custom.schema import kind_of
 from workloads.encoders.named import ENCODERS_NEED
@@ -94,5 +94,5 @@ class About(Model):
         if self.own is not None:
             return with_grid(kind_of(self.own).model_validate(self.own), self.labels.grid)
         if self.workload not in WORKLOADS:
-            raise ValueError(f"this release has no data set {self.workload!r}, whose encoder the model has")
+            raise ValueError(f"the encoder of the model is not to be had: {unknown(self.workload)}")
         return WORKLOADS[self.workload]
