@@ -97,8 +97,8 @@ class Forecast(_Form):
     """A study before it is trained, or while it is.
 
     `form` is the version of this form; a key is added without a new one. A device hour is that of a budget: an hour of
-    a trial, times its share of a GPU (1 on a CPU). `left_hours` are those of `at_once` trials, so many as fit on this
-    machine unless the study bounds them. Null is what nothing measured yet.
+    a trial, times its GPUs or its share of one (on CPUs, its processes). `left_hours` are those of `at_once` trials, so
+    many as fit on this machine unless the study bounds them. Null is what nothing measured yet.
     """
 
     form: Literal[1] = 1
