@@ -126,7 +126,8 @@ Extra: TypeAlias = Callable[[TrainedModel, Tensor, Path], object]
 def fit_model(chosen: Evaluated, out: Path, extras: Sequence[Extra] = ()) -> TrainedModel:
     """Write the folder of a trial's model, and return the model; raises BadInput, and nothing is half written.
 
-    Kept weights are taken; else the trial is trained once more, which on the CPU gives the same ones.
+    Kept weights are taken; else the trial is trained once more, in one process, which on the CPU gives the same ones
+    where one trained it.
     """
     check_free(out)
     tensors, data = _tensors(chosen)
