@@ -60,6 +60,7 @@ class Drawing:
         with matplotlib.rc_context(STYLE):
             layout = self.figure.get_layout_engine()
             if layout is not None:  # places are found once, not before every format
+                self.figure.set_dpi(PIXELS_PER_INCH)  # of a PNG, where words are at their widest
                 layout.execute(self.figure)
                 self.figure.set_layout_engine(None)
             for legend in (axes.get_legend() for axes in self.figure.axes):

@@ -189,6 +189,16 @@ def test_a_method_of_whole_rows_is_refused_where_labels_are_maps(method: str) ->
         expand(made)
 
 
+def test_inputs_that_a_part_cannot_act_on_are_refused_with_the_workload_and_the_recipe(tmp_path: Path) -> None:
+    recipes = {"also": ["l1 + reconstruct"]}
+    WORKLOADS["agedb-dir"].fixture(tmp_path)  # type: ignore[misc]
+    with pytest.raises(
+        BadInput, match=r"workload agedb-dir: reconstruct gives .* 150,528: .*: got 'l1 \+ reconstruct'"
+    ):
+        expand(study(workloads=["agedb-dir"], recipes=recipes, data=str(tmp_path)))
+    assert len(expand(study(recipes=recipes))) == 1
+
+
 def test_recalibration_is_refused_where_labels_are_maps_or_classes() -> None:
     recipes = {"objectives": ["l1"], "combine": [], "also": ["l1 + affine"]}
     with pytest.raises(BadInput, match=r"affine sorts all held-out labels .* got 'l1 \+ affine' on stereo-depth"):
