@@ -1,9 +1,10 @@
 """The page: which parts it has, in which order, and what holds them together."""
 
 import base64
+import gc
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Final
 
@@ -72,7 +73,9 @@ def page(results: Results, formats: Sequence[str] = ()) -> Page:
     chapters = [
         (
             section.table.workload,
-            _shown([made(results, section) for made in OF_A_WORKLOAD], section.table.workload, formats, figures),
+            _forgotten(
+                _shown([made(results, section) for made in OF_A_WORKLOAD], section.table.workload, formats, figures)
+            ),
         )
         for section in results.sections
     ]
@@ -124,5 +127,11 @@ def _shown(parts: list[Part | None], chapter: str, formats: Sequence[str], figur
             elements.append((Markup(inline(drawing, name)), drawing.text))
             for format in formats:
                 figures[f"{name}.{format}"] = drawing.svg if format == "svg" else drawing.file(format)
-        shown.append(Shown(part, f"{chapter}-{part.name}", elements))
+        shown.append(Shown(replace(part, figures=()), f"{chapter}-{part.name}", elements))
+    return shown
+
+
+def _forgotten(shown: list[Shown]) -> list[Shown]:
+    """Parts whose figures nobody refers to any more but these themselves: now they are gone."""
+    gc.collect(1)  # they are young; to look through all that a study of many cells holds would take seconds
     return shown
