@@ -87,9 +87,11 @@ def trained(study: Study, cell: Cell, of: Mapping[Step, int], repeats: Collectio
 def check_reach(study: Study, cells: Sequence[Cell]) -> None:
     """Raises BadInput for a budget that does not reach for a single cell."""
     for name, cost in (("trials", study.budget.trials), ("epochs", study.budget.epochs)):
+        if cost is None:
+            continue
         needs = {cell.name: getattr(each, name) for cell, each in zip(cells, needed(study, cells), strict=True)}
         least = min(needs, key=needs.__getitem__)
-        if cost is not None and cost < needs[least]:
+        if cost < needs[least]:
             raise BadInput(
                 f"budget.{name} must reach for one cell: got {cost:,}, and the smallest, {least}, needs "
                 f"{needs[least]:,}; raise it, or lower tune.trials, tune.rescore or evaluate.seeds"
