@@ -20,8 +20,8 @@ from workloads import WORKLOADS
 
 
 @pytest.fixture(autouse=True)
-def few_controls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Controls that take no time."""
+def few_controls(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Controls that take no time, kept where no other test looks for them."""
     monkeypatch.setattr("orchestrator.report.controls.MODELS", {})
 
 
