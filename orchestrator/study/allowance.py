@@ -13,7 +13,7 @@ from orchestrator.study.rungs import most
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.spec import Study
 from orchestrator.study.stopping import limits
-from workloads.training import Training
+from workloads.training import LOOP
 
 Step: TypeAlias = Literal["tune", "rescore", "evaluate"]
 """What a trial is for; those that rescore are of the phase `tune`."""
@@ -68,7 +68,7 @@ def need(study: Study, cell: Cell, settings: int) -> Need:
 
 def trained(study: Study, cell: Cell, of: Mapping[Step, int]) -> int:
     """The most epochs that so many trials of a cell train; halving stops a part of those that search."""
-    epochs, settings = int(cell.fixed.get("train.epochs", Training().epochs)), of["tune"]
+    epochs, settings = int(cell.fixed.get("train.epochs", LOOP.epochs)), of["tune"]
     stopping = limits(study.tune, cell) if study.tune.scheduler == HALVING else None
     searched = settings * epochs
     if stopping is not None:

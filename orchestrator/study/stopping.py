@@ -11,7 +11,7 @@ from orchestrator.study.keys import Tune
 from orchestrator.study.rules import HALVING, rule
 from workloads.laws import split_epochs
 from workloads.recipe import Recipe, stages_of
-from workloads.training import Training, acting
+from workloads.training import LOOP, acting
 
 EPOCHS: Final = "train.epochs"
 VALIDATE: Final = "validate_every"
@@ -77,7 +77,7 @@ def limits(tune: Tune, cell: Searched) -> Limits | None:
     of = rule(tune.scheduler)
     if of is None:
         return None
-    epochs = int(cell.fixed.get(EPOCHS, Training().epochs))
+    epochs = int(cell.fixed.get(EPOCHS, LOOP.epochs))
     every = int(cell.fixed.get(f"train.{VALIDATE}", 1)) if VALIDATE in acting(cell.recipe) else 1
     return Limits(
         epochs=epochs,
