@@ -1,6 +1,7 @@
 """How many settings every cell tries, and what a whole study needs at most."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final, Literal, TypeAlias
@@ -66,14 +67,20 @@ def need(study: Study, cell: Cell, settings: int) -> Need:
     return Need(sum(of.values()), cell.recipe.trainings * trained(study, cell, of))
 
 
-def trained(study: Study, cell: Cell, of: Mapping[Step, int]) -> int:
-    """The most epochs that so many trials of a cell train; halving stops a part of those that search."""
-    epochs, settings = int(cell.fixed.get("train.epochs", LOOP.epochs)), of["tune"]
+def trained(study: Study, cell: Cell, of: Mapping[Step, int], repeats: Collection[int] = ()) -> int:
+    """The most epochs that so many trials of a cell train; halving stops a part of those that search.
+
+    `repeats` are numbers of the search that are not among them, since they repeat others: populations go by number.
+    """
+    epochs = int(cell.fixed.get("train.epochs", LOOP.epochs))
     stopping = limits(study.tune, cell) if study.tune.scheduler == HALVING else None
-    searched = settings * epochs
+    searched = of["tune"] * epochs
     if stopping is not None:
-        whole, rest = divmod(settings, stopping.population)
-        searched = whole * most(stopping.rungs, epochs, stopping.reduction, stopping.population) + rest * epochs
+        whole, rest = divmod(of["tune"] + len(repeats), stopping.population)
+        fewer = Counter(number // stopping.population for number in repeats)
+        members = [stopping.population - fewer[population] for population in range(whole)]
+        halved = sum(most(stopping.rungs, epochs, stopping.reduction, trials) for trials in members)
+        searched = halved + (rest - fewer[whole]) * epochs
     return searched + (of["rescore"] + of["evaluate"]) * epochs
 
 
