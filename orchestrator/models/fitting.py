@@ -196,10 +196,9 @@ def fit_model(chosen: Evaluated, out: Path, extras: Sequence[Extra] = ()) -> Tra
 
 
 def _without_places(own: CustomData) -> dict[str, Any]:
-    """A declaration as JSON without where its files lie: nobody else has them."""
-    update = {key: "training data" if key == "file" else None for key in own.places}
-    if own.read_as != own.type:  # of vectors: a declaration says what makes them
-        update = dict.fromkeys(own.local, "training data")
+    """A declaration as JSON without where its files lie, nor what made vectors of them: nobody else has these."""
+    kept = {"file", "features"} if own.read_as != own.type else {"file"}  # of vectors `features` has to say something
+    update = {key: "training data" if key in kept else None for key in own.places}
     return own.model_copy(update=update).model_dump(mode="json")
 
 

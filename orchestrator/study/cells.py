@@ -21,7 +21,7 @@ from orchestrator.study.samplers import sampler_named
 from orchestrator.study.selecting_rule import check_defined, check_rule
 from orchestrator.study.spec import PROTOCOL, Study
 from orchestrator.study.stopping import check_comparable
-from workloads import WORKLOADS
+from workloads import WORKLOADS, unknown
 from workloads.data.custom import rows as yours
 from workloads.data.custom.schema import kind_of
 from workloads.extras import MissingExtra, need
@@ -231,7 +231,7 @@ def sketch(study: Study) -> list[Cell]:
             declare(own, local_root(study.data, places(own)))
         for name in study.names:
             if name not in WORKLOADS:
-                raise UnknownName("workload", name, WORKLOADS, "workloads")
+                raise unknown(name, "workloads")
             need(*WORKLOADS[name].needs)
             check_primary(study.report.primary, name, WORKLOADS[name].metrics, ("all", *REGIONS))
             check_pack(study.resources.pack, name, WORKLOADS[name].light, study.resources.share(name).processes)

@@ -84,7 +84,7 @@ class VectorPairs(Pairs):
     kind: str = "pairs of sentence vectors"
 
     def _made(self, sentences: Sequence[str]) -> Tensor:
-        return torch.from_numpy(minilm.embed(sentences))
+        return torch.from_numpy(minilm.embed_new(sentences))
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> "VectorPairs":

@@ -254,3 +254,13 @@ def test_sentence_vectors_are_computed_once(cache: Path, monkeypatch: pytest.Mon
         assert np.array_equal(minilm.embed(sentences), fresh)
     kept.write_bytes(kept.read_bytes()[:100])
     np.testing.assert_allclose(minilm.embed(sentences), fresh, atol=1e-6)
+
+
+def test_new_sentences_have_the_same_vectors_and_leave_no_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentences = ["A cat.", "A dog sleeps.", "A cat."]
+    made = minilm.embed_new(sentences)
+    assert not list(cache.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr("workloads.encoders.frozen._network", lambda folder: pytest.fail("opened again"))
+        assert np.array_equal(minilm.embed_new(sentences), made)
+    assert np.array_equal(minilm.embed(sentences), made)
