@@ -59,6 +59,7 @@ class Drawing:
         sink = io.BytesIO()
         with matplotlib.rc_context(STYLE):
             if self.figure.get_layout_engine() is not None:  # places are found once, not before every format
+                self.figure.set_dpi(PIXELS_PER_INCH)  # of a PNG, where words are at their widest
                 self.figure.draw_without_rendering()
                 self.figure.set_layout_engine(None)
             for legend in (axes.get_legend() for axes in self.figure.axes):
