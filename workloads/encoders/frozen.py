@@ -142,8 +142,11 @@ def _scale(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """What a network of a folder is read from."""
-    return sorted(path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".txt", ".model"})
+    """What a network of a folder is read from; raises ValueError for a folder that cannot be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".txt", ".model"})
+    except OSError as err:
+        raise ValueError(f"{folder} cannot be read: {err.strerror}") from err
 
 
 def _sum(files: Sequence[Path]) -> str:

@@ -217,6 +217,11 @@ def test_code_in_a_folder_is_never_run_nor_is_anybody_asked(
     assert not (language / "ran").exists()
 
 
+def test_a_folder_that_is_gone_is_told_as_a_file_of_it_is(language: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere cannot be read: No such file"):
+        texts(language / "nowhere", 8, "mean")
+
+
 def test_tensors_that_a_folder_lacks_are_told_rather_than_drawn(reviews: Path, language: Path) -> None:
     from safetensors.torch import load_file, save_file
 
