@@ -31,6 +31,13 @@ def test_text_that_looks_like_something_else_stays_text(text: str, tmp_path: Pat
     assert read.title == text
 
 
+@pytest.mark.parametrize("blank", [None, 0.0, 255.0])
+def test_a_null_that_is_no_default_is_written(blank: float | None) -> None:
+    maps = {"name": "rooms", "type": "maps", "file": "a.csv", "target": "map", "bin_width": 1, "low": 0, "high": 9}
+    written = study(workloads=[{**maps, "blank": blank}])
+    assert Study.read(definition(written), "the page", environ={}) == written
+
+
 def test_every_command_plans_the_very_row_it_stands_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (own,) = made_up(tmp_path).workloads
     space = {"lds.sigma": [1, 2], "ranksim.weight": {"low": 0.003, "high": 1}, "train.lr": 0.01}
