@@ -307,7 +307,8 @@ def main() -> int:
     if "--json" in sys.argv:
         console.print_json(json.dumps(found))
     if "--write" in sys.argv:
-        performance.write([row for rows in found.values() for row in rows], MEASURED.get("costs", []))
+        rows = [row for rows in found.values() for row in rows]
+        performance.write(rows, MEASURED.get("costs", []), " ".join(sys.argv[1:]))
     return int(bool(BROKEN))
 
 

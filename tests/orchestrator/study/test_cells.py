@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,8 +6,9 @@ import pytest
 
 from builders import cell, study
 from orchestrator.errors import BadInput
+from orchestrator.ledger.records import canonical
 from orchestrator.study.axes import BASE, Axis
-from orchestrator.study.cells import Cell, expand, sketch
+from orchestrator.study.cells import IDENTITY, Cell, expand, sketch
 from orchestrator.study.spec import Study
 from orchestrator.study.stored import difference
 from workloads import WORKLOADS
@@ -39,6 +41,20 @@ def test_the_id_of_a_trial_depends_on_what_its_numbers_depend_on() -> None:
         replace(base, cell=replace(base.cell, data="other data")),
     ]
     assert len({base.id, *(other.id for other in others)}) == len(others) + 1
+
+
+def test_the_id_of_a_trial_is_the_hash_of_its_identity_in_canonical_json() -> None:
+    made = cell("l1 + lds").trial("tune", 0, {"lds.width": 7, "train.lr": 1e-5})
+    for one in (made, made.again("evaluate", 3, 2)):
+        identity = {
+            "identity": IDENTITY,
+            **one.cell.identity,
+            "versions": one.versions,
+            "settings": dict(one.settings),
+            "seed": one.seed,
+            "phase": one.phase,
+        }
+        assert one.id == hashlib.blake2b(canonical(identity).encode(), digest_size=10).hexdigest()
 
 
 def test_the_id_of_a_trial_ignores_where_and_under_which_name_it_runs() -> None:
