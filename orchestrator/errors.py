@@ -50,7 +50,9 @@ def masked(text: str) -> str:
     >>> masked("http://ann:hunter2@host:5000/?token=abc is away")
     'http://***@host:5000/?token=*** is away'
     """
-    return _PARAMETER.sub(r"\g<name>***", _USER.sub(r"\g<scheme>***@", text))
+    if "://" in text:
+        text = _USER.sub(r"\g<scheme>***@", text)
+    return _PARAMETER.sub(r"\g<name>***", text) if "=" in text else text
 
 
 def printable(text: str) -> str:
