@@ -4,7 +4,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import ClassVar, Final
 
+from workloads.encoders.backbones import is_backbone
 from workloads.encoders.named import encoder_named
+from workloads.hparams import UnknownName
 from workloads.workload import Workload
 
 FAMILIES: Final = (
@@ -71,3 +73,14 @@ WORKLOADS: Final[dict[str, Workload]] = Registry(
     (workload.name, workload) for family in FAMILIES for workload in import_module(f"workloads.data.{family}").WORKLOADS
 )
 """Every workload by name."""
+
+
+def unknown(name: str, where: str = "") -> ValueError:
+    """Why no workload has a name: what is wrong with the network of timm behind its `@`, or that it is in no list."""
+    base, _, encoder = name.partition("@")
+    if is_backbone(encoder) and base in WORKLOADS and (kind := WORKLOADS[base].kind):
+        try:
+            encoder_named(kind, encoder)
+        except ValueError as err:
+            return ValueError(f"workload {name!r}: {err}")
+    return UnknownName("workload", name, WORKLOADS, where)
