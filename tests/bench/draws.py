@@ -2,7 +2,7 @@
 
 `python -m bench.draws nhanes-bmi` prints the mean absolute error on the test rows of five draws, the first of
 which is the data set's own. Every model has a line fitted on validation, a network one seed in a draw. It takes some
-five minutes of one core.
+four minutes of one core.
 """
 
 import argparse
