@@ -51,9 +51,21 @@ def test_of_thousands_of_trials_some_are_points_and_all_are_in_the_means() -> No
     values = np.linspace(1.0, 2.0, 5000)
     behind = np.where(np.arange(5000) % 3, 1.0, 4.0)
     one = Response("lds.sigma", False, ("l1 + lds",) * 5000, values, behind)
-    points, means = draw_responses([one], RULE).figure.axes[0].lines
-    assert len(points.get_xdata()) == 1667
+    drawn = draw_responses([one], RULE)
+    points, means = drawn.figure.axes[0].lines
+    assert len(points.get_xdata()) == 500 and "Of more than 500 trials" in drawn.text
     assert np.allclose(means.get_ydata(), 2.0, atol=0.01)
+
+
+def test_of_many_hyperparameters_those_with_the_most_trials_have_a_panel() -> None:
+    sizes = [(7 * k) % 20 + 2 for k in range(20)]
+    found = [
+        Response(f"part.h{k}", False, ("l1",) * n, np.linspace(0.0, 1.0, n), np.zeros(n)) for k, n in enumerate(sizes)
+    ]
+    drawn = draw_responses(found, RULE)
+    shown = [axes.get_xlabel() for axes in drawn.figure.axes]
+    assert shown == [f"part.h{k}" for k, n in enumerate(sizes) if n > 5]
+    assert "Of 20 hyperparameters the 16 with the most trials are shown." in drawn.text
 
 
 def test_the_part_says_how_flat_the_optimum_is_and_from_when_on_importance_is_told(tmp_path: Path) -> None:
