@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from workloads.encoders.tables import mlp
 
 BINS: Final = 16
-"""Bins of a column; by validation on `nhanes-*`."""
+"""Bins of a column: on `nhanes-bmi` they validate better than 8; more were not tried."""
 
 
 class PiecewiseLinear(nn.Module):
