@@ -4,13 +4,10 @@ from dataclasses import replace
 from importlib import import_module
 from typing import ClassVar, Final
 
-import torch
-from torch import nn
-
 from workloads.encoders.backbones import is_backbone
 from workloads.encoders.named import encoder_named
 from workloads.hparams import UnknownName
-from workloads.workload import Data, Workload
+from workloads.workload import Workload
 
 FAMILIES: Final = (
     "nhanes",
@@ -61,16 +58,11 @@ class Registry(dict[str, Workload]):
 def read_by(workload: Workload, encoder: str) -> Workload:
     """The same data set with another encoder of its kind."""
     named = encoder_named(workload.kind, encoder)
-
-    def made(data: Data) -> tuple[nn.Module, int]:
-        shape = data.train.inputs(torch.zeros(1, dtype=torch.long), torch.device("cpu")).shape[1:]
-        return named.make(shape, named.hidden, None)
-
     return replace(
         workload,
         name=f"{workload.name}@{encoder}",
         title=f"{workload.title}, {encoder}",
-        encoder=made,
+        encoder=lambda data: named.of(data.train),
         light=named.light,
         settings={**workload.settings, **named.settings},
         needs=(*workload.needs, *named.needs),

@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from workloads.encoders.backbones import PREFIX, Backbone, is_backbone, settings
 from workloads.encoders.dense import resnet50_maps, small_maps
 from workloads.encoders.images import Scale, resnet18, resnet50
+from workloads.encoders.piecewise import PiecewiseLinear, ple_mlp
 from workloads.encoders.signals import SignalLSTM, SignalResNet
 from workloads.encoders.small import conv_net, resnet32
 from workloads.encoders.tables import TabM, Transformer, mlp, resnet
@@ -18,6 +20,16 @@ from workloads.hparams import UnknownName, Value
 
 RTDL: Final = ("rtdl_revisiting_models",)
 Made: TypeAlias = tuple[nn.Module, int]
+CPU: Final = torch.device("cpu")
+
+
+class Inputs(Protocol):
+    """Training rows: a `workload.Split`."""
+
+    @property
+    def y(self) -> Tensor: ...
+
+    def inputs(self, index: Tensor, device: torch.device) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,15 @@ class Named:
     needs: tuple[str, ...] = ()
     settings: Mapping[str, Value] = field(default_factory=dict)
 
+    def of(self, train: Inputs, hidden: Sequence[int] | None = None, weights: Path | None = None) -> Made:
+        """An encoder for the inputs of training rows, whose quantiles it has if it asks for them."""
+        shape = train.inputs(torch.zeros(1, dtype=torch.long), CPU).shape[1:]
+        encoder, dim = self.make(shape, hidden or self.hidden, weights)
+        for module in encoder.modules():
+            if isinstance(module, PiecewiseLinear):
+                module.fit(train.inputs(torch.arange(len(train.y)), CPU))
+        return encoder, dim
+
 
 def _mlp(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
     return mlp(shape[0], hidden)
@@ -45,6 +66,10 @@ def _mlp(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> M
 
 def _clipped(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
     return mlp(shape[0], hidden, clipped=True)
+
+
+def _piecewise(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
+    return ple_mlp(shape[0], hidden)
 
 
 def _transformer(shape: Sequence[int], hidden: Sequence[int], weights: Path | None) -> Made:
@@ -101,6 +126,7 @@ ENCODERS: Final[dict[str, dict[str, Named]]] = {
     "table": {
         "mlp": Named(_mlp, (128, 64), light=True),
         "clipped-mlp": Named(_clipped, (128, 64), light=True),
+        "ple-mlp": Named(_piecewise, (128, 64), light=True),
         "resnet": Named(lambda shape, hidden, weights: resnet(shape[0]), needs=RTDL),
         "ft-transformer": Named(_transformer, needs=RTDL),
         # As its authors advise: stronger decay would pull the scales in which members differ to 0.

@@ -64,6 +64,18 @@ def test_a_model_gives_the_predictions_of_the_ledger_to_the_bit(
     assert again["prediction"].to_pylist() == table["pred"].to_pylist()
 
 
+def test_a_model_keeps_what_its_encoder_looked_up_in_the_training_rows(tmp_path: Path) -> None:
+    (own,) = json.loads(of(tmp_path).model_dump_json())["workloads"]
+    made = of(tmp_path, workloads=[{**own, "name": "own-ple", "encoder": "ple-mlp"}])
+    swept(made)
+    chosen = evaluated(made, "l1")
+    assert fit_model(chosen, tmp_path / "model").about.equal
+    table = chosen.ledger.predictions(chosen.record)
+    said = load_model(tmp_path / "model").predict(tmp_path / "rows.csv")["prediction"].to_numpy()
+    assert said[table["file_row"].to_numpy()] == pytest.approx(table["pred"].to_numpy(), rel=1e-5)
+    assert said.std() > 0.01
+
+
 @pytest.mark.parametrize(
     ("lacking", "told"), [({1}, None), ({1, 2}, "own/l1 cannot be trained again: .*no room"), (set(), None)]
 )

@@ -254,9 +254,8 @@ def load(own: CustomData, root: Path | None) -> Data:
 
 
 def _encoder(own: CustomData, data: Data) -> tuple[nn.Module, int]:
-    shape = data.train.inputs(torch.zeros(1, dtype=torch.long), torch.device("cpu")).shape[1:]
     try:
-        return own.named.make(shape, own.hidden or own.named.hidden, data.weights)
+        return own.named.of(data.train, own.hidden, data.weights)
     except ValueError as err:
         raise DataError(str(err)) from None
 
