@@ -54,8 +54,8 @@ def _make(path: Path) -> None:
 def _choose_journal(path: Path) -> None:
     """A write-ahead log on a disk of this machine; SQLite's usual journal elsewhere, where the log cannot be shared.
 
-    The file keeps the choice, which is made anew where a storage was moved. MLflow commits six times for a trial, and the usual journal waits for the disk three
-    times for each (https://sqlite.org/wal.html).
+    The file keeps the choice, which is made anew where a storage was moved. MLflow commits six times for a trial, and
+    the usual journal waits for the disk three times for each (https://sqlite.org/wal.html).
     """
     journal = "WAL" if file_system(path.parent) in LOCAL else "DELETE"
     with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.OperationalError):  # another one writes to it
