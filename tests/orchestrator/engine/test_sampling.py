@@ -121,6 +121,11 @@ def test_members_of_a_pack_share_the_samples_of_their_process(tmp_path: Path) ->
     assert max(memory) < 1.5 * min(memory), "each says what the process held, not a half of it"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_where_there_is_no_gpu_none_is_sampled() -> None:
+    assert set(sampling.Machine(torch.device("cuda")).seen()) == OURS
+
+
 def test_sampling_ends_with_a_trial_that_is_cut_off(tmp_path: Path) -> None:
     with pytest.raises(OSError), sampling.sampling(Ledger(str(tmp_path)).store, ("t", 0), CPU):
         raise OSError
