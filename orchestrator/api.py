@@ -132,8 +132,9 @@ def stream(
 
     First come those that are in the ledger already, unless `known` is False. The sweep goes on while the body of the
     loop runs. Leaving the loop (break, an exception, `close()`) stops the sweep as Ctrl-C does: what was committed
-    stays, and the next sweep goes on. A loop that ends by itself has a complete study, with its tables and its page.
-    What `sweep` raises is raised in the loop. Nothing is shown, unless on a `console`.
+    stays, and the next sweep goes on. A loop that ends by itself leaves the tables and the page, as `sweep` does. What
+    `sweep` raises is raised in the loop; but where a call of Ray hangs because its head is gone, only the end of the
+    process ends it (exit code 3). Nothing is shown, unless on a `console`.
     """
 
     def run(through: Through) -> Planner:

@@ -25,9 +25,11 @@ FLOORS = [
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
 FIRST = (
     "batches",
+    "contrast",
     "distances",
     "extras",
     "flat",
+    "groups",
     "heads",
     "hparams",
     "labels",

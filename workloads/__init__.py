@@ -7,7 +7,9 @@ from typing import ClassVar, Final
 import torch
 from torch import nn
 
+from workloads.encoders.backbones import is_backbone
 from workloads.encoders.named import encoder_named
+from workloads.hparams import UnknownName
 from workloads.workload import Data, Workload
 
 FAMILIES: Final = (
@@ -79,3 +81,14 @@ WORKLOADS: Final[dict[str, Workload]] = Registry(
     (workload.name, workload) for family in FAMILIES for workload in import_module(f"workloads.data.{family}").WORKLOADS
 )
 """Every workload by name."""
+
+
+def unknown(name: str, where: str = "") -> ValueError:
+    """Why no workload has a name: what is wrong with the network of timm behind its `@`, or that it is in no list."""
+    base, _, encoder = name.partition("@")
+    if is_backbone(encoder) and base in WORKLOADS and (kind := WORKLOADS[base].kind):
+        try:
+            encoder_named(kind, encoder)
+        except ValueError as err:
+            return ValueError(f"workload {name!r}: {err}")
+    return UnknownName("workload", name, WORKLOADS, where)

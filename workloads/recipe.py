@@ -111,13 +111,18 @@ class Recipe:
 
     def versions(self, settings: Mapping[str, Value] = MappingProxyType({})) -> dict[str, int]:
         """Version of every part that is not 1 under settings named `part.hparam`."""
-        found = {}
-        for part in self.parts:
-            kind = PARTS[part]
-            plain = kind.version_of.__func__ is Part.version_of.__func__  # type: ignore[attr-defined]  # no settings matter
-            hparams = None if plain else kind.Hparams.of(settings_of(part, settings), part)
-            found[part] = kind.version if hparams is None else kind.version_of(hparams)
+        found = {
+            part: version or PARTS[part].version_of(PARTS[part].Hparams.of(settings_of(part, settings), part))
+            for part, version in self._versions.items()
+        }
         return {part: version for part, version in found.items() if version != 1}
+
+    @cached_property
+    def _versions(self) -> dict[str, int | None]:
+        """Version of every part; None where it depends on settings."""
+        plain = Part.version_of.__func__  # type: ignore[attr-defined]
+        kinds = {part: PARTS[part] for part in self.parts}
+        return {part: kind.version if kind.version_of.__func__ is plain else None for part, kind in kinds.items()}  # type: ignore[attr-defined]
 
     def build(self, settings: Mapping[str, Value]) -> tuple[Objective, dict[str, Method], Plan]:
         """Make the parts from settings named `part.hparam`; what is not named keeps its default."""

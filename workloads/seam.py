@@ -48,6 +48,7 @@ class Features(Protocol):
 class TrainLabels:
     """What a part may know before the first step: training labels `y` `[N]`, their grid, and the sizes D and B.
 
+    `inputs` reads training rows `[n]` as `[n, …]` on the CPU, not augmented; None where labels alone are known.
     Where labels are maps, `y` is a sample of their pixels, `pixels` `[M]` counts all of them, and B is images.
     """
 
@@ -56,6 +57,7 @@ class TrainLabels:
     dim: int
     batch_size: int
     pixels: Ints | None = None
+    inputs: Callable[[Tensor], Tensor] | None = None
 
     @property
     def bins(self) -> Ints:
@@ -213,6 +215,11 @@ class Part(nn.Module):
     def version_of(cls, hparams: Declared) -> int:
         """The version under these hyperparameters: when only an option gives other numbers, the rest keep their ids."""
         return cls.version
+
+    @staticmethod
+    def refuses(x: Tensor) -> str:
+        """What it says of inputs `[1, …]` that it cannot act on, with the way out; empty where it takes them."""
+        return ""
 
     hparams: Declared
     generator: torch.Generator

@@ -4,11 +4,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workloads.adjusting import Rows
 from workloads.epoch import Epoch
 from workloads.hparams import Value
 from workloads.labels import Floats
@@ -17,9 +15,10 @@ from workloads.model import Model
 from workloads.objectives import OBJECTIVES
 from workloads.predictor import Predictor, Setup
 from workloads.ranks import ALONE, Ranks, check_statistics, check_undivided
-from workloads.recipe import Recipe, settings_of
+from workloads.recipe import PARTS, Recipe, settings_of
+from workloads.seam import Part
 from workloads.training import Training
-from workloads.trees import Grown, Trees, columns
+from workloads.trees import Grown, Trees
 from workloads.workload import Data, Split, Workload
 
 
@@ -75,9 +74,12 @@ TRAINERS: Final = {
 
 
 def check(recipe: Recipe, data: Data) -> None:
-    """Raises ValueError where the inputs are not what the recipe's trainer reads."""
-    if OBJECTIVES[recipe.objective].trainer == "trees":
-        columns(Rows(data.train, np.zeros(1, dtype=np.int64)))
+    """Raises ValueError where a part of a recipe cannot act on the inputs of the rows."""
+    asked = [name for name in recipe.parts if PARTS[name].refuses is not Part.refuses]
+    for name in asked:
+        first = data.train.inputs(torch.zeros(1, dtype=torch.long), torch.device("cpu"))
+        if wrong := PARTS[name].refuses(first):
+            raise ValueError(f"{name} {wrong}: got '{recipe}'")
 
 
 def check_shared(workload: Workload, data: Data, recipe: Recipe, settings: Mapping[str, Value], gpus: bool) -> None:

@@ -41,11 +41,8 @@ def columns(split: Split) -> Floats:
 
 def numbers(x: Tensor) -> Floats:
     """The same of inputs `[N, …]`."""
-    if not x.dtype.is_floating_point:
-        raise ValueError(
-            "boosting grows trees on columns of numbers, and this workload's inputs are bytes or numbers of words: "
-            "take a table, or frozen features"
-        )
+    if wrong := Boosting.refuses(x):
+        raise ValueError(f"boosting {wrong}")
     return x.flatten(1).numpy().astype(np.float64)
 
 

@@ -217,10 +217,13 @@ class Workload:
         return self.grid.counts(data.train.y.numpy())
 
     def train_labels(self, data: Data, dim: int, batch_size: int) -> TrainLabels:
-        """What parts may know of the training labels, with features of size `dim`."""
+        """What parts may know of the training labels and inputs, with features of size `dim`."""
         labels = torch.from_numpy(self.grid.learnt(data.train.y.numpy()))
         pixels = self.bin_counts(data) if isinstance(data.train, Maps) else None
-        return TrainLabels(labels, self.grid.of_learnt(), dim, batch_size, pixels)
+        cpu = torch.device("cpu")
+        return TrainLabels(
+            labels, self.grid.of_learnt(), dim, batch_size, pixels, lambda rows: data.train.inputs(rows, cpu)
+        )
 
     def regions(self, data: Data, split: Split) -> Ints:
         """Shot region of every label of a split, `[N]`, or of its scored pixels, as positions in REGIONS."""

@@ -4,7 +4,6 @@ Each retry is a new cluster, which the ledger lets go on where the last one was:
 cluster, may be lost. It holds no trials and belongs on a machine that is not taken away; workers may be.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from clusters.kuberay.api import RayJob
 from clusters.shared.growing import check_growing
 from clusters.shared.inside import ENTRYPOINT, environment
 from clusters.submission import Options, Submission
+from orchestrator.engine.capacity import fits
 from orchestrator.errors import BadInput
 
 USER: Final = 1000
@@ -144,8 +144,8 @@ def _check(submission: Submission, options: KubeRayOptions) -> None:
             f"{name}: a trial must fit into a worker: it asks for {largest}, a worker has {workers.cpus:g} and "
             f"{workers.gpus}; lower resources, or raise options.workers"
         )
-    per = [workers.cpus / largest.cpus, *([workers.gpus / largest.gpus] if largest.gpus else [])]
-    check_growing(submission, workers.min, workers.max, workers.max * math.floor(min(per) + 1e-9))
+    each = fits(largest, {"CPU": workers.cpus, "GPU": workers.gpus})
+    check_growing(submission, workers.min, workers.max, workers.max * each)
     paths = [PurePosixPath(path) for path in options.volumes.values()]
     if not submission.storage.startswith("s3://") and not any(
         PurePosixPath(submission.storage).is_relative_to(path) for path in paths

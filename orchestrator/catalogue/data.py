@@ -17,7 +17,7 @@ from orchestrator.storage.data_roots import at_hand, local_root, needed
 from orchestrator.storage.store import followed
 from orchestrator.study.cells import places
 from orchestrator.study.spec import Study
-from workloads import WORKLOADS
+from workloads import WORKLOADS, unknown
 from workloads.data.custom import rows as yours
 from workloads.held_out import told
 from workloads.hparams import UnknownName
@@ -31,7 +31,7 @@ TIMEOUT_S: Final = 30.0
 def named(name: str) -> Workload:
     """A workload by its name; raises BadInput with the nearest known one."""
     if name not in WORKLOADS:
-        raise BadInput(str(UnknownName("workload", name, WORKLOADS)))
+        raise BadInput(str(unknown(name)))
     return WORKLOADS[name]
 
 

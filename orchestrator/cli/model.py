@@ -33,7 +33,8 @@ def fit(args: argparse.Namespace) -> int:
     said = "equal those of the ledger to the bit" if model.about.equal else "differ from those of the ledger"
     say(f"{out}: the model of trial {model.about.trial}; its test predictions {said}")
     if not model.about.equal:
-        progress(f"note: the ledger's were made on {model.about.device}; only the same kind of CPU gives the same bits")
+        made = f"the ledger's were made on {model.about.device}"
+        progress(f"note: {made}; only a trial of one process gives the same bits, on the same kind of CPU")
     return COMPLETE
 
 

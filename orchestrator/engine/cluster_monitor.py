@@ -5,6 +5,7 @@ is gone it waits for ever.
 """
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -122,31 +123,43 @@ def _state(pid: int) -> str:
 
 @contextlib.contextmanager
 def watched(vitals: Sequence[Vital], leave_s: float = LEAVE_S) -> Iterator[None]:
-    """Interrupt the body and raise ClusterFailed when one of `vitals` is gone.
+    """Interrupt the body and raise ClusterFailed when one of `vitals` is gone; once it was left, nothing is raised.
 
+    Signals interrupt the main thread only; in another one (`stream`), Python raises the error when a call of C returns.
     A body that is not left within `leave_s` takes the process with it: exit code 3, the reason on standard error.
     """
     lost: list[str] = []
-    over = threading.Event()
+    over, telling = threading.Event(), threading.Lock()
+
+    class Lost(ClusterFailed):
+        def __init__(self) -> None:
+            super().__init__(lost[0])
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise ClusterFailed(lost[0])
+        raise Lost
 
     def watch() -> None:
         reason = _first_gone(vitals, over)
-        if not reason:
-            return
-        lost.append(reason)
-        if in_main:
-            signal.pthread_kill(threading.main_thread().ident or 0, SIGNAL)
+        with telling:
+            if over.is_set():
+                return
+            lost.append(reason)
+            if in_main:
+                signal.pthread_kill(body, SIGNAL)
+            else:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(body), ctypes.py_object(Lost))
         if not over.wait(leave_s):
             leave(EXIT_CODE, f"tailsweep: the cluster failed: {reason}")
 
-    in_main = threading.current_thread() is threading.main_thread()
+    in_main, body = threading.current_thread() is threading.main_thread(), threading.get_ident()
     before = signal.signal(SIGNAL, interrupt) if in_main else None
     threading.Thread(target=watch, name="cluster", daemon=True).start()
     try:
-        yield
+        try:
+            yield
+        finally:
+            with telling:  # an error that was sent is raised here at the latest, and none is sent after it
+                over.set()
     except BaseException as err:
         if lost and not isinstance(err, KeyboardInterrupt):
             raise ClusterFailed(lost[0]) from err

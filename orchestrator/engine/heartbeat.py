@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final
 
-from orchestrator.engine.observer import Observer
+from orchestrator.engine.observer import Observer, Passing
 from orchestrator.errors import StorageFailed, one_line
-from orchestrator.ledger.records import Record, now
+from orchestrator.ledger.records import now
 from orchestrator.storage.store import Store
 from orchestrator.study.cell_plan import UnderWay
-from orchestrator.study.cells import Trial
 from orchestrator.study.planner import Planner
 
 EVERY_S: Final = 10.0
@@ -58,36 +57,21 @@ class Beat:
         return max(0.0, (now() - self.at).total_seconds())
 
 
-class Heartbeat:
+class Heartbeat(Passing):
     """An observer that keeps a driver's beat in the storage and passes everything on."""
 
     def __init__(self, inner: Observer, planner: Planner, store: Store, shard: int, shards: int) -> None:
-        self._inner, self._planner, self._store = inner, planner, store
+        super().__init__(inner)
+        self._planner, self._store = planner, store
         self._shard, self._shards = shard, shards
         self._next = 0.0
-
-    def began(self, trial: Trial) -> None:
-        """Passed on."""
-        self._inner.began(trial)
-
-    def finished(self, trial: Trial, record: Record) -> None:
-        """Passed on."""
-        self._inner.finished(trial, record)
-
-    def lost(self, trial: Trial, reason: str) -> None:
-        """Passed on."""
-        self._inner.lost(trial, reason)
-
-    def told(self, trial: Trial, words: str) -> None:
-        """Passed on."""
-        self._inner.told(trial, words)
 
     def tick(self) -> None:
         """A beat now and then."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + EVERY_S
             self.beat()
-        self._inner.tick()
+        super().tick()
 
     def beat(self, ended: bool = False) -> None:
         """Write the beat."""

@@ -23,3 +23,30 @@ class Observer(Protocol):
 
     def tick(self) -> None:
         """Time passed."""
+
+
+class Passing:
+    """An observer that passes everything on to another one: for those that do something of their own beside."""
+
+    def __init__(self, inner: Observer) -> None:
+        self._inner = inner
+
+    def began(self, trial: Trial) -> None:
+        """Passed on."""
+        self._inner.began(trial)
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        """Passed on."""
+        self._inner.finished(trial, record)
+
+    def lost(self, trial: Trial, reason: str) -> None:
+        """Passed on."""
+        self._inner.lost(trial, reason)
+
+    def told(self, trial: Trial, words: str) -> None:
+        """Passed on."""
+        self._inner.told(trial, words)
+
+    def tick(self) -> None:
+        """Passed on."""
+        self._inner.tick()

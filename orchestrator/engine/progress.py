@@ -38,7 +38,7 @@ def preparing(console: Console) -> Iterator[None]:
 
     def show(done: int, of: int) -> None:
         nonlocal last_line
-        if console.is_terminal:
+        if console.is_terminal and not console.quiet:
             bars.start()
             if bars.finished:  # none yet, or the last data set's
                 bars.add_task(what, total=of)
@@ -65,8 +65,8 @@ class Display:
         self._plans = {plan.cell.name: plan for plan in planner.plans}
         self._steps: dict[str, str] = {}
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
-        self._notebook = NotebookTable(self._table) if console.is_jupyter else None
-        self._in_lines = not (console.is_terminal or console.is_jupyter)
+        self._in_lines = console.quiet or not (console.is_terminal or console.is_jupyter)  # a live table takes stdout
+        self._notebook = NotebookTable(self._table) if console.is_jupyter and not self._in_lines else None
 
     def __enter__(self) -> "Display":
         if self._resumed:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeAlias
 
 import torch
@@ -64,14 +64,17 @@ def several(size: int, device: torch.device, prepare: Callable[[], object], foll
         watch.wait([other.do.remote(prepare) for other in others])
         store = meeting(size)
         watch.begin([other.do.remote(follow, rank, store.port) for rank, other in enumerate(others, start=1)], others)
-        with closing(join(0, size, store, device)) as watch.ranks:
-            yield watch.ranks
+        watch.ranks = join(0, size, store, device)
+        yield watch.ranks
     except Exception as err:
-        cause = watch.cause(CAUSE_S)
+        cause = watch.cause(CAUSE_S)  # before this one closes, upon which all others fail
         if cause is None or cause is err:
             raise
         raise cause from err
     finally:
+        if watch.ranks is not None:
+            with suppress(Exception):  # of an exchange that was ended already (`_release`)
+                watch.ranks.close()
         watch.end()
         for other in others:
             ray.kill(other)

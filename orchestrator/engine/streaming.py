@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import TypeAlias
 
-from orchestrator.engine.observer import Observer
+from orchestrator.engine.observer import Observer, Passing
 from orchestrator.ledger.records import Phase, Record
 from orchestrator.study.cells import Trial
 from orchestrator.study.planner import PHASES, Planner
@@ -20,34 +20,23 @@ class Left(KeyboardInterrupt):
     """The loop was left: the sweep ends as on Ctrl-C. No Exception, since those of observers stop nothing."""
 
 
-class Streamed:
+class Streamed(Passing):
     """An observer that passes records on to a loop, and ends the sweep when the loop was `left`."""
 
     def __init__(self, inner: Observer, take: Callable[[Phase, Record], None], left: threading.Event) -> None:
-        self._inner, self._take, self._left = inner, take, left
-
-    def began(self, trial: Trial) -> None:
-        """Passed on."""
-        self._inner.began(trial)
+        super().__init__(inner)
+        self._take, self._left = take, left
 
     def finished(self, trial: Trial, record: Record) -> None:
         """The loop is told first."""
         self._take(trial.phase, record)
-        self._inner.finished(trial, record)
-
-    def lost(self, trial: Trial, reason: str) -> None:
-        """Passed on."""
-        self._inner.lost(trial, reason)
-
-    def told(self, trial: Trial, words: str) -> None:
-        """Passed on."""
-        self._inner.told(trial, words)
+        super().finished(trial, record)
 
     def tick(self) -> None:
         """Raises Left."""
         if self._left.is_set():
             raise Left
-        self._inner.tick()
+        super().tick()
 
 
 def streamed(sweep: Callable[[Through], Planner], known: bool = True) -> Generator[Record, None, None]:

@@ -29,7 +29,7 @@ class Rows:
     def __init__(self, ledger: Ledger, phase: Phase, table: pa.Table) -> None:
         self.table, self._ledger, self._phase = table, ledger, phase
         self._lists: dict[str, list[Any]] = {}
-        self._scores: dict[str, dict[str, list[float | None]]] = {}
+        self._scores: dict[str, dict[str, pa.Array]] = {}
 
     def values(self, name: str) -> list[Any]:
         """A column of plain values; None throughout for one that older records lack."""
@@ -40,13 +40,15 @@ class Rows:
 
     def score(self, name: str, row: int) -> float | None:
         """A score by its name, `val/mae/few`."""
-        split = name.partition("/")[0]
-        if split not in self._scores:
-            there = split in self.table.column_names
-            found = scores_of(self.table[split], split) if there else {}
-            self._scores[split] = {key: column.to_pylist() for key, column in found.items()}
-        column = self._scores[split].get(name)
-        return None if column is None else column[row]
+        if name not in self._lists:
+            split = name.partition("/")[0]
+            if split not in self._scores:
+                there = split in self.table.column_names
+                self._scores[split] = scores_of(self.table[split], split) if there else {}
+            column = self._scores[split].get(name)
+            self._lists[name] = [None] * len(self.table) if column is None else column.to_pylist()
+        value: float | None = self._lists[name][row]
+        return value
 
     def scores(self, split: str, row: int) -> Any:
         """All scores of a record; None where it has none of that split."""
@@ -120,10 +122,10 @@ class _Field:
         self._name = name
 
     def __get__(self, record: Any, owner: type | None = None) -> Any:
-        rows, row = vars(record)["_rows"], vars(record)["_row"]
+        known = vars(record)
+        rows, row = known["_rows"], known["_row"]
         make = DECODED.get(self._name)
-        value = rows.values(self._name)[row] if make is None else make(rows, row)
-        vars(record)[self._name] = value
+        value = known[self._name] = rows.values(self._name)[row] if make is None else make(rows, row)
         return value
 
 

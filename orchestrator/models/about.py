@@ -1,13 +1,13 @@
 """What a model's folder says of the model beside its tensors, as JSON that is checked when it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
 from orchestrator.study.keys import Model, Scalar
-from workloads import WORKLOADS
+from workloads import WORKLOADS, unknown
 from workloads.data.custom.rows import with_grid
 from workloads.data.custom.schema import kind_of
 from workloads.encoders.named import ENCODERS_NEED
@@ -82,17 +82,20 @@ class About(Model):
 
         Raises MissingExtra, and ValueError where it needs the data themselves.
         """
-        workload = self._workload()
-        need(*(module for module in workload.needs if module in ENCODERS_NEED))
+        workload, modules = self._workload()
+        need(*modules)
         rows = example(self.inputs, self.type, vectors)
         try:
             return workload.encoder(Data(rows, rows, rows, Units(), ""))
         except Exception as err:  # what an encoder looks at is its own
             raise ValueError(f"the encoder of {self.workload} cannot be made without its data: {err}") from err
 
-    def _workload(self) -> Workload:
+    def _workload(self) -> tuple[Workload, Sequence[str]]:
+        """Whose encoder it is, and the modules that the encoder takes: what made vectors of its inputs is not asked."""
         if self.own is not None:
-            return with_grid(kind_of(self.own).model_validate(self.own), self.labels.grid)
+            own = kind_of(self.own).model_validate(self.own)
+            return with_grid(own, self.labels.grid), own.named.needs
         if self.workload not in WORKLOADS:
-            raise ValueError(f"this release has no data set {self.workload!r}, whose encoder the model has")
-        return WORKLOADS[self.workload]
+            raise ValueError(f"the encoder of the model is not to be had: {unknown(self.workload)}")
+        workload = WORKLOADS[self.workload]
+        return workload, [module for module in workload.needs if module in ENCODERS_NEED]

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from orchestrator.engine.devices import device_for
 from orchestrator.engine.faults import NotReady
-from orchestrator.engine.trial import Job, prepared
+from orchestrator.engine.memory import tidy
+from orchestrator.engine.trial import HALVES, Job, prepared
 from orchestrator.errors import BadInput, one_line
 from orchestrator.ledger import models
 from orchestrator.ledger.index import Index
@@ -51,6 +52,7 @@ from workloads.data.custom.schema import CustomData
 from workloads.data.words import Sentences, with_unknown
 from workloads.diverged import Diverged
 from workloads.hparams import UnknownName
+from workloads.memory import WholeBatch, out_of_memory
 from workloads.recipe import Recipe
 from workloads.trainers import start
 from workloads.workload import Data, DataError, Maps, Workload, rows_in
@@ -124,7 +126,8 @@ Extra: TypeAlias = Callable[[TrainedModel, Tensor, Path], object]
 def fit_model(chosen: Evaluated, out: Path, extras: Sequence[Extra] = ()) -> TrainedModel:
     """Write the folder of a trial's model, and return the model; raises BadInput, and nothing is half written.
 
-    Kept weights are taken; else the trial is trained once more, which on the CPU gives the same ones.
+    Kept weights are taken; else the trial is trained once more, in one process, which on the CPU gives the same ones
+    where one trained it.
     """
     check_free(out)
     tensors, data = _tensors(chosen)
@@ -196,10 +199,9 @@ def fit_model(chosen: Evaluated, out: Path, extras: Sequence[Extra] = ()) -> Tra
 
 
 def _without_places(own: CustomData) -> dict[str, Any]:
-    """A declaration as JSON without where its files lie: nobody else has them."""
-    update = {key: "training data" if key == "file" else None for key in own.places}
-    if own.read_as != own.type:  # of vectors: a declaration says what makes them
-        update = dict.fromkeys(own.local, "training data")
+    """A declaration as JSON without where its files lie, nor what made vectors of them: nobody else has these."""
+    kept = {"file", "features"} if own.read_as != own.type else {"file"}  # of vectors `features` has to say something
+    update = {key: "training data" if key in kept else None for key in own.places}
     return own.model_copy(update=update).model_dump(mode="json")
 
 
@@ -210,14 +212,31 @@ def _tensors(chosen: Evaluated) -> tuple[dict[str, Tensor], Data]:
     try:
         if kept is not None:
             return kept, prepared(job)
-        device = device_for(job.cpus, job.gpus, job.settings)
         data = prepared(job)
-        run = start(chosen.workload, data, Recipe.parse(job.recipe), job.settings, job.seed, device)
+        return _trained(chosen.workload, job, data), data
+    except Exception as err:
+        if not isinstance(err, DataError | NotReady | Diverged | WholeBatch) and not out_of_memory(err):
+            raise
+        raise BadInput(f"{chosen.plan.cell.name} cannot be trained again: {one_line(err)}") from None
+
+
+def _trained(workload: Workload, job: Job, data: Data) -> dict[str, Tensor]:
+    """Tensors of a job that this process trains alone: where memory does not suffice, in pieces, as the trial was."""
+
+    def trained(pieces: int) -> dict[str, Tensor]:
+        device = device_for(job.cpus, job.gpus, job.settings)
+        run = start(workload, data, Recipe.parse(job.recipe), job.settings, job.seed, device, pieces)
         for _ in run:
             pass
-    except (DataError, NotReady, Diverged) as err:
-        raise BadInput(f"{chosen.plan.cell.name} cannot be trained again: {one_line(err)}") from None
-    return run.tensors(), data
+        return run.tensors()
+
+    try:
+        return trained(1)
+    except Exception as err:
+        if not out_of_memory(err):
+            raise
+    tidy()
+    return trained(HALVES * job.processes)
 
 
 def _calibration(chosen: Evaluated, labels: Labels) -> Calibration | None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from orchestrator.report.comparisons import ALPHA
 from orchestrator.report.escape import markdown_text
@@ -53,6 +52,8 @@ def across(runs: Runs, base: str | None) -> Across | str:
             f"Ranks and probabilities of improvement are told over at least {NEEDED} workloads: this report has "
             f"{len(runs)}."
         )
+    from scipy.stats import friedmanchisquare, rankdata  # half a second to import, and most commands rank nothing
+
     first, *others = runs.values()
     recipes = [recipe for recipe in first if first[recipe] and all(other.get(recipe) for other in others)]
     if len(recipes) < 2:
@@ -74,6 +75,8 @@ def across(runs: Runs, base: str | None) -> Across | str:
 
 def critical_difference(recipes: int, workloads: int) -> float:
     """Nemenyi's: mean ranks that differ by more differ at the 5 % level."""
+    from scipy.stats import studentized_range
+
     q = float(studentized_range.ppf(1 - ALPHA, recipes, np.inf)) / 2**0.5
     return float(q * (recipes * (recipes + 1) / (6 * workloads)) ** 0.5)
 

@@ -14,7 +14,7 @@ from workloads.published import first_settings
 
 @dataclass(frozen=True)
 class Spent:
-    """Trials in the ledger, the epochs that they ran, and the seconds that a device worked on them."""
+    """Trials in the ledger, the epochs that they ran, and their seconds by the clock, on whatever devices they had."""
 
     trials: int
     epochs: int

@@ -11,17 +11,18 @@ import contextlib
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib.metadata import version
-from typing import Final
+from pathlib import Path
+from typing import BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from orchestrator.errors import StorageFailed
-from orchestrator.storage.store import LocalStore, Store
-from workloads.cache import default_folder
+from orchestrator.storage.store import Store
+from workloads.cache import default_folder, once
 from workloads.labels import Floats, LabelGrid
 from workloads.recalibration import Curve, affine, folds_of, held_out_weights, isotonic
 from workloads.workload import Data, DataError, Split, Table, Workload
@@ -121,19 +122,28 @@ def _kept(workload: Workload, data: Data, store: Store) -> list[Control]:
     key, on_node = f"{name}.parquet", f"{name}-scikit-learn-{version('scikit-learn')}.parquet"
     if found := _read(store.get(key)):
         return found
-    written = b""
-    with contextlib.suppress(DataError, StorageFailed):
-        written = LocalStore(default_folder()).get(on_node) or b""
-    if not (found := _read(written)):
-        from threadpoolctl import threadpool_limits
 
-        with threadpool_limits(1):  # threads of small fits wait for one another when other processes are busy
-            found = _tabular(workload, data)
-        written = _written(found)
-        with contextlib.suppress(DataError, StorageFailed):  # else they are fitted again for the next storage
-            LocalStore(default_folder()).put(on_node, written)
+    def read(path: Path) -> bytes | None:
+        written = path.read_bytes() if path.is_file() else None
+        return written if _read(written) else None
+
+    def write(stream: BinaryIO) -> None:
+        stream.write(fitted())
+
+    fitted = cache(partial(_fitted, workload, data))
+    try:
+        written = once(default_folder() / on_node, read, write)
+    except DataError:  # a node that keeps nothing is no fault: they are fitted again for the next storage
+        written = fitted()
     store.put(key, written)
-    return found
+    return _read(written)
+
+
+def _fitted(workload: Workload, data: Data) -> bytes:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # threads of small fits wait for one another when other processes are busy
+        return _written(_tabular(workload, data))
 
 
 def _read(written: bytes | None) -> list[Control]:

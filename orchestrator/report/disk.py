@@ -11,6 +11,7 @@ import torch
 
 from orchestrator.ledger.parquet import to_parquet
 from orchestrator.ledger.records import PREDICTIONS, SCHEMAS, Phase, canonical, now
+from orchestrator.report.controls import has_controls
 from workloads.cache import default_folder
 from workloads.labels import REGIONS
 from workloads.workload import Data, Split, Workload
@@ -48,8 +49,7 @@ def scores_in(workload: Workload) -> int:
 
 def predictions_bytes(workload: Workload, data: Data) -> int:
     """Size of what an evaluated trial keeps of test rows, and of validation rows where they are recalibrated."""
-    recalibrated = workload.task == "regression" and not workload.dense
-    return sum(_predictions(split) for split in (data.test, *([data.val] if recalibrated else [])))
+    return sum(_predictions(split) for split in (data.test, *([data.val] if has_controls(workload) else [])))
 
 
 def _predictions(split: Split) -> int:

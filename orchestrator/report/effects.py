@@ -17,7 +17,7 @@ from itertools import combinations
 from typing import Final
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from orchestrator.report.comparisons import ALPHA, Column, Scores
 from orchestrator.report.intervals import Estimate, Interval, estimate
@@ -122,7 +122,7 @@ def effects(scores: Scores, column: Column, methods: tuple[str, ...], cells: Cel
         se, df = float(np.sqrt(np.mean(np.square(high)))), float(len(high))
     else:
         se, df = lenth(list(values.values()))
-    tuning = float(student.ppf(1 - ALPHA / 2, df)) * se
+    tuning = float(stdtrit(df, 1 - ALPHA / 2)) * se
     found = []
     for parts, contrast in contrasts.items():
         made = estimate(contrast, view.units) if len(parts) <= 2 else None

@@ -1,7 +1,8 @@
 """The rows that figures show of a table: the base, the best control, and the recipes that lead."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from workloads.labels import Floats, LabelGrid
 
 Role: TypeAlias = Literal["best", "also", "base", "control"]
 """`best` is the recipe with the best mean of the primary column, `also` one that cannot be told from it."""
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 WINDOW: Final = 1 / 12
 """Share of the tested labels' range over which errors are averaged."""
 GROUPS: Final = 15
@@ -48,13 +50,18 @@ def roles(section: Section) -> dict[str, Role]:
     return {recipe: role for recipe, role in found.items() if recipe in scored}
 
 
-def featured(section: Section, ledger: Ledger) -> list[Featured]:
-    """The featured rows with their predictions, those of missing predictions left out; none without a recipe's."""
+def featured(section: Section, ledger: Ledger, asked: Collection[Role] = ROLES) -> list[Featured]:
+    """The featured rows of some roles with their predictions, those of missing predictions left out.
+
+    None without a recipe's.
+    """
     found = []
     plans = {row: group for (_, row), group in by_recipe(section.plans).items()}
     controls = {control.row: control for control in section.controls}
     y = section.data.test.y.numpy().astype(np.float64)
     for recipe, role in roles(section).items():
+        if role not in asked:
+            continue
         if recipe in plans:
             records = [record for plan in plans[recipe] for record in completed(plan)]
             kept = [pair for record in records if (pair := predicted(ledger, record)) is not None]

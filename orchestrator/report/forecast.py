@@ -39,7 +39,7 @@ class Searched(_Form):
 
 
 class Used(_Form):
-    """What trials in the ledger used: their number, their epochs, and seconds of a device."""
+    """What trials in the ledger used: their number, their epochs, and their seconds by the clock."""
 
     trials: int
     epochs: int
@@ -97,8 +97,8 @@ class Forecast(_Form):
     """A study before it is trained, or while it is.
 
     `form` is the version of this form; a key is added without a new one. A device hour is that of a budget: an hour of
-    a trial, times its share of a GPU (1 on a CPU). `left_hours` are those of `at_once` trials, so many as fit on this
-    machine unless the study bounds them. Null is what nothing measured yet.
+    a trial, times its GPUs or its share of one (on CPUs its processes). `left_hours` are those of `at_once` trials, so
+    many as fit on this machine unless the study bounds them. Null is what nothing measured yet.
     """
 
     form: Literal[1] = 1
@@ -134,7 +134,7 @@ def forecast(
         budget={str(step): count for step, count in planner.budget.items()},
         trials=planner.total,
         left=sum(cell.left for cell in cells),
-        epochs=sum(trained(study, plan.cell, planner.steps(plan)) for plan in planner.plans),
+        epochs=sum(_epochs(study, planner, plan) for plan in planner.plans),
         at_once=at_once,
         device_hours=hours,
         left_device_hours=left,
@@ -154,6 +154,11 @@ def _times(hours: float | None, factor: float) -> float | None:
     return None if hours is None else hours * factor
 
 
+def _epochs(study: Study, planner: Planner, plan: CellPlan) -> int:
+    """The most that the trials of a cell train, as far as they are known."""
+    return trained(study, plan.cell, planner.steps(plan), plan.repeats)
+
+
 def _devices(study: Study, cell: Cell | CellForecast) -> float:
     return study.resources.share(cell.workload).devices
 
@@ -164,7 +169,7 @@ def _cell(study: Study, planner: Planner, plan: CellPlan, paces: Paces) -> CellF
     left = trials - used.trials
     pace, devices = pace_of(paces, cell.workload, str(cell.recipe)), _devices(study, cell)
     ran = used.epochs // cell.recipe.trainings
-    to_come = min(left * epochs, trained(study, cell, planner.steps(plan)) - ran)  # ended trials leave none behind
+    to_come = min(left * epochs, _epochs(study, planner, plan) - ran)  # ended trials leave none behind
     coming = None if pace.seconds is None else to_come * pace.seconds * devices / HOUR_S
     names = ("name", "range", "first", "only")
     return CellForecast(

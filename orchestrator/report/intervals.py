@@ -11,7 +11,7 @@ Nothing is drawn at random, so a table has the same marks each time it is made.
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,7 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 _NORMAL: Final = _WEIGHTS / _WEIGHTS.sum()
 _GRID: Final = np.linspace(-30.0, 30.0, 1201)
 """Of w in t = sinh w: the trapezoid rule on it converges fast and reaches far into the tails of t."""
+_T: Final = np.sinh(_GRID)
 LEVEL: Final = 0.95
 
 
@@ -135,10 +136,14 @@ def tail(x: float, by_seed: float, by_row: float, df: int) -> float:
         return float(2 * ndtr(-x / by_row))
     if by_row <= by_seed:
         return float(min(1.0, 2 * (_NORMAL @ stdtr(df, -(x - by_row * _NODES) / by_seed))))
-    t = np.sinh(_GRID)
-    density = np.exp(-(df + 1) / 2 * np.log1p(t * t / df)) * np.cosh(_GRID)
-    share = density / density.sum()
-    return float(min(1.0, 2 * (share @ ndtr(-(x - by_seed * t) / by_row))))
+    return float(min(1.0, 2 * (_student(df) @ ndtr(-(x - by_seed * _T) / by_row))))
+
+
+@cache
+def _student(df: int) -> Floats:
+    """The share that each of the nodes `_T` has of t with `df` degrees of freedom."""
+    density = np.exp(-(df + 1) / 2 * np.log1p(_T * _T / df)) * np.cosh(_GRID)
+    return np.asarray(density / density.sum())
 
 
 @lru_cache(maxsize=1 << 16)

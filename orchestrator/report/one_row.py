@@ -21,7 +21,7 @@ def one_row(study: Study, plan: CellPlan, name: str) -> dict[str, Any]:
     if found is None:
         why = plan.missing() or "its search has not ended"
         raise BadInput(f"{plan.cell.name} must have a selected setting: {why}; tailsweep sweep goes on with it")
-    tree = study.model_dump(mode="json", exclude={*PLACES, "recipes", "space", "train"}, exclude_none=True)
+    tree = study.model_dump(mode="json", exclude={*PLACES, "recipes", "space", "train", "first"}, exclude_none=True)
     items = zip(
         tree["workloads"], (item if isinstance(item, str) else item.name for item in study.workloads), strict=True
     )

@@ -136,7 +136,9 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
     plain = replace(plain, columns=tuple(column for column in plain.columns if column[0] in workload.metrics))
     shown = any(row.scores for row in plain.rows)
     base = bases.get(plans[0].row, str(plans[0].cell.recipe.objective))
-    validated = _validated(plans, ledger, base)
+    recalibrated = [plan for plan in plans if plan.row == base] if has_controls(WORKLOADS[name]) else []
+    validation = _validation(recalibrated, ledger)
+    validated = _validated(recalibrated, ledger, validation)
     simple = controls(WORKLOADS[name], data, base, validated, ledger.store) if shown else []
     read: set[tuple[str, int]] = set()
     every = _noted(every_prediction(plans, ledger, data, simple), read)
@@ -148,8 +150,7 @@ def _section(study: Study, ledger: Ledger, name: str, rows: Rows, asked: Asked) 
     table = judged(whole, known, primary, study.report.margin, further, _against(whole, asked))
     if asked.recipes:
         table = only(table, [plan.row for plan in plans], asked.recipes)
-    recalibrated = [plan for plan in plans if plan.row == base and has_controls(WORKLOADS[name])]
-    without = unread(recalibrated, {(base, number) for number in validated})
+    without = unread(recalibrated, {(base, number) for number in validation})
     said = notes(rows, table, data, workload, unread(plans, read), without)
     runs = {row.recipe: _errors(known, row.recipe, primary) for row in table.recipes}
     return Section(
@@ -191,12 +192,19 @@ def _errors(known: Scores, recipe: str, column: Column) -> list[float]:
     return [sign * value for value in means(known[region], metric).get(recipe, [])]
 
 
-def _validated(plans: Sequence[CellPlan], ledger: Ledger, base: str) -> dict[int, tuple[Floats, Floats]]:
-    """The base's predictions of validation and test rows by seed number, where the ledger has both."""
-    found = {}
-    for plan in plans:
-        for record in completed(plan) if plan.row == base else ():
-            validation, test = ledger.validation(record), predicted(ledger, record)
-            if validation is not None and test is not None:
-                found[record.number] = (validation["pred"].to_numpy().astype(np.float64), test[1])
-    return found
+def _validation(plans: Sequence[CellPlan], ledger: Ledger) -> dict[int, Floats]:
+    """Predictions of validation rows by seed number, where the ledger has them."""
+    found = {record.number: ledger.validation(record) for plan in plans for record in completed(plan)}
+    return {number: table["pred"].to_numpy().astype(np.float64) for number, table in found.items() if table is not None}
+
+
+def _validated(
+    plans: Sequence[CellPlan], ledger: Ledger, validation: Mapping[int, Floats]
+) -> dict[int, tuple[Floats, Floats]]:
+    """The same beside those of test rows, where the ledger has both."""
+    return {
+        record.number: (validation[record.number], test[1])
+        for plan in plans
+        for record in completed(plan)
+        if record.number in validation and (test := predicted(ledger, record)) is not None
+    }

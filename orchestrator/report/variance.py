@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from orchestrator.report.comparisons import Column, Scores
 from workloads.labels import Floats, Ints
@@ -41,7 +41,7 @@ class Components:
     def detectable(self, alpha: float, seeds: int | None = None, rows: int | None = None) -> float:
         """The smallest difference that is found with 80 % power at a two-sided level: (t_{1-α/2} + t_{.8}) · se."""
         se, df = self.error(seeds or self.seeds, rows or self.rows)
-        return float(student.ppf(1 - alpha / 2, df) + student.ppf(POWER, df)) * se
+        return float(stdtrit(df, 1 - alpha / 2) + stdtrit(df, POWER)) * se
 
     def seeds_for(self, size: float, alpha: float) -> int | None:
         """Seeds with which a difference of a size is found with 80 % power; None where no number of seeds will do."""

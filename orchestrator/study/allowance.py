@@ -1,6 +1,7 @@
 """How many settings every cell tries, and what a whole study needs at most."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final, Literal, TypeAlias
@@ -13,7 +14,7 @@ from orchestrator.study.rungs import most
 from orchestrator.study.samplers import sampler_named
 from orchestrator.study.spec import Study
 from orchestrator.study.stopping import limits
-from workloads.training import Training
+from workloads.training import LOOP
 
 Step: TypeAlias = Literal["tune", "rescore", "evaluate"]
 """What a trial is for; those that rescore are of the phase `tune`."""
@@ -66,23 +67,31 @@ def need(study: Study, cell: Cell, settings: int) -> Need:
     return Need(sum(of.values()), cell.recipe.trainings * trained(study, cell, of))
 
 
-def trained(study: Study, cell: Cell, of: Mapping[Step, int]) -> int:
-    """The most epochs that so many trials of a cell train; halving stops a part of those that search."""
-    epochs, settings = int(cell.fixed.get("train.epochs", Training().epochs)), of["tune"]
+def trained(study: Study, cell: Cell, of: Mapping[Step, int], repeats: Collection[int] = ()) -> int:
+    """The most epochs that so many trials of a cell train; halving stops a part of those that search.
+
+    `repeats` are numbers of the search that are not among them, since they repeat others: populations go by number.
+    """
+    epochs = int(cell.fixed.get("train.epochs", LOOP.epochs))
     stopping = limits(study.tune, cell) if study.tune.scheduler == HALVING else None
-    searched = settings * epochs
+    searched = of["tune"] * epochs
     if stopping is not None:
-        whole, rest = divmod(settings, stopping.population)
-        searched = whole * most(stopping.rungs, epochs, stopping.reduction, stopping.population) + rest * epochs
+        whole, rest = divmod(of["tune"] + len(repeats), stopping.population)
+        fewer = Counter(number // stopping.population for number in repeats)
+        members = [stopping.population - fewer[population] for population in range(whole)]
+        halved = sum(most(stopping.rungs, epochs, stopping.reduction, trials) for trials in members)
+        searched = halved + (rest - fewer[whole]) * epochs
     return searched + (of["rescore"] + of["evaluate"]) * epochs
 
 
 def check_reach(study: Study, cells: Sequence[Cell]) -> None:
     """Raises BadInput for a budget that does not reach for a single cell."""
     for name, cost in (("trials", study.budget.trials), ("epochs", study.budget.epochs)):
+        if cost is None:
+            continue
         needs = {cell.name: getattr(each, name) for cell, each in zip(cells, needed(study, cells), strict=True)}
         least = min(needs, key=needs.__getitem__)
-        if cost is not None and cost < needs[least]:
+        if cost < needs[least]:
             raise BadInput(
                 f"budget.{name} must reach for one cell: got {cost:,}, and the smallest, {least}, needs "
                 f"{needs[least]:,}; raise it, or lower tune.trials, tune.rescore or evaluate.seeds"

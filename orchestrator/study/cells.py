@@ -21,7 +21,7 @@ from orchestrator.study.samplers import sampler_named
 from orchestrator.study.selecting_rule import check_defined, check_rule
 from orchestrator.study.spec import PROTOCOL, Study
 from orchestrator.study.stopping import check_comparable
-from workloads import WORKLOADS
+from workloads import WORKLOADS, unknown
 from workloads.data.custom import rows as yours
 from workloads.data.custom.schema import kind_of
 from workloads.extras import MissingExtra, need
@@ -84,6 +84,11 @@ class Cell:
         version = WORKLOADS[self.workload].version
         return {"workload": [self.workload, version], "data": self.data, "recipe": str(self.recipe)}
 
+    @cached_property
+    def identity_texts(self) -> dict[str, str]:
+        """The same as members of a JSON object, by name."""
+        return {name: _member({name: value}) for name, value in self.identity.items()}
+
     def trial(self, phase: Phase, number: int, settings: Settings, seed: int | None = None) -> "Trial":
         """The number-th trial of a phase, with the seed-th seed of that phase, by default the number-th.
 
@@ -125,21 +130,36 @@ class Trial:
     def again(self, phase: Phase, number: int, seed: int) -> "Trial":
         """The number-th trial of a phase with the same settings, and the seed-th seed of that phase."""
         made = Trial(self.cell, phase, number, self.settings, self.cell.seed(phase, seed))
-        vars(made)["versions"] = self.versions  # which takes longer to find than all the rest
+        vars(made).update(versions=self.versions, _acting=self._acting)  # which take longer than all the rest
         return made
 
     @cached_property
+    def _acting(self) -> str:
+        """The members of the identity that trials with the same settings share."""
+        return _member({"settings": dict(self.settings), "versions": self.versions})
+
+    @cached_property
     def id(self) -> str:
-        """A hash of everything that its numbers depend on, and of nothing else: no path, device, host or study name."""
-        identity = {
-            "identity": IDENTITY,
-            **self.cell.identity,
-            "versions": self.versions,
-            "settings": dict(self.settings),
-            "seed": self.seed,
-            "phase": self.phase,
-        }
-        return hashlib.blake2b(canonical(identity).encode(), digest_size=10).hexdigest()
+        """A hash of everything that its numbers depend on, and of nothing else: no path, device, host or study name.
+
+        It is that of an object in canonical JSON, made of members that are written once for many trials.
+        """
+        of_cell = self.cell.identity_texts
+        members = (
+            of_cell["data"],
+            f'"identity":{IDENTITY}',
+            f'"phase":"{self.phase}"',
+            of_cell["recipe"],
+            f'"seed":{self.seed}',
+            self._acting,
+            of_cell["workload"],
+        )
+        return hashlib.blake2b(f"{{{','.join(members)}}}".encode(), digest_size=10).hexdigest()
+
+
+def _member(value: Mapping[str, Any]) -> str:
+    """What stands between the braces of an object in canonical JSON."""
+    return canonical(value)[1:-1]
 
 
 def data_root(study: Study) -> str | None:
@@ -231,7 +251,7 @@ def sketch(study: Study) -> list[Cell]:
             declare(own, local_root(study.data, places(own)))
         for name in study.names:
             if name not in WORKLOADS:
-                raise UnknownName("workload", name, WORKLOADS, "workloads")
+                raise unknown(name, "workloads")
             need(*WORKLOADS[name].needs)
             check_primary(study.report.primary, name, WORKLOADS[name].metrics, ("all", *REGIONS))
             check_pack(study.resources.pack, name, WORKLOADS[name].light, study.resources.share(name).processes)

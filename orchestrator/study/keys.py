@@ -133,8 +133,8 @@ class Tune(Model):
 class Budget(Model):
     """What a whole study may spend on the trials that it trains itself; when that is spent, no further one begins.
 
-    `epochs` are those of all models, `device_hours` those of trials, times the GPUs of one (1 on a CPU), and `money`
-    is in the currency of `price_per_hour`, the price of a device hour. It is no part of a study's definition.
+    `epochs` are those of all models, `device_hours` those of trials, times the GPUs of one (on CPUs its processes), and
+    `money` is in the currency of `price_per_hour`, the price of a device hour. It is no part of a study's definition.
     """
 
     trials: Count | None = None

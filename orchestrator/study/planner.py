@@ -324,11 +324,13 @@ class Planner:
         outcomes = plan.outcomes["tune"]
         if len(outcomes) < self.tries(plan.cell) or plan.trials["evaluate"]:
             return
+        tune = self.study.tune
+        best = ranked(plan.searched, tune.rules, tune.pick)[: tune.rescore]
         if plan.rescoring is None:
-            self._rescore(plan)
+            self._rescore(plan, best)
         if len(outcomes) < len(plan.trials["tune"]):
             return
-        self._select(plan)
+        self._select(plan, best)
 
     def _suggest(self, plan: CellPlan) -> None:
         lineage = self._lineages[plan.cell.name]
@@ -369,23 +371,20 @@ class Planner:
         settings = suggest(cell, tune.sampler, tune.rules, number, [*lineage.told, *under_way])
         return settings, replace(cell.trial("tune", number, settings, seed), search=key)
 
-    def _rescore(self, plan: CellPlan) -> None:
+    def _rescore(self, plan: CellPlan, best: Sequence[Record]) -> None:
         """Plan further seeds of the best settings; a single one needs none."""
-        tune = self.study.tune
-        best = ranked(plan.searched, tune.rules, tune.pick)[: tune.rescore]
         plan.rescoring = {}
         for record in best if len(best) > 1 else []:
-            for seed in range(1, tune.rescore_seeds + 1):
+            for seed in range(1, self.study.tune.rescore_seeds + 1):
                 number = len(plan.trials["tune"])
                 plan.rescoring[number] = record.number
                 self._add(plan, plan.trials["tune"][record.number].again("tune", number, seed))
 
-    def _select(self, plan: CellPlan) -> None:
+    def _select(self, plan: CellPlan, best: Sequence[Record]) -> None:
         tune, seeds = self.study.tune, self.study.evaluate.seeds
         rescored: dict[int, list[Record]] = {}
         for number, first in (plan.rescoring or {}).items():
             rescored.setdefault(first, []).append(plan.outcomes["tune"][number])
-        best = ranked(plan.searched, tune.rules, tune.pick)[: tune.rescore]
         plan.chosen = select([(r, rescored.get(r.number, ())) for r in best], tune.rules, tune.pick)
         if plan.chosen is None:
             plan.unselected = why_none(plan.searched, tune.rules)

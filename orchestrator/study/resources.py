@@ -112,9 +112,14 @@ class Resources(Model):
         return Share(cpus=cpus, gpus=gpus, accelerator_type=kind, asked=asked)
 
     def largest(self, workloads: Iterable[str]) -> Share:
-        """The most CPUs and the most GPUs that a trial of any of these workloads is given."""
+        """The most CPUs, GPUs and processes that a trial of any of these workloads is given."""
         shares = [self.share(workload) for workload in workloads]
-        return Share(cpus=max(s.cpus for s in shares), gpus=max(s.gpus for s in shares), accelerator_type=None)
+        return Share(
+            cpus=max(share.cpus for share in shares),
+            gpus=max(share.gpus for share in shares),
+            accelerator_type=None,
+            asked=max(share.processes for share in shares),
+        )
 
     def check(self, workloads: Iterable[str]) -> None:
         """Raises ValueError where a workload that the study does not have is given something."""

@@ -10,7 +10,7 @@ from math import ceil, inf
 
 from orchestrator.ledger.records import CurveRow, Settings
 from orchestrator.study.space import sign_of
-from workloads.training import Training
+from workloads.training import LOOP
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ def errors(curve: Sequence[CurveRow], settings: Settings, rule: str, rungs: Sequ
 
 def kept(curve: Sequence[CurveRow], settings: Settings) -> CurveRow:
     """The epoch of the first stage whose weights a trial would keep if this were all of it: `train.keep`."""
-    loop = Training()
-    monitor, keep = str(settings.get("train.monitor", loop.monitor)), settings.get("train.keep", loop.keep)
+    monitor, keep = str(settings.get("train.monitor", LOOP.monitor)), settings.get("train.keep", LOOP.keep)
     scored = [(sign_of(monitor) * value, row.epoch, row) for row in curve if (value := row.score(monitor)) is not None]
     if not scored:
         return curve[-1]

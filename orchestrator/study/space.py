@@ -98,6 +98,8 @@ def seed_for(cell: Cell, number: int) -> int:
 
 def acts(cell: Cell, axis: Axis, values: dict[str, Value]) -> bool:
     """Whether an axis's condition holds, given what was drawn before it and what the cell fixes."""
+    if not axis.only:
+        return True
 
     def value(name: str) -> Value:
         part, _, hparam = name.partition(".")

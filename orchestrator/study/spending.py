@@ -67,7 +67,7 @@ class Spending:
         self.limit = limit(budget, share)
         self.spent = Cost()
         self._under_way: dict[str, Cost] = {}
-        self._rates: dict[str, tuple[float, int]] = {}
+        self._rates: dict[str, list[float]] = {}
 
     def __str__(self) -> str:
         hours = self.spent.device_s / HOUR_S
@@ -95,8 +95,9 @@ class Spending:
         epochs = trial.cell.recipe.trainings * record.epochs_run
         device_s = record.wall_s * self._devices(trial.cell.workload)
         for name in ("", trial.cell.workload, trial.cell.name):
-            seconds, known = self._rates.get(name, (0.0, 0))
-            self._rates[name] = (seconds + device_s, known + epochs)
+            rate = self._rates.setdefault(name, [0.0, 0])
+            rate[0] += device_s
+            rate[1] += epochs
         if mine and record.study == self._study:
             self.spent += Cost(1, epochs, device_s)
 

@@ -11,7 +11,7 @@ from orchestrator.study.keys import Tune
 from orchestrator.study.rules import HALVING, rule
 from workloads.laws import split_epochs
 from workloads.recipe import Recipe, stages_of
-from workloads.training import Training, acting
+from workloads.training import LOOP, acting
 
 EPOCHS: Final = "train.epochs"
 VALIDATE: Final = "validate_every"
@@ -39,6 +39,10 @@ class Searched(Protocol):
     @property
     def axes(self) -> Sequence[Axis]:
         """What is searched."""
+
+    @property
+    def published(self) -> Settings:
+        """Settings that its first trial has beside those of all."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,12 @@ class Limits:
     @property
     def unscored(self) -> tuple[int, ...]:
         """Those of them without scores."""
-        return tuple(rung for rung in self.rungs if rung % self.validated and rung != self.first)
+        return _unscored(self.rungs, self.first, self.validated)
+
+
+def _unscored(rungs: Sequence[int], first: int, every: int) -> tuple[int, ...]:
+    """Rungs that have no scores of a first stage of so many epochs, of which every so many are validated."""
+    return tuple(rung for rung in rungs if rung > first or (rung % every and rung != first))
 
 
 def limits(tune: Tune, cell: Searched) -> Limits | None:
@@ -77,11 +86,10 @@ def limits(tune: Tune, cell: Searched) -> Limits | None:
     of = rule(tune.scheduler)
     if of is None:
         return None
-    epochs = int(cell.fixed.get(EPOCHS, Training().epochs))
-    every = int(cell.fixed.get(f"train.{VALIDATE}", 1)) if VALIDATE in acting(cell.recipe) else 1
+    epochs, every = int(cell.fixed.get(EPOCHS, LOOP.epochs)), _validated(cell, cell.fixed)
     return Limits(
         epochs=epochs,
-        first=_first_stage(cell, epochs),
+        first=_first_stage(cell, cell.fixed, epochs),
         grace=tune.grace or every * ceil(max(1, epochs // of.part) / every),
         population=tune.population or of.population,
         reduction=tune.reduction or of.reduction,
@@ -89,9 +97,14 @@ def limits(tune: Tune, cell: Searched) -> Limits | None:
     )
 
 
-def _first_stage(cell: Searched, epochs: int) -> int:
-    """Epochs of the first stage of the cell's plan."""
-    return split_epochs([stage.share for stage in stages_of(cell.recipe, cell.fixed)], epochs)[0]
+def _first_stage(cell: Searched, settings: Settings, epochs: int) -> int:
+    """Epochs of the first stage of the cell's plan under some settings."""
+    return split_epochs([stage.share for stage in stages_of(cell.recipe, settings)], epochs)[0]
+
+
+def _validated(cell: Searched, settings: Settings) -> int:
+    """Epochs from one validation to the next under some settings."""
+    return int(settings.get(f"train.{VALIDATE}", LOOP.validate_every)) if VALIDATE in acting(cell.recipe) else 1
 
 
 def check_comparable(tune: Tune, cells: Sequence[Searched]) -> None:
@@ -109,6 +122,15 @@ def check_comparable(tune: Tune, cells: Sequence[Searched]) -> None:
                 f"tune.scheduler compares trials after epochs that are validated: got train.validate_every: "
                 f"{of.validated}, and comparisons after {', '.join(map(str, of.rungs))} epochs in {cell.name}; set "
                 f"tune.grace to a multiple of {of.validated}, or train.validate_every: 1"
+            )
+        alone = {**cell.fixed, **cell.published}
+        if of is not None and _unscored(of.rungs, _first_stage(cell, alone, of.epochs), _validated(cell, alone)):
+            own = ", ".join(f"{name}: {value}" for name, value in cell.published.items())
+            raise ValueError(
+                f"tune.scheduler compares trials after equal epochs of one stage: got {tune.scheduler!r}, and the "
+                f"first trial of {cell.name} has no score of its first stage after "
+                f"{', '.join(map(str, of.rungs))} epochs, with {own} of its own; give all trials these by train or "
+                "space, or set scheduler: none"
             )
 
 

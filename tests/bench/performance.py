@@ -60,10 +60,10 @@ def chart(costs: Sequence[Cost]) -> Drawing:
     return Drawing("performance", "Cost by size", "Time of a trial and memory of the driver by trials.", figure)
 
 
-def write(rows: Sequence[tuple[str, str]], costs: Sequence[Cost]) -> None:
-    """Put what was measured onto the page, and draw the chart."""
+def write(rows: Sequence[tuple[str, str]], costs: Sequence[Cost], args: str) -> None:
+    """Put what was measured with these arguments onto the page, and draw the chart."""
     before, start, _, end, after = MARKED.split(PAGE.read_text("utf-8"))
-    text = f"\nOn {machine()}.\n\n{table(rows)}\n"
+    text = f"\n`make bench ARGS='{args}'` on {machine()}.\n\n{table(rows)}\n"
     PAGE.write_text("".join((before, start, text, end, after)), encoding="utf-8")
     if costs:
         CHART.write_bytes(chart(costs).svg)

@@ -22,10 +22,10 @@ import pyarrow as pa
 import torch
 from rich.console import Console
 
+from bench import costs, null_tables, packs, performance, planning
 from bench import data as bench_data
 from bench import engine as bench_engine
 from bench import methods as parts
-from bench import null_tables, packs, performance, planning
 from bench import tracking as bench_tracking
 from orchestrator.ledger.ledger import SEGMENT, Ledger
 from orchestrator.ledger.records import CurveRow, Record, ScoreRow, now
@@ -286,6 +286,7 @@ GROUPS: tuple[Callable[[], list[tuple[str, str]]], ...] = (
     packs.sweeps,
     null_tables.main,
     speed_of_parts,
+    costs.cost_of_parts,
 )
 
 
@@ -306,7 +307,8 @@ def main() -> int:
     if "--json" in sys.argv:
         console.print_json(json.dumps(found))
     if "--write" in sys.argv:
-        performance.write([row for rows in found.values() for row in rows], MEASURED.get("costs", []))
+        rows = [row for rows in found.values() for row in rows]
+        performance.write(rows, MEASURED.get("costs", []), " ".join(sys.argv[1:]))
     return int(bool(BROKEN))
 
 

@@ -37,10 +37,9 @@ def test_the_page_gets_the_table_and_the_machine_and_keeps_its_words(tmp_path: P
     page.write_text("# Words\n<!-- measured -->\nold\n<!-- end of measured -->\nmore\n")
     monkeypatch.setattr(performance, "PAGE", page)
     monkeypatch.setattr(performance, "CHART", tmp_path / "chart.svg")
-    performance.write(
-        [("a", "1 ms"), ("  b", "2 ms")], [Cost(10, 0.01, 0.01, 0.005, 0.1), Cost(100, 0.01, 0.01, 0.005, 0.1)]
-    )
+    costs = [Cost(10, 0.01, 0.01, 0.005, 0.1), Cost(100, 0.01, 0.01, 0.005, 0.1)]
+    performance.write([("a", "1 ms"), ("  b", "2 ms")], costs, "--only a --write")
     text = page.read_text()
     assert text.startswith("# Words\n") and text.endswith("more\n") and "old" not in text
-    assert "| a | 1 ms |\n| – b | 2 ms |" in text and "cores of" in text
+    assert "| a | 1 ms |\n| – b | 2 ms |" in text and "`make bench ARGS='--only a --write'` on " in text
     assert (tmp_path / "chart.svg").read_bytes().startswith(b"<?xml")

@@ -3,12 +3,16 @@
 import torch
 from torch.testing import assert_close
 
+from bench import costs, reference
 from bench import methods as bench
-from bench import reference
 from bench.methods import Measurement
+from workloads import WORKLOADS
 from workloads.labels import kernel_window
+from workloads.methods import METHODS
 from workloads.methods.distloss import label_quantiles
 from workloads.methods.lds import lds_weights
+from workloads.objectives import OBJECTIVES
+from workloads.recipe import PARTS
 
 
 def test_a_measurement_holds_if_every_bound_is_kept():
@@ -42,3 +46,10 @@ def test_the_fast_step_and_the_loops_have_the_same_loss_and_gradient():
     (loop_grad,) = torch.autograd.grad(loops, z)
     assert_close(ours, loops, rtol=1e-5, atol=0)
     assert_close(grad, loop_grad, rtol=1e-3, atol=1e-4)
+
+
+def test_every_objective_and_method_has_a_row_of_its_costs_on_a_workload_of_its_task():
+    timed = {part: task for task, recipe in costs.recipes() for part in recipe.parts}
+    assert {*OBJECTIVES, *METHODS} <= {*timed, *(base for _, base in costs.BASES.values())}
+    assert all(task in PARTS[part].tasks for part, task in timed.items())
+    assert all(WORKLOADS[name].task == task for task, (name, _) in costs.BASES.items())

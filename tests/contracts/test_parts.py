@@ -21,7 +21,7 @@ from workloads.plans import PLANS
 from workloads.predictor import Predictor, Setup
 from workloads.recipe import PARTS as EVERY_PART
 from workloads.recipe import Recipe
-from workloads.seam import Adjustment, Batch, Method, NoEffectWarning, TrainLabels
+from workloads.seam import Adjustment, Batch, Method, NoEffectWarning
 from workloads.training import settle
 
 CPU = torch.device("cpu")
@@ -160,7 +160,7 @@ def test_every_method_trains_with_every_objective_every_pair_and_all_at_once(obj
     rows = torch.arange(24)
     x, y = data.train.inputs(rows, CPU), data.train.y[rows]
     bins = torch.from_numpy(toy.grid.bin(y.numpy()))
-    train = TrainLabels(data.train.y, toy.grid, 6, 24)
+    train = toy.train_labels(data, 6, 24)
     everything = data.train.inputs(torch.arange(len(data.train.y)), CPU)
     for methods in subsets(objective, pairs=objective in ("l1", "arb")):
         recipe = Recipe(objective, methods, plan)

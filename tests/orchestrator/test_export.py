@@ -21,7 +21,7 @@ from own_table import of
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A finished study whose records lie in its ledger."""
-    made = study(storage=str(tmp_path_factory.mktemp("storage")))
+    made = study(storage=str(tmp_path_factory.mktemp("storage")), first={"lds.scheme": "inverse"})
     ledger = Ledger(made.storage)
     for plan in finished(made).plans:
         for phase in ("tune", "evaluate"):

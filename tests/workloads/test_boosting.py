@@ -140,7 +140,9 @@ def test_inputs_that_are_no_columns_of_numbers_are_refused_before_any_work():
     table = part_of(np.zeros((4, 2, 3), np.float32), np.zeros(4))(np.arange(4))
     check(Recipe("boosting"), Data(table, table, table, Units(), ""))  # vectors of two sentences are columns
     words = Table(torch.zeros(4, 3, dtype=torch.long), torch.zeros(4))
-    with pytest.raises(ValueError, match="boosting grows trees on columns of numbers"):
+    with pytest.raises(
+        ValueError, match=r"boosting grows trees on columns of numbers, .* frozen features: got 'boosting'"
+    ):
         check(Recipe("boosting"), Data(words, words, words, Units(), ""))
     check(Recipe("l1"), Data(words, words, words, Units(), ""))
     assert not Boosting.dense and DENSE["regression"].dense

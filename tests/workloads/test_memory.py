@@ -12,7 +12,7 @@ from workloads.methods import METHODS
 from workloads.model import Model
 from workloads.objectives import OBJECTIVES
 from workloads.recipe import PARTS, Recipe
-from workloads.seam import Adjustment, Batch, TrainLabels
+from workloads.seam import Adjustment, Batch
 from workloads.training import settle
 from workloads.workload import Workload
 
@@ -36,7 +36,7 @@ def model_and_batch(workload: Workload, recipe: Recipe, settings: dict[str, obje
     x, y = data.train.inputs(rows, CPU), data.train.y[rows]
     torch.manual_seed(0)
     model = Model(nn.Linear(x.shape[1], 6), 6, recipe, settings, data.units)  # type: ignore[arg-type]
-    model.fit(TrainLabels(data.train.y, workload.grid, 6, 25))
+    model.fit(workload.train_labels(data, 6, 25))
     model.seed(dict.fromkeys(("objective", "plan", *recipe.methods), 0), CPU)
     everything = model.encoder(data.train.inputs(torch.arange(len(data.train.y)), CPU)).detach()
     whole = torch.arange(len(everything)), everything

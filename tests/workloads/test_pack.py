@@ -17,7 +17,14 @@ from workloads.pack import Pack, Work
 LIGHT = replace(TOYS["regression"], light=True, augment=lambda x: x + 0.01 * torch.randn_like(x))
 """With BatchNorm, dropout and random augmentation, which draw from the global stream."""
 DATA = LIGHT.load(None)
-RECIPES = ("l1", "mse + lds + fds", "bmse + sqinv + ranksim + rrt", "l1 + cmixup", "l1 + affine_oof")
+RECIPES = (
+    "l1",
+    "mse + lds + fds",
+    "bmse + sqinv + ranksim + rrt",
+    "l1 + cmixup",
+    "l1 + affine_oof",
+    "l1 + vir + reconstruct",
+)
 EPOCHS = 4
 
 

@@ -58,6 +58,8 @@ def test_the_published_network_on_sts_b_has_the_published_rows() -> None:
         ("imdb-wiki-dir", "l1 + sqinv + fds + ranksim + rrt", "mae", "all", 7.35),
         ("imdb-wiki-dir", "l1 + lds + fds + ranksim", "mae", "few", 21.43),
         ("imdb-wiki-dir", "bmse + two_stages", "bmae", "few", 28.077),
+        ("agedb-dir", "grc + group_contrast", "mae", "all", 6.87),
+        ("imdb-wiki-dir", "grc + group_contrast", "gm", "few", 11.13),
         ("sts-b-dir-ranksim", "mse + inv + ranksim + rrt", "mse", "few", 0.670),
         ("nyud2-dir", "mse + fds", "rmse", "few", 2.059),
         ("cifar10-lt-200", "arb + rrt", "accuracy", "all", 0.822),

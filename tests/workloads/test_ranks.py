@@ -30,6 +30,7 @@ CASES = {
     "sampled rows, and a later stage from the best epoch": Case("mse + balanced + two_stages"),
     "an adjustment with models of its own": Case("mse + affine_oof"),
     "several stages and a learned noise": Case("bmse + lds + rrt", {"bmse.variant": "gai", "bmse.learn": True}),
+    "a decoder of the inputs": Case("mse + reconstruct"),
     "labels that are maps": Case("l1 + lds + fds", CLIPPED, dense=True),
 }
 

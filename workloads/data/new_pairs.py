@@ -48,6 +48,8 @@ class Pairs:
                     problems.append(f"{column.path}: row {row + 1}: {name!r} must be a sentence: it is empty")
         if problems:
             raise DataError(*problems)
+        if not sentences:
+            raise DataError(f"{columns[NAMES[0]].path}: has no rows")
         return paired(self._made(sentences))
 
     def _made(self, sentences: Sequence[str]) -> Tensor:
@@ -84,7 +86,7 @@ class VectorPairs(Pairs):
     kind: str = "pairs of sentence vectors"
 
     def _made(self, sentences: Sequence[str]) -> Tensor:
-        return torch.from_numpy(minilm.embed(sentences))
+        return torch.from_numpy(minilm.embed_new(sentences))
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> "VectorPairs":

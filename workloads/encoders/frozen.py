@@ -109,7 +109,7 @@ def _network(folder: Path) -> nn.Module:
     logging.set_verbosity_error()
     try:
         body, told = AutoModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
         )
     except Exception as err:  # a missing file, a network that the library does not know, other tensors: all kinds
         raise ValueError(
@@ -126,7 +126,7 @@ def _tokenizer(folder: Path) -> Callable[..., Any]:
     from transformers import AutoTokenizer
 
     try:
-        made: Callable[..., Any] = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        made: Callable[..., Any] = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as err:
         raise ValueError(f"{folder} must hold a tokenizer of transformers: {reason(err)}") from err
     return made
@@ -142,8 +142,11 @@ def _scale(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """What a network of a folder is read from."""
-    return sorted(path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".txt", ".model"})
+    """What a network of a folder is read from; raises ValueError for a folder that cannot be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix in {".json", ".safetensors", ".txt", ".model"})
+    except OSError as err:
+        raise ValueError(f"{folder} cannot be read: {err.strerror}") from err
 
 
 def _sum(files: Sequence[Path]) -> str:

@@ -10,11 +10,13 @@ from workloads.methods.denseweight import DenseWeight
 from workloads.methods.distloss import DistLoss
 from workloads.methods.fds import FDS
 from workloads.methods.gar import GAR
+from workloads.methods.group_contrast import GroupContrast
 from workloads.methods.lds import LDS
 from workloads.methods.ordinal_entropy import OrdinalEntropy
 from workloads.methods.ot import OT
 from workloads.methods.ranksim import RankSim
 from workloads.methods.recalibrate import Affine, AffineOutOfFold, Isotonic
+from workloads.methods.reconstruct import Reconstruct
 from workloads.methods.relevant import RelevanceWeights
 from workloads.methods.reweight import Inverse, SqrtInverse
 from workloads.methods.rnc import RnC
@@ -35,10 +37,12 @@ METHODS: Final[dict[str, type[Method]]] = {
     "balanced": BalancedSampling,
     "fds": FDS,
     "vir": VIR,
+    "reconstruct": Reconstruct,
     "ranksim": RankSim,
     "ordinal_entropy": OrdinalEntropy,
     "gar": GAR,
     "rnc": RnC,
+    "group_contrast": GroupContrast,
     "conr": ConR,
     "srl": SRL,
     "distloss": DistLoss,

@@ -5,32 +5,10 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
+from workloads.contrast import rnc_loss
 from workloads.distances import pairwise
 from workloads.hparams import Declared, Float
 from workloads.seam import Method, Step
-
-
-def rnc_loss(z: Tensor, y: Tensor, temperature: float = 2.0) -> Tensor:
-    """Rank-N-Contrast of features `[m, D]` and labels `[m]`, a scalar; 0 for fewer than three samples.
-
-        −1/(m(m−1)) Σ_i Σ_{j≠i} log( e^{s_ij} / Σ_{k≠i, d_ik ≥ d_ij} e^{s_ik} ),   s_ij = −‖z_i − z_j‖ / t
-
-    d = distances of labels; the sum has j itself and all that are as far. Each row is sorted by d, so that the sums are
-    one running log-sum-exp, read off at the last of every group of ties: O(m² log m) time, O(m²) memory.
-    """
-    m = len(y)
-    if m < 2:
-        return z.flatten()[:0].sum()
-    others = torch.arange(m - 1, device=z.device).expand(m, -1)
-    others = others + (others >= torch.arange(m, device=z.device)[:, None]).long()  # all columns but the own
-    apart = (y[:, None] - y[None, :]).abs().gather(1, others)
-    alike = (-pairwise(z) / temperature).gather(1, others)
-    apart, order = apart.sort(dim=1, descending=True)
-    alike = alike.gather(1, order)
-    at_least = alike.logcumsumexp(1)
-    # The last place of the group of ties that a place is in: how many are at least as far, less one.
-    last = torch.searchsorted(-apart, -apart, right=True) - 1
-    return (at_least.gather(1, last) - alike).sum() / (m * (m - 1))
 
 
 class RnC(Method):
@@ -70,4 +48,5 @@ class RnC(Method):
         z = torch.cat(views)
         with torch.autocast(z.device.type, enabled=False):
             z = z.to(torch.promote_types(z.dtype, torch.float32))
-            return self.hparams.weight * rnc_loss(z, step.batch.y.repeat(len(views)), self.hparams.temperature)
+            alike = -pairwise(z) / self.hparams.temperature
+            return self.hparams.weight * rnc_loss(alike, step.batch.y.repeat(len(views)))

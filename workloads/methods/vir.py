@@ -41,8 +41,8 @@ class VIR(Method):
     Statistics are those of a pass in evaluation mode; bins without rows drop out of the window, and a bin of one row,
     whose s is 0, is moved but not scaled (ours).
 
-    With its head, `pseudo_counts + lds + vir`, it is the paper's model, but for the term λ₂ · MSE(x, decoder(z)), which
-    needs a decoder for every kind of input, and is left out.
+    With its head and its decoder, `pseudo_counts + lds + vir + reconstruct`, it is the paper's model; without the last
+    where rows of inputs are too large for a small decoder, or words.
     """
 
     source: ClassVar[str] = "Wang & Wang, NeurIPS 2023, arXiv:2306.06599"

@@ -27,6 +27,16 @@ class Boosting(Objective):
     dense: ClassVar[bool] = False
     needs_rows: ClassVar[str] = "grows trees on the columns of a table"
 
+    @staticmethod
+    def refuses(x: Tensor) -> str:
+        """Bytes and words."""
+        if x.dtype.is_floating_point:
+            return ""
+        return (
+            "grows trees on columns of numbers, and this workload's inputs are bytes or numbers of words: take a "
+            "table, or frozen features"
+        )
+
     class Hparams(Declared):
         """`leaf_rows`: fewest rows of a leaf; `columns`: share of them that a tree sees; `l2`: penalty on leaves."""
 

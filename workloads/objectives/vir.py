@@ -25,7 +25,8 @@ class PseudoCounts(Objective):
     weight w, such as that of `lds`, makes n samples count as n · w, and is no factor of the loss. The predictive
     variance is β / (ν (α − 1)) where α > 1. λ = 0.01 is published. β is in squared units of labels as they are learnt.
 
-    With `vir`, the features of the paper, it is variational imbalanced regression: `pseudo_counts + lds + vir`.
+    With the features and the decoder of the paper it is variational imbalanced regression:
+    `pseudo_counts + lds + vir + reconstruct`.
     """
 
     source: ClassVar[str] = "Wang & Wang, NeurIPS 2023, arXiv:2306.06599"

@@ -58,8 +58,10 @@ class Drawing:
         """The figure as `svg`, `pdf` or `png`."""
         sink = io.BytesIO()
         with matplotlib.rc_context(STYLE):
-            if self.figure.get_layout_engine() is not None:  # places are found once, not before every format
-                self.figure.draw_without_rendering()
+            layout = self.figure.get_layout_engine()
+            if layout is not None:  # places are found once, not before every format
+                self.figure.set_dpi(PIXELS_PER_INCH)  # of a PNG, where words are at their widest
+                layout.execute(self.figure)
                 self.figure.set_layout_engine(None)
             for legend in (axes.get_legend() for axes in self.figure.axes):
                 if legend is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from orchestrator.report.comparisons import ALPHA
 from orchestrator.report.scores import completed
@@ -38,7 +38,7 @@ def noise_of(plan: CellPlan, rule: str) -> float | None:
     values = [value for record in completed(plan) if (value := record.score(rule)) is not None]
     if len(values) < NEEDED:
         return None
-    return float(2**0.5 * student.ppf(1 - ALPHA / 2, len(values) - 1) * np.std(values, ddof=1))
+    return float(2**0.5 * stdtrit(len(values) - 1, 1 - ALPHA / 2) * np.std(values, ddof=1))
 
 
 def flatness(plan: CellPlan, rule: str) -> Flatness | None:

@@ -152,6 +152,10 @@ def test_a_wrong_rayjob_is_caught_before_a_server_sees_it(where: str, change: Ch
         ({"overrides": ["shards=2"]}, "one Ray cluster takes one driver of a study: got 2 shards"),
         ({"storage": "/results"}, "the storage must be reached from every pod"),
         ({"resources": {"cpus": 1}}, "--set resources.concurrent=16 makes use of 4 workers"),
+        (
+            {"resources": {"cpus": 1, "gpus": 0.6}, "overrides": ["options.workers.gpus=2"]},
+            "--set resources.concurrent=8 makes use of 4 workers",
+        ),
         ({"resources": {"cpus": 8}}, "a trial must fit into a worker: it asks for 8 CPUs and 0 GPUs"),
         ({"resources": {"of": {"nhanes-sbp": {"cpus": 9}}}}, "it asks for 9 CPUs and 0 GPUs"),
         ({"overrides": ["options.workers.min=5"]}, "workers.min <= workers.max must hold: got 5 and 4"),

@@ -1,11 +1,13 @@
-"""A Ray that goes away, as sockets and processes of this machine; real ones are lost in test_lost_ray.py."""
+"""A Ray that goes away, as sockets and processes of this machine; real ones are lost in test_sweep_faults.py."""
 
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -35,6 +37,35 @@ def test_a_body_is_interrupted_when_nobody_listens_any_longer() -> None:
     with pytest.raises(ClusterFailed, match=reason), watched(head(address)):
         server.close()
         time.sleep(60)
+
+
+def test_a_body_in_another_thread_is_interrupted_between_calls_that_wait(child: "subprocess.Popen[bytes]") -> None:
+    def body() -> None:
+        with watched([alive("the node", child, gone_s=50)]):
+            child.kill()
+            for _ in range(600):  # as Tune waits, for a while each time
+                time.sleep(0.1)
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ClusterFailed, match="the node was killed by signal 9"):
+        pool.submit(body).result()
+    assert time.monotonic() - began < 10
+
+
+def test_a_body_that_was_left_is_not_interrupted_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(vitals: object, over: threading.Event) -> str:
+        return "gone too late" if over.wait() else ""
+
+    def body() -> None:
+        with watched([]):
+            pass
+        for _ in range(20):
+            time.sleep(0.01)
+
+    monkeypatch.setattr("orchestrator.engine.cluster_monitor._first_gone", late)
+    body()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(body).result()
 
 
 def test_a_body_goes_on_while_its_head_answers_and_keeps_its_own_errors() -> None:

@@ -1,6 +1,7 @@
 """What a sweep shows where there is no terminal."""
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -81,3 +82,15 @@ def test_in_a_notebook_one_output_is_updated_in_place() -> None:
     first, last = (output["data"] for output in (told.outputs[0], told.outputs[-1]))
     assert "0/3 trials done" in first["text/plain"] and "3/3 trials done" in last["text/plain"]
     assert "nhanes-sbp/l1" in last["text/html"]
+
+
+@pytest.mark.parametrize("where", ["force_terminal", "force_jupyter"])
+def test_what_is_printed_beside_a_quiet_console_is_seen_and_nothing_else(
+    where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = study(recipes={"also": ["l1"]}, tune={"trials": 2, "parallel": 1, "rescore": 1}, evaluate={"seeds": 1})
+    planner = Planner(made, expand(made), lambda trial_id, phase: None)
+    with Display(planner, Console(quiet=True, **{where: True})) as display:
+        display.tick()
+        sys.stdout.write("from a loop over a stream\n")
+    assert capsys.readouterr().out == "from a loop over a stream\n"

@@ -1,5 +1,7 @@
 """Trials of several processes: what is refused before training, and real sweeps of them."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ from orchestrator import Ledger
 from orchestrator.engine.ranks import RankLost, _first, several
 from orchestrator.errors import BadInput
 from orchestrator.study.cells import expand
-from running import processes, slay, tailsweep, write
+from running import HUNG_S, processes, slay, tailsweep, write
 from workloads.ranks import ALONE
 
 PAIRS = """
@@ -106,6 +108,41 @@ def curves(storage: Path) -> dict[str, list[float]]:
         for phase in ("tune", "evaluate")
         for row in Ledger(str(storage)).read(phase).to_pylist()
     }
+
+
+FIRST = """
+import ray
+import torch
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from torch import distributed
+from orchestrator.engine.ranks import several
+from workloads.ranks import join, meeting
+
+def follow(rank, port):
+    join(rank, 2, meeting(2, port), torch.device("cpu"))
+    while True:
+        distributed.all_reduce(torch.ones(1))
+
+@ray.remote(num_cpus=1)
+def first():
+    with several(2, torch.device("cpu"), list, follow):
+        distributed.all_reduce(torch.ones(1))
+        raise MemoryError
+
+ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+group = ray.util.placement_group([{"CPU": 1}] * 2, strategy="STRICT_PACK")
+place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
+try:
+    ray.get(first.options(scheduling_strategy=place).remote())
+except ray.exceptions.RayTaskError as err:
+    print(type(err.cause).__name__)
+"""
+
+
+@pytest.mark.slow
+def test_an_error_of_the_first_process_is_told_and_not_that_the_others_lost_it() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, timeout=HUNG_S, check=False)
+    assert done.stdout == "MemoryError\n", done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,13 @@
 
 import csv
 import json
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from in_process import swept
 from orchestrator.cli.main import main
@@ -17,6 +20,7 @@ from orchestrator.models.fitting import evaluated, fit_model, keep_best
 from orchestrator.models.folder import load_model
 from orchestrator.study.spec import Study
 from own_table import of, write_rows
+from workloads.epoch import Epoch
 from workloads.loop import Fit
 
 RECIPES = [
@@ -58,6 +62,28 @@ def test_a_model_gives_the_predictions_of_the_ledger_to_the_bit(
         writer.writerows(rows[at] for at in table["file_row"].to_pylist())
     again = load_model(tmp_path / "model").predict(tmp_path / "new.csv")
     assert again["prediction"].to_pylist() == table["pred"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "told"), [({1}, None), ({1, 2}, "own/l1 cannot be trained again: .*no room"), (set(), None)]
+)
+def test_a_model_whose_batch_does_not_fit_into_memory_is_trained_in_pieces(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: set[int], told: str | None
+) -> None:
+    tried: list[int] = []
+
+    def steps(fit: Fit) -> Iterator[Epoch]:
+        tried.append(fit.pieces)
+        if fit.pieces in lacking:
+            raise torch.OutOfMemoryError("no room")
+        return whole(fit)
+
+    whole = Fit.__iter__
+    monkeypatch.setattr(Fit, "__iter__", steps)
+    monkeypatch.setattr("orchestrator.ledger.models.find", lambda *_: None)
+    with pytest.raises(BadInput, match=told) if told else nullcontext():
+        fit_model(evaluated(study, "l1"), tmp_path / "model")
+    assert tried == ([1, 2] if lacking else [1])
 
 
 def test_kept_weights_are_read_by_verify_and_one_bit_is_told(study: Study) -> None:

@@ -1,5 +1,6 @@
 """A model on vectors of a frozen network: its folder needs neither that network nor where it lay."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,17 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from builders import study
 from in_process import swept
-from orchestrator.models.fitting import evaluated, fit_model
+from orchestrator.models.fitting import _without_places, evaluated, fit_model
 from orchestrator.models.folder import load_model
+from workloads.data.custom.schema import kind_of
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "very")
 
 
 @pytest.mark.usefixtures("cache")
-def test_it_predicts_prepared_vectors_to_the_bit_after_the_network_is_gone(tmp_path: Path) -> None:
+def test_it_predicts_prepared_vectors_to_the_bit_after_the_network_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     folder = tmp_path / "network"
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
@@ -38,6 +42,18 @@ def test_it_predicts_prepared_vectors_to_the_bit_after_the_network_is_gone(tmp_p
     model = fit_model(chosen, tmp_path / "model")
     assert model.about.equal and str(tmp_path) not in (tmp_path / "model" / "model.json").read_text()
     folder.rename(tmp_path / "gone")
+    monkeypatch.setitem(sys.modules, "transformers", None)
     x = np.random.default_rng(0).normal(size=(3, *model.about.inputs)).astype(np.float32)
     np.savez(tmp_path / "new.npz", x=x)
     assert load_model(tmp_path / "model").predict(tmp_path / "new.npz").num_rows == 3
+
+
+def test_it_takes_no_timm_to_read_a_model_of_vectors_that_timm_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = {"name": "mine", "type": "images", "file": "a.csv", "target": "y", "bin_width": 1.0, "weights": "w.pth"}
+    with monkeypatch.context() as patch:
+        patch.setattr("workloads.data.custom.schema.settings", lambda name: None)
+        own = kind_of(tree).model_validate({**tree, "features": "timm/test_resnet"})
+    monkeypatch.setitem(sys.modules, "timm", None)
+    written = _without_places(own)
+    read = kind_of(written).model_validate(written)
+    assert (read.named, written["weights"]) == (own.named, None)

@@ -71,13 +71,18 @@ def test_what_depends_on_the_data_alone_is_fitted_once(
     other = open_store(str(tmp_path / "other"))
     controls(workload, data, "l1", {}, other)
     assert other.get(key) == written and not fits, "a node keeps them for other storages"
-    (on_node,) = (cache / "controls").iterdir()
+    (on_node,) = (cache / "controls").glob("*.parquet")
     on_node.write_bytes(b"rotten")
     controls(workload, data, "l1", {}, open_store(str(tmp_path / "third")))
     assert len(fits) == 1 and on_node.read_bytes() == written
     monkeypatch.setenv("TAILSWEEP_CACHE", str(on_node))
     controls(workload, data, "l1", {}, fourth := open_store(str(tmp_path / "fourth")))
     assert len(fits) == 2 and fourth.get(key) == written, "a node that keeps nothing is no fault"
+    monkeypatch.setenv("TAILSWEEP_CACHE", str(cache))
+    on_node.unlink()
+    on_node.mkdir()
+    controls(workload, data, "l1", {}, fifth := open_store(str(tmp_path / "fifth")))
+    assert len(fits) == 3 and fifth.get(key) == written, "nor are they fitted twice where keeping them fails at its end"
 
 
 def test_what_depends_on_the_data_alone_is_there_before_the_report_where_trials_ran(tmp_path: Path) -> None:

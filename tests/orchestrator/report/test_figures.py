@@ -1,14 +1,22 @@
 """Figures: the same bytes each time, harmless inside a page, and no heaps of labels."""
 
 import re
+from typing import cast
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.artist import Artist
+from matplotlib.backend_bases import RendererBase
+from matplotlib.figure import Figure
 
+from orchestrator.report.figures.budget import budget_curves
 from orchestrator.report.figures.drawing import BLUE, INK, Drawing, lines, sheet
 from orchestrator.report.figures.inline import inline
+from orchestrator.report.figures.learning import learning_curves
 from orchestrator.report.figures.trade_off import front, heaps, trade_off
+from orchestrator.report.search.budget import BudgetCurve
+from orchestrator.report.search.learning import LearningCurves
 from orchestrator.report.stats import Spread
 from orchestrator.report.tables import Row, Table
 
@@ -42,6 +50,35 @@ def test_a_figure_has_the_same_bytes_each_time(format: str) -> None:
 def test_fonts_are_part_of_the_files() -> None:
     assert b"/FontFile2" in drawing().file("pdf")
     assert b"<text" not in drawing().file("svg")
+
+
+class Measure(Artist):
+    """Notes how far what is drawn goes beyond the sheet, in inches, whenever it is drawn itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_in_layout(False)
+        self.beyond: list[float] = []
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Ask all that is drawn for its place, by the widths that words have here."""
+        figure = cast(Figure, self.figure)
+        whole, sheet = figure.get_tightbbox(renderer), figure.bbox_inches
+        self.beyond.append(max(-whole.x0, -whole.y0, whole.x1 - sheet.x1, whole.y1 - sheet.y1))
+
+
+def test_nothing_is_cut_at_the_edge_in_any_format() -> None:
+    names = ["l1 + lds + distloss", "l1 + sqinv + lds + fds + ranksim + distloss + rrt", "iiii", "WWWWWWWWWWWWWW"]
+    budget = budget_curves({name: BudgetCurve(np.array([2.0, 1.0]), 1.5) for name in names}, "val/mae/few")
+    losses = np.array([[3.0, 2.0, 1.0]])
+    learning = learning_curves({name: LearningCurves(losses, losses, (2,)) for name in names}, "val/mae/few")
+    trade = trade_off(table(**{name: (1.0 + place, 4.0 - place) for place, name in enumerate(names)}))
+    for drawn in (budget, learning, trade):
+        assert drawn is not None
+        drawn.figure.add_artist(measure := Measure())
+        for format in ("svg", "pdf", "png"):
+            drawn.file(format)
+        assert len(measure.beyond) >= 3 and max(measure.beyond) <= 0.0, (drawn.name, measure.beyond)
 
 
 def test_inside_a_page_a_figure_has_no_style_no_foreign_ids_and_no_markup_of_others() -> None:

@@ -207,5 +207,8 @@ def test_the_price_of_a_machine_is_shared_by_the_trials_on_it(
     gpus = ["--cluster-set", "options.gpus=1", "--set", "resources.of={nhanes-sbp: {gpus: 0.5}}"]
     assert main([*args, *gpus]) == 0
     assert json.loads(capsys.readouterr().out)["money"]["per_device_hour"] == 1.0, "two halves of its GPU"
+    processes = ["--set", "resources.processes=2", "--set", "recipes={also: [l1]}", "--set", "space={}"]
+    assert main([*args, *processes]) == 0
+    assert json.loads(capsys.readouterr().out)["money"]["per_device_hour"] == 0.125, "four trials of two processes"
     assert main([*args, "--set", "budget.price_per_hour=3"]) == 0
     assert json.loads(capsys.readouterr().out)["money"]["per_device_hour"] == 3.0, "as the budget counts it"

@@ -44,3 +44,16 @@ def test_predictions_of_validation_rows_that_cannot_be_read_are_told_where_contr
     assert "validation rows cannot be read of `l1` (2 of 3 seeds)" in line
     seeds = {control.name: len(control.predictions) for control in section.controls}
     assert seeds["l1, affine on validation"] == 1
+
+
+def test_a_seed_of_the_base_without_test_predictions_is_not_said_to_lack_those_of_validation(tmp_path: Path) -> None:
+    study = made_up(tmp_path)
+    sweep(study)
+    plan = next(plan for plan in outcome(study).planner.plans if plan.row == "l1")
+    gone = plan.records("evaluate")[0]
+    (Path(study.storage) / f"ledger/predictions/{gone.trial_id}.{gone.predictions}.parquet").unlink()
+    [section] = outcome(study).sections
+    [line] = [line for line in section.notes if "cannot be read" in line]
+    assert line.startswith("Predictions cannot be read of `l1` (1 of 3 seeds)")
+    seeds = {control.name: len(control.predictions) for control in section.controls}
+    assert seeds["l1, affine on validation"] == 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from builders import record, study
 from orchestrator.errors import BadInput
 from orchestrator.ledger.records import Phase, Record
-from orchestrator.study.allowance import check_reach, need, needed, told, tries
+from orchestrator.study.allowance import check_reach, need, needed, told, trained, tries
 from orchestrator.study.cells import Trial, expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.sharding import Shard
@@ -121,6 +121,18 @@ def test_seconds_are_those_of_an_epoch_of_each_of_the_models_that_a_trial_trains
     planner.spending.take(trial, replace(record(trial, 1.0), wall_s=4.0 * times))
     assert planner.spending.cost(trial, 2) == Cost(1, 2 * times, 4.0 * times)
     assert planner.spending.cost(plain.trial("tune", 0, {}), 2) == Cost(1, 2, 4.0)
+
+
+def test_populations_are_those_of_numbers_where_trials_repeat_others() -> None:
+    made = study(
+        recipes={"also": ["l1"]}, tune={"trials": 17, "scheduler": "halving", "rescore": 1}, train={"epochs": 8}
+    )
+    [cell] = expand(made)
+    whole = 8 * 2 + 4 * 2 + 2 * 4
+    assert trained(made, cell, {"tune": 17, "rescore": 0, "evaluate": 2}) == 2 * whole + 8 + 2 * 8
+    seven = 7 * 2 + 4 * 2 + 2 * 4
+    assert trained(made, cell, {"tune": 16, "rescore": 0, "evaluate": 2}, {9: 1}) == whole + seven + 8 + 2 * 8
+    assert trained(made, cell, {"tune": 16, "rescore": 0, "evaluate": 2}, {16: 1}) == 2 * whole + 2 * 8
 
 
 def test_what_another_study_trained_costs_nothing() -> None:

@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,8 +6,9 @@ import pytest
 
 from builders import cell, study
 from orchestrator.errors import BadInput
+from orchestrator.ledger.records import canonical
 from orchestrator.study.axes import BASE, Axis
-from orchestrator.study.cells import Cell, expand, sketch
+from orchestrator.study.cells import IDENTITY, Cell, expand, sketch
 from orchestrator.study.spec import Study
 from orchestrator.study.stored import difference
 from workloads import WORKLOADS
@@ -39,6 +41,20 @@ def test_the_id_of_a_trial_depends_on_what_its_numbers_depend_on() -> None:
         replace(base, cell=replace(base.cell, data="other data")),
     ]
     assert len({base.id, *(other.id for other in others)}) == len(others) + 1
+
+
+def test_the_id_of_a_trial_is_the_hash_of_its_identity_in_canonical_json() -> None:
+    made = cell("l1 + lds").trial("tune", 0, {"lds.width": 7, "train.lr": 1e-5})
+    for one in (made, made.again("evaluate", 3, 2)):
+        identity = {
+            "identity": IDENTITY,
+            **one.cell.identity,
+            "versions": one.versions,
+            "settings": dict(one.settings),
+            "seed": one.seed,
+            "phase": one.phase,
+        }
+        assert one.id == hashlib.blake2b(canonical(identity).encode(), digest_size=10).hexdigest()
 
 
 def test_the_id_of_a_trial_ignores_where_and_under_which_name_it_runs() -> None:
@@ -171,6 +187,16 @@ def test_a_method_of_whole_rows_is_refused_where_labels_are_maps(method: str) ->
     law = METHODS[method].needs_rows
     with pytest.raises(BadInput, match=rf"{method} {law}, .* got 'l1 \+ {method}' on stereo-depth"):
         expand(made)
+
+
+def test_inputs_that_a_part_cannot_act_on_are_refused_with_the_workload_and_the_recipe(tmp_path: Path) -> None:
+    recipes = {"also": ["l1 + reconstruct"]}
+    WORKLOADS["agedb-dir"].fixture(tmp_path)  # type: ignore[misc]
+    with pytest.raises(
+        BadInput, match=r"workload agedb-dir: reconstruct gives .* 150,528: .*: got 'l1 \+ reconstruct'"
+    ):
+        expand(study(workloads=["agedb-dir"], recipes=recipes, data=str(tmp_path)))
+    assert len(expand(study(recipes=recipes))) == 1
 
 
 def test_recalibration_is_refused_where_labels_are_maps_or_classes() -> None:

@@ -1,5 +1,6 @@
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,25 @@ def test_trials_cannot_be_compared_after_an_epoch_that_is_not_validated(schedule
 def test_epochs_that_are_searched_cannot_be_compared(space: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match=f"compares trials after equal epochs of one stage: .*{next(iter(space))}"):
         expand(halved(recipes={"also": ["l1 + rrt"]}, space=space))
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        (
+            {"train.validate_every": 3},
+            "the first trial of .*/l1.* no score of its first stage after 2, 4 epochs, with t",
+        ),
+        ({"rrt.head_share": 0.6}, "the first trial of .*/l1 . rrt .* with rrt.head_share: 0.6 of its own; give all tr"),
+        ({"train.validate_every": 2}, None),
+        ({"rrt.head_share": 0.3}, None),  # a longer first stage has all rungs
+    ],
+)
+def test_the_first_trial_is_compared_as_the_others_are(first: dict[str, Any], told: str | None) -> None:
+    asked = {"recipes": {"also": ["l1 + rrt"]}, "first": first}
+    with pytest.raises(BadInput, match=told) if told else nullcontext():
+        expand(halved(**asked))
+    expand(study(**asked))
 
 
 @pytest.mark.parametrize(

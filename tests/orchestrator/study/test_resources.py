@@ -17,6 +17,8 @@ def test_a_workload_is_given_what_all_are_but_what_is_its_own() -> None:
     assert str(resources.share("digits")) == "2 CPUs and 1 GPUs"
     assert str(resources.largest(["nhanes-sbp", "digits"])) == "2 CPUs and 1 GPUs"
     assert str(resources.largest(["nhanes-sbp"])) == "2 CPUs and 0.5 GPUs"
+    apart = Resources.model_validate({"of": {"digits": {"processes": 3}}})
+    assert apart.largest(TWO).devices == 3.0, "as a budget and a forecast count them"
 
 
 def test_a_type_of_accelerator_is_a_trace_of_what_a_node_of_that_type_has() -> None:

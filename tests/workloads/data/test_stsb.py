@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from published import find
 from training import EVERYTHING, fit, scored
 from workloads import WORKLOADS
 from workloads.data import minilm, stsb, words
+from workloads.data.new_pairs import VectorPairs, WordPairs
 from workloads.encoders.text import PairBiLSTM
 from workloads.labels import REGIONS, regions
 from workloads.workload import DataError, Workload
@@ -254,3 +256,19 @@ def test_sentence_vectors_are_computed_once(cache: Path, monkeypatch: pytest.Mon
         assert np.array_equal(minilm.embed(sentences), fresh)
     kept.write_bytes(kept.read_bytes()[:100])
     np.testing.assert_allclose(minilm.embed(sentences), fresh, atol=1e-6)
+
+
+def test_new_sentences_have_the_same_vectors_and_leave_no_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentences = ["A cat.", "A dog sleeps.", "A cat."]
+    made = minilm.embed_new(sentences)
+    assert not list(cache.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr("workloads.encoders.frozen._network", lambda folder: pytest.fail("opened again"))
+        assert np.array_equal(minilm.embed_new(sentences), made)
+    assert np.array_equal(minilm.embed(sentences), made)
+
+
+@pytest.mark.parametrize("reader", [VectorPairs(), WordPairs(["a"], lower=True, longest=4)])
+def test_a_table_of_no_pairs_is_told_as_a_file_without_rows_is(reader: VectorPairs | WordPairs) -> None:
+    with pytest.raises(DataError, match=r"^the table: has no rows$"):
+        reader.of_table(pa.table({name: pa.array([], pa.string()) for name in ("sentence1", "sentence2")}))

@@ -9,6 +9,9 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+from builders import study
+from orchestrator.errors import BadInput
+from orchestrator.study.cells import sketch
 from training import fit, scored
 from workloads import WORKLOADS
 from workloads.data.custom.rows import build, load, located
@@ -132,6 +135,20 @@ def test_a_shipped_data_set_of_images_takes_a_name_of_timm() -> None:
     assert "agedb-dir@timm/test_resnot" not in WORKLOADS and "nhanes-sbp@timm/test_resnet" not in WORKLOADS
 
 
+@has_timm
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("agedb-dir@timm/resnet_18", "timm has no network 'resnet_18'; near names: .*timm/resnet18"),
+        ("nhanes-sbp@timm/test_resnet", "no encoder 'timm/test_resnet' in type table"),
+        ("nowhere@timm/test_resnet", "no workload 'nowhere@timm/test_resnet' in workloads"),
+    ],
+)
+def test_a_study_is_told_what_is_wrong_with_the_network_of_a_shipped_data_set(name: str, told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        sketch(study(workloads=[name]))
+
+
 def test_without_timm_a_name_of_it_is_told_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from workloads.encoders import backbones
 
@@ -142,3 +159,5 @@ def test_without_timm_a_name_of_it_is_told_with_what_brings_it(monkeypatch: pyte
         declared(file="a.csv", encoder="timm/test_resnet")
     with pytest.raises(ValidationError, match="known: cnn, resnet18, resnet32, resnet50, timm/NAME"):
         declared(file="a.csv", encoder="resnet19")
+    with pytest.raises(BadInput, match=rf"agedb-dir@timm/test_resnet.*pip install 'tailsweep\[{EXTRAS['timm']}\]'"):
+        sketch(study(workloads=["agedb-dir@timm/test_resnet"]))

@@ -1,4 +1,4 @@
-"""Contrasts of pairs, Rank-N-Contrast and ConR, against loops over the pairs."""
+"""Contrasts of pairs, Rank-N-Contrast, that of groups and ConR, against loops over the pairs."""
 
 import math
 from collections.abc import Callable
@@ -6,12 +6,15 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 from torch.testing import assert_close
 
+from workloads.contrast import rnc_loss
+from workloads.distances import pairwise
+from workloads.groups import group_of, inner_edges
 from workloads.labels import LabelGrid
 from workloads.methods import METHODS
 from workloads.methods.conr import conr_loss
-from workloads.methods.rnc import rnc_loss
 from workloads.seam import Batch, Step, TrainLabels, View
 
 GRID = LabelGrid(0, 30, 30)
@@ -38,7 +41,15 @@ def with_gradient(loss: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, 
     return value.detach(), gradient
 
 
-def rnc_loops(z: Tensor, y: Tensor, t: float) -> Tensor:
+def minus_distance(a: Tensor, b: Tensor) -> Tensor:
+    return -(a - b).norm()
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b / (a.norm() * b.norm())
+
+
+def rnc_loops(z: Tensor, y: Tensor, t: float, alike: Callable[[Tensor, Tensor], Tensor] = minus_distance) -> Tensor:
     m = len(y)
     total = z.sum() * 0.0
     for i in range(m):
@@ -48,18 +59,33 @@ def rnc_loops(z: Tensor, y: Tensor, t: float) -> Tensor:
             denominator = z.new_zeros(())
             for k in range(m):
                 if k != i and abs(y[i] - y[k]) >= abs(y[i] - y[j]):
-                    denominator = denominator + (-(z[i] - z[k]).norm() / t).exp()
-            total = total - ((-(z[i] - z[j]).norm() / t).exp() / denominator).log()
+                    denominator = denominator + (alike(z[i], z[k]) / t).exp()
+            total = total - ((alike(z[i], z[j]) / t).exp() / denominator).log()
     return total / (m * (m - 1))
+
+
+SIMILAR: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+    "distance": (lambda z: -pairwise(z), minus_distance),
+    "cosine": (lambda z: normalize(z, dim=1) @ normalize(z, dim=1).T, cosine),
+}
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 @pytest.mark.parametrize("t", [2.0, 0.3])
-def test_rank_n_contrast_and_its_gradient_are_those_of_the_loops(labels: list[float], t: float) -> None:
+@pytest.mark.parametrize("similar", SIMILAR)
+def test_rank_n_contrast_and_its_gradient_are_those_of_the_loops(labels: list[float], t: float, similar: str) -> None:
     y, z = torch.tensor(labels, dtype=torch.float64), drawn(len(labels), 3)
-    ours, loops = (with_gradient(lambda z, f=f: f(z, y, t), z) for f in (rnc_loss, rnc_loops))
+    matrix, one = SIMILAR[similar]
+    ours = with_gradient(lambda z: rnc_loss(matrix(z) / t, y), z)
+    loops = with_gradient(lambda z: rnc_loops(z, y, t, one), z)
     assert_close(ours[0], loops[0], rtol=1e-5, atol=1e-12)
     assert_close(ours[1], loops[1], rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("similar", SIMILAR)
+def test_the_similarity_of_a_sample_to_itself_does_not_matter(similar: str) -> None:
+    y, alike = torch.tensor(LABELS["ties"]), SIMILAR[similar][0](drawn(8, 3))
+    assert torch.equal(rnc_loss(alike, y), rnc_loss(alike.fill_diagonal_(100.0), y))
 
 
 def test_rank_n_contrast_on_paper() -> None:
@@ -71,15 +97,15 @@ def test_rank_n_contrast_on_paper() -> None:
         math.log(1 + math.exp(-1 + 2)),  # row 2: label distances 10 and 2: the near one is the third
         math.log(1 + math.exp(-3 + 2)),
     ]
-    assert float(rnc_loss(z, y, 1.0)) == pytest.approx(sum(rows) / 6)
+    assert float(rnc_loss(-pairwise(z), y)) == pytest.approx(sum(rows) / 6)
 
 
 def test_rank_n_contrast_has_a_finite_gradient_where_features_coincide_and_is_0_for_one_sample() -> None:
     z = torch.zeros(4, 3, requires_grad=True)
-    (gradient,) = torch.autograd.grad(rnc_loss(z, torch.tensor([1.0, 2.0, 2.0, 5.0])), z)
+    (gradient,) = torch.autograd.grad(rnc_loss(-pairwise(z), torch.tensor([1.0, 2.0, 2.0, 5.0])), z)
     assert torch.equal(gradient, torch.zeros(4, 3))
     one = torch.randn(1, 3, requires_grad=True)
-    value = rnc_loss(one, torch.tensor([1.0]))
+    value = rnc_loss(-pairwise(one), torch.tensor([1.0]))
     value.backward()  # type: ignore[no-untyped-call]
     assert float(value.detach()) == 0.0 and one.grad is not None and not one.grad.any()
 
@@ -136,7 +162,7 @@ def step_of(z: Tensor, y: Tensor, pred: Tensor, again: View | None = None, w: Te
     return Step(batch, z, z, pred[:, None], pred, lambda x: x, w, other)
 
 
-@pytest.mark.parametrize("name", ["conr", "rnc"])
+@pytest.mark.parametrize("name", ["conr", "rnc", "group_contrast"])
 def test_both_views_take_part_with_the_labels_and_weights_of_their_rows(name: str) -> None:
     method = METHODS[name](METHODS[name].Hparams())
     method.fit(TrainLabels(torch.arange(30.0), GRID, 3, 4))
@@ -146,8 +172,29 @@ def test_both_views_take_part_with_the_labels_and_weights_of_their_rows(name: st
     both, twice = torch.cat([z, other]), y.repeat(2)
     if name == "conr":
         expected = 4.0 * conr_loops(both, twice, torch.cat([pred, pred + 0.1]), w.repeat(2), 1.0, 0.2, 0.01)
+    elif name == "group_contrast":
+        groups = torch.tensor([1, 1, 2, 6] * 2)  # ten parts of 0 … 29, of 2.9 each
+        expected = rnc_loops(both, groups, 2.0, cosine)
     else:
         expected = rnc_loops(both, twice, 2.0)
     assert made is not None
     assert_close(made, expected, rtol=1e-5, atol=0)
     assert method.penalty(step_of(z.detach(), y, pred)) is None  # a frozen encoder leaves nothing to learn
+
+
+@pytest.mark.parametrize("equal", [False, True])
+def test_the_contrast_of_groups_has_a_finite_gradient_for_features_of_zeros_and_for_equal_labels(equal: bool) -> None:
+    method = METHODS["group_contrast"](METHODS["group_contrast"].Hparams())
+    y = torch.full((4,), 7.0) if equal else torch.tensor([1.0, 2.0, 2.0, 29.0])
+    method.fit(TrainLabels(y, GRID, 3, 4))
+    z = torch.zeros(4, 3, requires_grad=True)
+    made = method.penalty(step_of(z, y, y))
+    assert made is not None
+    (gradient,) = torch.autograd.grad(made, z)
+    assert made.isfinite() and gradient.isfinite().all()
+
+
+def test_groups_are_equal_parts_of_the_range_and_an_edge_belongs_to_the_upper_one() -> None:
+    edges = inner_edges(torch.tensor([2.0, 10.0, 3.0]), 4)
+    assert edges.tolist() == [4.0, 6.0, 8.0]
+    assert group_of(torch.tensor([-5.0, 2.0, 4.0, 5.9, 8.0, 99.0]), edges).tolist() == [0, 0, 1, 1, 3, 3]

@@ -1,5 +1,7 @@
 """Group classification: values and gradients against the written formula."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ TRAIN = torch.tensor([0.0, 1.0, 2.0, 5.0, 12.0])
 
 
 def made(train: Tensor = TRAIN, **hparams: float) -> GRC:
-    objective = GRC(GRC.Hparams.of({"groups": 4, "reach": 1, **hparams}, "grc"))
+    objective = GRC(GRC.Hparams.of({"groups": 4, "beta": 1.0, **hparams}, "grc"))
     objective.fit(TrainLabels(train, GRID, 3, 32))
     return objective.double()
 
@@ -23,11 +25,21 @@ def step_of(objective: GRC, out: Tensor, y: Tensor) -> Step:
     return Step(Batch(y, y, y.long(), torch.arange(len(y)), 0, 0), out, out, out, objective.decode(out), lambda x: x)
 
 
-def test_soft_targets_fall_linearly_to_both_sides_on_paper() -> None:
-    third, quarter = 1 / 3, 1 / 4
-    rows = [[2 * third, third, 0, 0], [quarter, 0.5, quarter, 0], [0, quarter, 0.5, quarter], [0, 0, third, 2 * third]]
-    assert_close(descending_targets(4, 1), torch.tensor(rows, dtype=torch.float64))
-    assert torch.equal(descending_targets(3, 0), torch.eye(3, dtype=torch.float64))
+def test_soft_targets_on_paper() -> None:
+    e = math.exp(-1)  # β = 1: every step away from the true group costs a factor of e
+    rows = [[1, e, e**2], [e, 1, e], [e**2, e, 1]]
+    assert_close(descending_targets(3, 1.0), torch.tensor([[q / sum(row) for q in row] for row in rows]).double())
+
+
+@pytest.mark.parametrize("beta", [0.1, 1.0, 10.0])
+def test_soft_targets_are_the_softmax_of_the_papers_labels(beta: float) -> None:
+    # l = [..., G − 2β, G − β, G, G − β, ...] with G at the true group.
+    labels = torch.tensor([[7 - beta * abs(g - j) for j in range(7)] for g in range(7)], dtype=torch.float64)
+    assert_close(descending_targets(7, beta), labels.exp() / labels.exp().sum(1, keepdim=True))
+
+
+def test_soft_targets_of_a_large_beta_are_the_group_itself() -> None:
+    assert_close(descending_targets(3, 1e3), torch.eye(3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.3])
@@ -38,7 +50,7 @@ def test_the_loss_and_its_gradient_equal_the_formula(weight: float) -> None:
     y = torch.tensor(labels, dtype=torch.float64)
     out = torch.randn(5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
     ours = objective(step_of(objective, out, y))
-    targets = descending_targets(4, 1)
+    targets = descending_targets(4, 1.0)
     mean = sum(TRAIN.tolist()) / 5
     variance = sum((t - mean) ** 2 for t in TRAIN.tolist()) / 5
     losses = []

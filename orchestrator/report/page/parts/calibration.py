@@ -11,7 +11,7 @@ def calibration(results: Results, section: Section) -> Part | None:
     """Of the best recipe, the base and the best control; nothing for classes, whose number is no amount."""
     if WORKLOADS[section.table.workload].task != "regression":
         return None
-    shown = [one for one in featured(section, results.ledger) if one.role != "also"]
+    shown = featured(section, results.ledger, ("best", "base", "control"))
     if not shown:
         return None
     drawn = draw_calibration(section.table.workload, shown)

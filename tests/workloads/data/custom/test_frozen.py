@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,27 @@ def test_folders_that_hold_no_network_are_told_before_training(reviews: Path, la
     (language / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(DataError, match="language must hold a network of transformers"):
         load(of_texts(reviews, language), None)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_code_in_a_folder_is_never_run_nor_is_anybody_asked(
+    language: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (language / "own.py").write_text("open('ran', 'w')")
+    kinds = {"AutoConfig": "own.Config", "AutoModel": "own.Model", "AutoTokenizer": ["own.Slow", "own.Fast"]}
+    changes = {"model_type": "own", "tokenizer_class": "Own", "auto_map": kinds}
+    (language / file).write_text(json.dumps({**json.loads((language / file).read_text()), **changes}))
+    monkeypatch.chdir(language)
+    monkeypatch.setattr("builtins.input", lambda said: pytest.fail(said))
+    with suppress(ValueError):  # a tokenizer has a file that needs no code
+        texts(language, 8, "mean").open()
+        assert file == "tokenizer_config.json"
+    assert not (language / "ran").exists()
+
+
+def test_a_folder_that_is_gone_is_told_as_a_file_of_it_is(language: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere cannot be read: No such file"):
+        texts(language / "nowhere", 8, "mean")
 
 
 def test_tensors_that_a_folder_lacks_are_told_rather_than_drawn(reviews: Path, language: Path) -> None:
