@@ -62,6 +62,12 @@ def _choose_journal(path: Path) -> None:
         connection.execute(f"PRAGMA journal_mode = {journal}")
 
 
+def settle(path: Path) -> None:
+    """Bring what is in the log into the file, which is then whole by itself."""
+    with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.OperationalError):  # another one is using it
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def file_system(folder: Path) -> str:
     """The kind of file system of a folder, like `ext4` or `nfs4`; empty where it is not known."""
     kinds = {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}

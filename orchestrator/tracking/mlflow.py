@@ -30,7 +30,7 @@ from orchestrator.storage.store import local_folder
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
 from orchestrator.tracking._pictures import base_of, marked, pictures
-from orchestrator.tracking._sqlite import ARTIFACTS, make_database, sqlite_uri
+from orchestrator.tracking._sqlite import ARTIFACTS, make_database, settle, sqlite_uri
 from orchestrator.tracking._view import ROWS, VIEW, Shown, description, rows_of, views
 from workloads.labels import REGIONS
 from workloads.recipe import Recipe
@@ -290,6 +290,8 @@ class Projection:
             self._picture(plan)
         if contents["report.html"] is not None:
             self._link(self._runs[key].info.run_id, self._ledger.store.locate(f"{folder}report.html"))
+        if self._study.tracking.uri is None:
+            settle(local_folder(self._study.storage) / DATABASE)
 
     def _picture(self, plan: CellPlan) -> None:
         """The pictures of a row, drawn again when it has other seeds."""

@@ -1,5 +1,6 @@
 """The projection into a real MLflow on SQLite."""
 
+import shutil
 import sqlite3
 import sys
 from collections import Counter
@@ -205,6 +206,20 @@ def test_on_a_disk_of_this_machine_the_database_has_a_log_and_elsewhere_sqlites_
         other.execute("BEGIN IMMEDIATE")
         make_database(path)  # another process writes: its journal stays, and the study is sent
     assert _pragma(path, "journal_mode") == "delete"
+
+
+def test_when_a_study_is_sent_all_of_it_is_in_the_one_file(tmp_path: Path, planner: Planner) -> None:
+    made = study(storage=str(tmp_path / "one"))
+    projection = Projection(made, Ledger(made.storage))
+    projection.update(planner.plans)
+    projection.upload()
+    (tmp_path / "other").mkdir()
+    shutil.copy(tmp_path / "one" / "mlflow.db", tmp_path / "other")
+    assert Counter(run.data.tags[KIND] for run in runs(study(storage=str(tmp_path / "other")))) == {
+        "trial": 22,
+        "cell": 2,
+        "study": 1,
+    }
 
 
 def test_only_a_database_with_a_log_is_written_without_waiting_for_the_disk(tmp_path: Path) -> None:
