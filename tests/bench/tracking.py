@@ -36,7 +36,7 @@ from orchestrator.tracking.mlflow import BATCH, Projection
 from s3_server import before, free_port
 
 EPOCHS: Final = 30
-REST_TRIALS, FILE_TRIALS, MANY, SWEPT = 40, (60, 600), 10_000, 10
+REST_TRIALS, FILE_TRIALS, MANY, SWEPT, SWEPT_EPOCHS = 40, (60, 600), 10_000, 10, 400
 LATE_S: Final = 0.2
 ROUNDS: Final = 3
 RATIO: Final = 2.5
@@ -258,7 +258,7 @@ def _against(swept: Sequence[Swept], base: Sequence[Swept], name: str) -> str:
 
 def _swept(tracking: Mapping[str, Any]) -> Swept:
     with tempfile.TemporaryDirectory() as folder:
-        made = tiny(folder, SWEPT, tracking=tracking, train={"epochs": 400, "batch_size": 32})
+        made = tiny(folder, SWEPT, tracking=tracking, train={"epochs": SWEPT_EPOCHS, "batch_size": 32})
         written = Path(folder) / "study.json"
         written.write_text(made.model_dump_json(), encoding="utf-8")
         command = [sys.executable, "-c", DRIVER, "sweep", str(written), "--quiet"]
