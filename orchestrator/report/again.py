@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import yaml
 
+from orchestrator.report.controls import PREFIX
 from orchestrator.study.allowance import PER_AXIS, tries
 from orchestrator.study.cells import Cell, sketch
 from orchestrator.study.spec import PLACES, Study
@@ -50,7 +51,12 @@ def command(study: Study, cell: Cell, row: int) -> str:
         others = set(study.names) - {cell.workload}
         changes["train"] = {name: value for name, value in tree["train"].items() if name not in others}
     named = {*cell.recipe.parts, "train"}
-    changes["space"] = {name: value for name, value in tree["space"].items() if name.partition(".")[0] in named}
+    for key in ("space", "first"):
+        changes[key] = {name: value for name, value in tree[key].items() if name.partition(".")[0] in named}
+    titles = tree["report"]["names"]
+    kept = {name: title for name, title in titles.items() if name == str(cell.recipe) or name.startswith(PREFIX)}
+    if kept != titles:
+        changes["report.names"] = kept
     if study.tune.budget == PER_AXIS:  # in proportion to the other cells, which are left out
         changes["tune.trials"] = tries(study, sketch(study))[cell.name]
     words = [

@@ -120,12 +120,12 @@ def _kept(workload: Workload, data: Data, store: Store) -> list[Control]:
         return []
     name = f"controls/{workload.name}-{data.fingerprint}-{VERSION}"
     key, on_node = f"{name}.parquet", f"{name}-scikit-learn-{version('scikit-learn')}.parquet"
-    if found := _read(store.get(key)):
+    if (found := _read(store.get(key))) is not None:
         return found
 
     def read(path: Path) -> bytes | None:
         written = path.read_bytes() if path.is_file() else None
-        return written if _read(written) else None
+        return None if _read(written) is None else written
 
     def write(stream: BinaryIO) -> None:
         stream.write(fitted())
@@ -136,7 +136,7 @@ def _kept(workload: Workload, data: Data, store: Store) -> list[Control]:
     except DataError:  # a node that keeps nothing is no fault: they are fitted again for the next storage
         written = fitted()
     store.put(key, written)
-    return _read(written)
+    return _read(written) or []
 
 
 def _fitted(workload: Workload, data: Data) -> bytes:
@@ -146,12 +146,12 @@ def _fitted(workload: Workload, data: Data) -> bytes:
         return _written(_tabular(workload, data))
 
 
-def _read(written: bytes | None) -> list[Control]:
-    """What was written; none where nothing was, or where it cannot be read."""
+def _read(written: bytes | None) -> list[Control] | None:
+    """What was written; None where nothing was, or where it cannot be read."""
     with contextlib.suppress(pa.ArrowException, OSError, KeyError, ValueError):
         rows = pq.read_table(io.BytesIO(written or b""), page_checksum_verification=True).to_pylist()
         return [Control(row["name"], {None: np.array(row["pred"])}, row["uses"]) for row in rows]
-    return []
+    return None
 
 
 def _written(found: list[Control]) -> bytes:

@@ -11,13 +11,16 @@ from orchestrator.report.budgets import by_recipe
 from orchestrator.report.row_scores import row_scores
 from orchestrator.report.scores import completed, predicted
 from orchestrator.report.sections import Section
-from orchestrator.report.tables import ERROR
+from orchestrator.report.tables import ERROR, Row, Table
 from workloads import WORKLOADS
 from workloads.labels import Floats, LabelGrid
+from workloads.metrics import HIGHER_IS_BETTER
 
 Role: TypeAlias = Literal["best", "also", "base", "control"]
 """`best` is the recipe with the best mean of the primary column, `also` one that cannot be told from it."""
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
+MOST: Final = 20
+"""Rows alike the best that are shown, those with the best means: more lines hide one another."""
 WINDOW: Final = 1 / 12
 """Share of the tested labels' range over which errors are averaged."""
 GROUPS: Final = 15
@@ -36,11 +39,11 @@ class Featured:
 
 def roles(section: Section) -> dict[str, Role]:
     """The featured rows, in the order in which they are drawn; a role whose row is missing has none."""
-    table, found = section.table, dict[str, Role]()
+    table = section.table
     scored = {row.recipe for row in table.rows if table.primary in row.scores}
-    for row in table.recipes:
-        if table.is_best(row.recipe, table.primary):
-            found[row.recipe] = "also"
+    sign = -1.0 if table.primary[0] in HIGHER_IS_BETTER else 1.0
+    best = sorted(alike(table), key=lambda row: sign * row.scores[table.primary].mean)[:MOST]
+    found: dict[str, Role] = {row.recipe: "also" for row in table.recipes if row in best}
     for base in table.bases:
         found[base] = "base"
     if table.control is not None:
@@ -48,6 +51,11 @@ def roles(section: Section) -> dict[str, Role]:
     if table.leader is not None and found.get(table.leader.recipe) != "base":
         found[table.leader.recipe] = "best"
     return {recipe: role for recipe, role in found.items() if recipe in scored}
+
+
+def alike(table: Table) -> list[Row]:
+    """The recipes that cannot be told from the best one."""
+    return [row for row in table.recipes if table.is_best(row.recipe, table.primary)]
 
 
 def featured(section: Section, ledger: Ledger, asked: Collection[Role] = ROLES) -> list[Featured]:

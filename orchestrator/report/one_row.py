@@ -16,7 +16,10 @@ HEAD = """\
 
 
 def one_row(study: Study, plan: CellPlan, name: str) -> dict[str, Any]:
-    """The study as a mapping, under a name of its own; raises BadInput where no setting was selected."""
+    """The study as a mapping, under a name of its own; raises BadInput where no setting was selected.
+
+    Of a study that repeats its tuning it is a row's first replicate: the others have settings of their own.
+    """
     found = settings_in_full(plan)
     if found is None:
         why = plan.missing() or "its search has not ended"
@@ -30,7 +33,7 @@ def one_row(study: Study, plan: CellPlan, name: str) -> dict[str, Any]:
         "study": name,
         "workloads": [item for item, of in items if of == plan.cell.workload],
         "recipes": {"also": [str(plan.cell.recipe)]},
-        "tune": {**tree["tune"], "trials": 1},
+        "tune": {**tree["tune"], "trials": 1, "replicates": 1},
         "report": {**tree["report"], "names": {}},
         "space": {name: value for name, value in found.items() if not name.startswith("train.")},
         "train": {name.partition(".")[2]: value for name, value in found.items() if name.startswith("train.")},

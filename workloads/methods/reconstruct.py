@@ -23,7 +23,8 @@ class Reconstruct(Method):
     x_i are the inputs of a row as the encoder sees them, augmented and flat; of pairs, both. m `[F]` are their means,
     and s² is the mean of their variances, one for all entries: columns are scaled by the readers, pixels share a unit.
     So a decoder that knows the means alone has the penalty λ₂. h are the features that the head sees, with `vir` the
-    draw. In the first stage of a plan that has no objective, it trains an autoencoder.
+    draw. In the first stage of a plan that has no objective, it trains an autoencoder. Words, and rows of more than
+    16,384 numbers, are refused.
 
     λ₂ = 0.7 is published. The decoder, with one layer of `hidden`, and the scale of x' are ours: the paper's are for
     images. `pseudo_counts + lds + vir + reconstruct` is variational imbalanced regression with all of its terms.

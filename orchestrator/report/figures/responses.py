@@ -11,7 +11,7 @@ from orchestrator.report.search.axes import Response
 
 BINS = 4
 COLUMNS = 4
-POINTS = 2000
+POINTS = 500
 """Of a panel at most: more hide one another, and take megabytes."""
 
 
@@ -44,4 +44,7 @@ def responses(found: Sequence[Response], rule: str) -> Drawing:
     if every:
         figure.supylabel(f"{rule} behind the cell's best", fontsize=8)
     names = ", ".join(one.name for one in found)
-    return Drawing("responses", "Single hyperparameters", f"Score behind the best of the cell against {names}.", figure)
+    text = f"Score behind the best of the cell against {names}."
+    if any(len(one.values) > POINTS for one in found):
+        text += f" Of more than {POINTS} trials every second, third, … is a point; means are those of all."
+    return Drawing("responses", "Single hyperparameters", text, figure)

@@ -1,11 +1,13 @@
 """Curves by label and calibration: small examples, counted by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orchestrator.report.featured import Featured, calibration, featured, half_window, label_error
+import orchestrator.report.featured as module
+from orchestrator.report.featured import Featured, alike, calibration, featured, half_window, label_error, roles
 from reported import filled
 from workloads.labels import LabelGrid
 
@@ -48,3 +50,21 @@ def test_every_replicate_is_in_the_predictions_of_its_row(tmp_path: Path) -> Non
     (base,) = [one for one in featured(section, state.ledger) if one.recipe == "l1"]
     assert len(base.preds) == 6
     assert [plan.label for plan in section.plans] == ["l1", "l1 (replicate 1)", "l1 (replicate 2)"]
+
+
+def test_of_many_rows_alike_the_best_those_with_the_best_means_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = filled(tmp_path, recipes={"also": ["l1", "l1 + lds", "l1 + fds", "mse"]})
+    (section,) = state.sections
+    every = [row.recipe for row in section.table.rows]
+    table = replace(section.table, best={section.table.primary: frozenset(every)})
+    section, means = (
+        replace(section, table=table),
+        {row.recipe: row.scores[table.primary].mean for row in table.recipes},
+    )
+    assert [row.recipe for row in alike(table)] == list(means)
+    monkeypatch.setattr(module, "MOST", 2)
+    best = sorted(means, key=means.__getitem__)[:2]
+    shown = {recipe for recipe, role in roles(section).items() if role in ("also", "best")}
+    assert shown == {*best} - {*table.bases}

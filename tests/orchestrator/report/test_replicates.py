@@ -12,6 +12,7 @@ import pytest
 from builders import record, study
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.budgets import budget, costs, steps
+from orchestrator.report.one_row import one_row
 from orchestrator.report.outputs import sections, write_outputs
 from orchestrator.study.cells import Trial, expand, load_data
 from orchestrator.study.planner import Planner
@@ -20,8 +21,8 @@ from workloads import WORKLOADS
 
 
 @pytest.fixture(autouse=True)
-def few_controls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Controls that take no time."""
+def few_controls(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Controls that take no time, kept where no other test looks for them."""
     monkeypatch.setattr("orchestrator.report.controls.MODELS", {})
 
 
@@ -123,3 +124,10 @@ def test_replicates_of_one_study_are_one_row_without_its_name(tmp_path: Path) ->
     made, planner, ledger = trained(tmp_path, off, tune={"trials": 1, "replicates": 2})
     (section,) = sections(made, planner, ledger)
     assert [row.recipe for row in section.table.recipes] == ["l1", "l1 + lds"]
+
+
+def test_the_study_of_one_row_is_the_first_replicate_whose_trials_are_all_there(tmp_path: Path) -> None:
+    made, planner, ledger = trained(tmp_path, off, tune={"trials": 4, "replicates": 2})
+    again = Study.of({**one_row(made, planner.plans[0], "row"), "storage": made.storage})
+    of_row = Planner(again, expand(again), ledger.find)
+    assert (of_row.next(), [plan.cell.name for plan in of_row.plans]) == (None, ["nhanes-sbp/l1"])

@@ -3,7 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from workloads.data.custom.bins import bins_between
 from workloads.encoders import hub
@@ -246,6 +254,11 @@ class CustomMaps(CustomPictures):
     few_share: Annotated[float, Field(gt=0, lt=1)] = 0.01
     cap: Count = 4096
     augment: tuple[Literal["flip", "light"], ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _blank_written(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """With `blank` where it is null, also for who leaves nulls out: its default is another one."""
+        return {**whole(self), "blank": self.blank}
 
     @property
     def map_side(self) -> int:

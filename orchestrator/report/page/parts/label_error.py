@@ -1,6 +1,6 @@
 """The error by label, and how many labels there are to learn from."""
 
-from orchestrator.report.featured import featured
+from orchestrator.report.featured import MOST, alike, featured
 from orchestrator.report.figures.label_error import draw_label_error
 from orchestrator.report.figures.label_histogram import label_histogram
 from orchestrator.report.page.part import Part
@@ -13,4 +13,7 @@ def label_error(results: Results, section: Section) -> Part:
     shown = featured(section, results.ledger)
     if not shown:
         return Part("labels", "Labels", figures=(label_histogram(section.workload, section.data),))
-    return Part("error", "Error by label", figures=(draw_label_error(name, section.data, shown),))
+    others = len(alike(section.table))
+    few = f"Of {others} recipes that cannot be told from the best, those with the {MOST} best means have a line."
+    drawn = draw_label_error(name, section.data, shown)
+    return Part("error", "Error by label", figures=(drawn,), notes=(few,) if others > MOST else ())
