@@ -241,6 +241,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     gc.set_threshold(100_000, 50, 50)  # imports make a million objects that live on: fewer looks through them
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # mimalloc gives memory back to be asked for it again
 
     def command() -> int:
         args = parser().parse_args(argv)

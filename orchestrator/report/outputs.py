@@ -81,12 +81,15 @@ FORMATS: Final[dict[str, Callable[[Results], str | bytes]]] = {
 }
 """What a report can be printed as: words and tables, tidy data, tables of an article, the page."""
 
+FIGURES: Final = ("svg", "pdf", "png")
+"""Formats of the figures beside the page."""
+
 
 def outputs(results: Results) -> dict[str, str | bytes]:
     """Every file of a report, by its name; figures are below `figures/`."""
     from orchestrator.report.page.assemble import page
 
-    made, data = page(results), tidy(results.tables)
+    made, data = page(results, FIGURES), tidy(results.tables)
     return {
         "table.md": document(results),
         "table.csv": to_csv(results.tables),
@@ -96,7 +99,7 @@ def outputs(results: Results) -> dict[str, str | bytes]:
         "table.tex": latex(results.tables, results.study.report.names),
         "best.yaml": best_yaml([plan for section in results.sections for plan in section.plans], results.rule),
         "report.html": made.html,
-        **{f"figures/{name}": drawn for name, drawn in made.files()},
+        **{f"figures/{name}": drawn for name, drawn in made.figures.items()},
     }
 
 

@@ -11,6 +11,8 @@ from orchestrator.report.search.axes import Response
 
 BINS = 4
 COLUMNS = 4
+PANELS = 16
+"""At most: more hyperparameters are those of many methods, each with trials of its own cells only."""
 POINTS = 500
 """Of a panel at most: more hide one another, and take megabytes."""
 
@@ -18,8 +20,10 @@ POINTS = 500
 def responses(found: Sequence[Response], rule: str) -> Drawing:
     """A panel for every number that was searched: trials as points, means of a quarter of the range as a line.
 
-    Of more than `POINTS` trials every second, third, … is a point; means are those of all.
+    Of more than `PANELS` numbers those with the most trials have one; of more than `POINTS` trials every second, third,
+    … is a point; means are those of all.
     """
+    searched, found = len(found), _most(found)
     figure, every = grid(2.6, 2.2, len(found), COLUMNS)
     for axes, one in zip(every, found, strict=True):
         every_kth = slice(None, None, -(-len(one.values) // POINTS))
@@ -45,6 +49,14 @@ def responses(found: Sequence[Response], rule: str) -> Drawing:
         figure.supylabel(f"{rule} behind the cell's best", fontsize=8)
     names = ", ".join(one.name for one in found)
     text = f"Score behind the best of the cell against {names}."
+    if searched > PANELS:
+        text += f" Of {searched} hyperparameters the {PANELS} with the most trials are shown."
     if any(len(one.values) > POINTS for one in found):
         text += f" Of more than {POINTS} trials every second, third, … is a point; means are those of all."
     return Drawing("responses", "Single hyperparameters", text, figure)
+
+
+def _most(found: Sequence[Response]) -> list[Response]:
+    """Those with the most trials, in their order."""
+    order = sorted(range(len(found)), key=lambda place: -len(found[place].values))
+    return [found[place] for place in sorted(order[:PANELS])]

@@ -1,15 +1,15 @@
 """The page: which parts it has, in which order, and what holds them together."""
 
 import base64
+import gc
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Final
 
 from markupsafe import Markup
 
-from orchestrator.report.figures.drawing import Drawing
 from orchestrator.report.figures.inline import inline
 from orchestrator.report.page.part import OfStudy, OfWorkload, Part, render
 from orchestrator.report.page.parts.calibration import calibration
@@ -52,14 +52,7 @@ class Page:
     """The page as HTML, and its figures by the names of their files."""
 
     html: str
-    drawings: dict[str, Drawing]
-
-    def files(self) -> Iterator[tuple[str, bytes]]:
-        """Every figure as SVG, PDF and PNG, by file name."""
-        for name, drawing in self.drawings.items():
-            yield f"{name}.svg", drawing.svg
-            yield f"{name}.pdf", drawing.file("pdf")
-            yield f"{name}.png", drawing.file("png")
+    figures: dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -71,17 +64,22 @@ class Shown:
     figures: list[tuple[Markup, str]]
 
 
-def page(results: Results) -> Page:
-    """The report as one HTML page that needs nothing else, and its figures."""
-    drawings: dict[str, Drawing] = {}
+def page(results: Results, formats: Sequence[str] = ()) -> Page:
+    """The report as one HTML page that needs nothing else, and its figures as `svg`, `pdf` or `png`.
+
+    The figures of a workload are written before those of the next are drawn: each takes tens of megabytes.
+    """
+    figures: dict[str, bytes] = {}
     chapters = [
         (
             section.table.workload,
-            _shown([made(results, section) for made in OF_A_WORKLOAD], section.table.workload, drawings),
+            _forgotten(
+                _shown([made(results, section) for made in OF_A_WORKLOAD], section.table.workload, formats, figures)
+            ),
         )
         for section in results.sections
     ]
-    behind = _shown([made(results) for made in OF_THE_STUDY], "study", drawings)
+    behind = _shown([made(results) for made in OF_THE_STUDY], "study", formats, figures)
     style, script = (resources.files(__package__).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     html = render(
         "page.html.j2",
@@ -93,7 +91,7 @@ def page(results: Results) -> Page:
         script=Markup(script),
         policy=f"default-src 'none'; style-src '{digest(style)}'; script-src '{digest(script)}'",
     )
-    return Page(str(html), drawings)
+    return Page(str(html), figures)
 
 
 def partial(results: Results) -> str:
@@ -117,8 +115,8 @@ def digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _shown(parts: list[Part | None], chapter: str, drawings: dict[str, Drawing]) -> list[Shown]:
-    """Parts with their figures drawn; they are added to `drawings`."""
+def _shown(parts: list[Part | None], chapter: str, formats: Sequence[str], figures: dict[str, bytes]) -> list[Shown]:
+    """Parts with their figures drawn; their files are added to `figures`."""
     shown = []
     for part in parts:
         if part is None:
@@ -126,7 +124,14 @@ def _shown(parts: list[Part | None], chapter: str, drawings: dict[str, Drawing])
         elements = []
         for drawing in part.figures:
             name = f"{chapter}-{drawing.name}"
-            drawings[name] = drawing
             elements.append((Markup(inline(drawing, name)), drawing.text))
-        shown.append(Shown(part, f"{chapter}-{part.name}", elements))
+            for format in formats:
+                figures[f"{name}.{format}"] = drawing.svg if format == "svg" else drawing.file(format)
+        shown.append(Shown(replace(part, figures=()), f"{chapter}-{part.name}", elements))
+    return shown
+
+
+def _forgotten(shown: list[Shown]) -> list[Shown]:
+    """Parts whose figures nobody refers to any more but these themselves: now they are gone."""
+    gc.collect(1)  # they are young; to look through all that a study of many cells holds would take seconds
     return shown

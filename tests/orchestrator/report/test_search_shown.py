@@ -57,6 +57,17 @@ def test_of_thousands_of_trials_some_are_points_and_all_are_in_the_means() -> No
     assert np.allclose(means.get_ydata(), 2.0, atol=0.01)
 
 
+def test_of_many_hyperparameters_those_with_the_most_trials_have_a_panel() -> None:
+    sizes = [(7 * k) % 20 + 2 for k in range(20)]
+    found = [
+        Response(f"part.h{k}", False, ("l1",) * n, np.linspace(0.0, 1.0, n), np.zeros(n)) for k, n in enumerate(sizes)
+    ]
+    drawn = draw_responses(found, RULE)
+    shown = [axes.get_xlabel() for axes in drawn.figure.axes]
+    assert shown == [f"part.h{k}" for k, n in enumerate(sizes) if n > 5]
+    assert "Of 20 hyperparameters the 16 with the most trials are shown." in drawn.text
+
+
 def test_the_part_says_how_flat_the_optimum_is_and_from_when_on_importance_is_told(tmp_path: Path) -> None:
     fixed = {"lr": 1e-3, "weight_decay": 0.0}
     state = filled(tmp_path, tune={"trials": 3, "sampler": "random"}, train={"epochs": 2, **fixed})
