@@ -21,6 +21,7 @@ from orchestrator.engine.faults import NotReady, brief, said
 from orchestrator.engine.installed import plugins, versions
 from orchestrator.engine.memory import Peak, tidy
 from orchestrator.engine.ranks import several
+from orchestrator.engine.sampling import sampling
 from orchestrator.engine.training import Notes, Paused, Training
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger import models
@@ -75,6 +76,7 @@ class Job:
     keep_model: bool = False
     search: str | None = None
     processes: int = 1
+    system_metrics: bool = False
 
     @classmethod
     def of(cls, trial: Trial, attempt: int, study: Study, storage: str, until: int | None = None) -> "Job":
@@ -104,6 +106,7 @@ class Job:
             keep_model=study.evaluate.keep_models != "none",
             search=trial.search,
             processes=share.processes,
+            system_metrics=study.tracking.system_metrics,
         )
 
     @property
@@ -154,9 +157,23 @@ def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[
     machine are raised, to be tried again: StorageFailed, DataError, OSError, and NotReady where data or plugins are not
     the driver's. A checkpoint that cannot be used is told and dropped.
     """
-    ledger = _ledger(job.storage)
+    ledger, device = _ledger(job.storage), job.device
+    store = ledger.store if job.system_metrics else None
+    with sampling(store, (job.trial_id, job.attempt), device) as keep:
+        return (yield from _train(job, ledger, device, tell, notes, clock, keep))
+
+
+def _train(
+    job: Job,
+    ledger: Ledger,
+    device: torch.device,
+    tell: Callable[[str], None],
+    notes: Notes,
+    clock: Callable[[], float],
+    keep: Callable[[], None],
+) -> Training:
+    """What `train` does, with what keeps the samples of the machine."""
     started = now()
-    device = job.device
     peak = Peak(device)
     if job.gpus > 0 and device.type == "cpu":
         notes.said[NO_GPU] = None
@@ -171,10 +188,9 @@ def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[
             others = partial(prepared, job), partial(follow, job, pieces, saved)
             with several(job.processes, device, *others) as ranks:
                 outcome = yield from _trained(job, ledger, data, device, saved, rows, notes, clock, pieces, ranks)
-            if outcome is None:
-                return None
-            if isinstance(outcome, float):
-                return Paused(outcome, name_of(device))
+            if outcome is None or isinstance(outcome, float):
+                keep()
+                return None if outcome is None else Paused(outcome, name_of(device))
             break
         except (StorageFailed, DataError, NotReady, OSError):
             raise
@@ -202,6 +218,7 @@ def train(job: Job, tell: Callable[[str], None], notes: Notes, clock: Callable[[
         tell(words)
         ledger.store.delete(job.checkpoint)
     outcome |= peak.taken()
+    keep()  # whoever finds the record finds them
     ledger.commit(job.record(started, tuple(rows), device=name_of(device), **outcome), job.phase)
     ledger.store.delete(job.checkpoint)
     return None

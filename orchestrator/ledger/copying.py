@@ -11,6 +11,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.names import (
     OF_MODELS,
     OF_PREDICTIONS,
+    OF_SAMPLES,
     OF_SPLITS,
     OF_VALIDATION,
     PHASES,
@@ -18,6 +19,7 @@ from orchestrator.ledger.names import (
     modelled_by,
     predicted_by,
     record_key,
+    sampled_by,
     split_of,
     validated_by,
 )
@@ -48,6 +50,7 @@ def copy(source: Ledger, target: Ledger, progress: Progress) -> int:
         (OF_VALIDATION, validated_by),
         (OF_MODELS, modelled_by),
         (OF_SPLITS, split_of),
+        (OF_SAMPLES, sampled_by),
     ):
         there = set(target.store.keys(prefix))
         for key in filter(ours, source.store.keys(prefix)):

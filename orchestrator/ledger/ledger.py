@@ -6,6 +6,7 @@
     ledger/predictions/<trial id>.<name>.parquet        test predictions of evaluate trials, by the name in the record
     ledger/models/<trial id>.<name>.safetensors         weights of evaluate trials, where a study keeps them
     ledger/splits/<workload>-<data>.parquet             which rows of the file train, val and test hold
+    ledger/samples/<trial id>.<attempt>.parquet         what the machine did meanwhile, where a study samples it
     ledger/damaged/...                                  what a repair set aside
     checkpoints/<trial id>.pt                           of a trial that is not committed yet
 

@@ -14,6 +14,7 @@ OF_PREDICTIONS: Final = "ledger/predictions/"
 OF_VALIDATION: Final = "ledger/validation/"
 OF_MODELS: Final = "ledger/models/"
 OF_SPLITS: Final = "ledger/splits/"
+OF_SAMPLES: Final = "ledger/samples/"
 OF_DAMAGED: Final = "ledger/damaged/"
 """Where a repair puts what it sets aside."""
 _NUMBER: Final = r"(0|[1-9]\d*)"
@@ -23,6 +24,7 @@ _PREDICTIONS: Final = re.compile(rf"ledger/predictions/([\w-]+)(?:\.({_NUMBER}\.
 
 _VALIDATION: Final = re.compile(rf"ledger/validation/([\w-]+)\.({_NUMBER}\.[0-9a-f]{{16}})\.parquet", re.ASCII)
 _MODEL: Final = re.compile(rf"ledger/models/([\w-]+)\.({_NUMBER}\.[0-9a-f]{{16}})\.safetensors", re.ASCII)
+_SAMPLES: Final = re.compile(rf"ledger/samples/([\w-]+)\.{_NUMBER}\.parquet", re.ASCII)
 _SPLIT: Final = re.compile(r"ledger/splits/([\w.-]+)\.parquet", re.ASCII)
 
 
@@ -54,6 +56,11 @@ def model_key(trial_id: str, name: str) -> str:
 def split_key(workload: str, data: str) -> str:
     """Where the rows of a workload's splits lie, of data with this fingerprint."""
     return f"{OF_SPLITS}{workload}-{data}.parquet"
+
+
+def samples_key(attempt: Attempt) -> str:
+    """Where the samples of an attempt lie, where a study takes any."""
+    return f"{OF_SAMPLES}{attempt[0]}.{attempt[1]}.parquet"
 
 
 def attempt_of(key: str) -> Attempt | None:
@@ -92,7 +99,13 @@ def split_of(key: str) -> str | None:
     return None if found is None else found[1]
 
 
+def sampled_by(key: str) -> Attempt | None:
+    """The attempt whose samples lie here; None for a file that is none of the ledger's."""
+    found = _SAMPLES.fullmatch(key)
+    return None if found is None else (found[1], int(found[2]))
+
+
 def foreign(keys: Iterable[str]) -> list[str]:
     """Files below `ledger/` that Tailsweep did not write: of file systems, desktops, programs that synchronise."""
-    known = (attempt_of, segment_number, predicted_by, validated_by, modelled_by, split_of)
+    known = (attempt_of, segment_number, predicted_by, validated_by, modelled_by, split_of, sampled_by)
     return [key for key in keys if not key.startswith(OF_DAMAGED) and all(find(key) is None for find in known)]

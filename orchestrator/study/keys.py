@@ -226,14 +226,16 @@ class Tracking(Model):
     """Where a study is followed: `tracker` names a file of `orchestrator/tracking/`, `uri` is its server.
 
     MLflow's defaults to `mlflow.db` in the storage folder; `enabled: false` leaves tracking out of the sweep. A URI is
-    kept in study.json and shown: it may name a user of a database, but holds no password.
+    kept in study.json and shown: it may name a user of a database, but holds no password. `system_metrics` samples the
+    machine while a trial runs; it changes neither the trial nor its record.
     """
 
     enabled: bool = True
     uri: Annotated[str | None, AfterValidator(_without_password)] = None
     tracker: Annotated[str, AfterValidator(_tracker)] = "mlflow"
+    system_metrics: bool = False
 
-    later: ClassVar[frozenset[str]] = frozenset({"tracker"})
+    later: ClassVar[frozenset[str]] = frozenset({"tracker", "system_metrics"})
 
 
 def trackers() -> list[str]:

@@ -1,13 +1,14 @@
 """A record of the ledger in MLflow's words."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
 from mlflow.entities import Metric, Param
 
 from orchestrator.ledger.records import Record
+from orchestrator.ledger.samples import Sample
 from orchestrator.tracking._scores import curve, final
 
 LONGEST: Final = 6000
@@ -39,6 +40,14 @@ def metrics_of(record: Record, stamp: int) -> Iterator[Metric]:
         for name, value in values.items():
             if math.isfinite(value):
                 yield Metric(name, value, stamp, epoch)
+
+
+def system_metrics(samples: Iterable[Sample]) -> Iterator[Metric]:
+    """Samples of the machine under MLflow's names for them, at the times when they were taken."""
+    for step, (at, seen) in enumerate(samples):
+        for name, value in seen.items():
+            if math.isfinite(value):
+                yield Metric(f"system/{name}", value, milliseconds(at), step)
 
 
 def milliseconds(when: datetime) -> int:

@@ -22,6 +22,7 @@ from threading import Lock
 from typing import ClassVar, Final
 from urllib.parse import quote
 
+from orchestrator.ledger import samples
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Phase, Record
 from orchestrator.report.stats import spread
@@ -29,7 +30,7 @@ from orchestrator.storage.store import local_folder
 from orchestrator.study.cell_plan import CellPlan
 from orchestrator.study.spec import Study
 from orchestrator.tracking._pictures import base_of, marked, pictures
-from orchestrator.tracking._sqlite import ARTIFACTS, make_database, sqlite_uri
+from orchestrator.tracking._sqlite import ARTIFACTS, make_database, settle, sqlite_uri
 from orchestrator.tracking._view import ROWS, VIEW, Shown, description, rows_of, views
 from workloads.labels import REGIONS
 from workloads.recipe import Recipe
@@ -45,7 +46,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, Run, RunTag
 
-from orchestrator.tracking._entities import metrics_of, milliseconds, name_of, params_of
+from orchestrator.tracking._entities import metrics_of, milliseconds, name_of, params_of, system_metrics
 
 BATCH, PARAMS = 1000, 100
 """Metrics, parameters and tags in one call, and how many of them may be parameters: the server's own limits."""
@@ -226,9 +227,15 @@ class Projection:
         self.client.set_terminated(run_id, STATUS[record.status], end_time=stamp)
         settings = active(Recipe.parse(record.recipe), record.settings)
         params = params_of({**settings, "seed": record.seed, "epochs": record.epochs})
-        self._log(run_id, params, list(metrics_of(record, stamp)), RunTag(DONE, "1"))
+        metrics = [*metrics_of(record, stamp), *self._sampled(record)]
+        self._log(run_id, params, metrics, RunTag(DONE, "1"))
         run.data.tags[DONE] = "1"
         return run
+
+    def _sampled(self, record: Record) -> Iterator[Metric]:
+        """What the machine did meanwhile, where the study asks for it."""
+        if self._study.tracking.system_metrics:
+            yield from system_metrics(samples.find(self._ledger.store, (record.trial_id, record.attempt)))
 
     def _log_data(self, run_id: str, record: Record, phase: Phase) -> None:
         """The data set of a trial; of several that name a new one at once, a server would take only the first."""
@@ -283,6 +290,8 @@ class Projection:
             self._picture(plan)
         if contents["report.html"] is not None:
             self._link(self._runs[key].info.run_id, self._ledger.store.locate(f"{folder}report.html"))
+        if self._study.tracking.uri is None:
+            settle(local_folder(self._study.storage) / DATABASE)
 
     def _picture(self, plan: CellPlan) -> None:
         """The pictures of a row, drawn again when it has other seeds."""

@@ -1,8 +1,11 @@
 """What following a study in MLflow costs: `PYTHONPATH=.:tests python -m bench.tracking [--full]`.
 
 Our projection (runs, settings, data sets and numbers) is compared with plain `log_batch` calls of the same numbers into
-runs that are there: over REST, on PostgreSQL where this machine has it, and in a SQLite file. A sweep that is followed
-on a server that answers 200 ms late, and on one that is away, is compared with one that is not followed.
+runs that are there: over REST, on PostgreSQL where this machine has it, and in a SQLite file as MLflow makes it. A
+trial among many takes what one among few does. A sweep that is followed on a server that answers 200 ms late, and on
+one that is away, is compared with one that is not followed; what is held is the tracker's share of a core while it
+waits for trials, since two runs of a sweep differ by more. Seconds of the processor stand beside those of the clock,
+which a busy machine stretches.
 """
 
 import contextlib
@@ -14,16 +17,19 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
+
+import psutil
+from mlflow import MlflowClient
 
 from bench.engine import tiny
 from builders import record, score, study
 from clusters.mlflow import database
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.ledger.records import CurveRow, Record
+from orchestrator.ledger.records import CurveRow, Record, now
 from orchestrator.study.cells import Trial, expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
@@ -32,12 +38,60 @@ from orchestrator.tracking.mlflow import BATCH, Projection
 from s3_server import before, free_port
 
 EPOCHS: Final = 30
-REST_TRIALS, FILE_TRIALS, MANY, SWEPT = 40, 60, 10_000, 10
+REST_TRIALS, FILE_TRIALS, MANY, SWEPT, SWEPT_EPOCHS = 40, (60, 600), 10_000, 10, 400
 LATE_S: Final = 0.2
 ROUNDS: Final = 3
 RATIO: Final = 2.5
 """The bound on the time of the projection against that of plain batches, which make no runs."""
+GROWTH: Final = 1.5
+"""The bound on the time of a trial among many against that of one among few."""
+SHARE: Final = 0.01
+"""The bound on the tracker's share of a core, once it has started."""
+STARTED_S, WAITED_S = 35.0, 30.0
+"""How long a tracker is given to start, and how long it is then watched."""
+DRIVER: Final = """
+import sys, time
+from orchestrator.cli.main import main
+code = main(sys.argv[1:])
+print(time.process_time())
+raise SystemExit(code)
+"""
+"""A command of ours that tells, as its last line, what it took of the processor."""
 Line = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Took:
+    """Seconds of the clock, and of the processor in this process."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def by(cls, work: Callable[[], object]) -> "Took":
+        """What this work takes."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        work()
+        return cls(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Our projection and plain batches of the same numbers, and how many numbers these are."""
+
+    ours: Took
+    plain: Took
+    numbers: int
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Seconds from the start of the first trial to the end of the last, from there to the end of the command, and of
+    the processor in the driver."""
+
+    training: float
+    ending: float
+    driver_cpu: float
 
 
 def made_up(storage: str, trials: int) -> tuple[Study, Planner]:
@@ -101,18 +155,20 @@ def _wait(address: str) -> None:
             time.sleep(0.2)
 
 
-def compared(uri: str | None, trials: int) -> tuple[float, float, int]:
-    """Seconds of our projection and of plain batches of the same numbers, and how many numbers these are."""
+def compared(uri: str | None, trials: int) -> Round:
+    """Both ways into the same server, or each into an SQLite file of its own."""
     with tempfile.TemporaryDirectory() as storage:
         made, planner = made_up(storage, trials)
         tracked = made.tracking.model_copy(update={"uri": uri})
         made = made.model_copy(update={"study": f"bench-{time.time_ns()}", "tracking": tracked})
         projection = Projection(made, Ledger(storage))
+        client = MlflowClient(uri or f"sqlite:///{storage}/plain.db")
+        experiment = client.create_experiment(f"plain-{made.study}")
         numbers = [list(metrics_of(one, 0)) for one in planner.plans[0].records("tune")]
-        runs = [projection.client.create_run(projection.experiment).info.run_id for _ in numbers]
-        plain = _seconds(lambda: _batches(projection.client, runs, numbers))
-        ours = _seconds(lambda: projection.update(planner.plans))
-    return ours, plain, sum(map(len, numbers))
+        runs = [client.create_run(experiment).info.run_id for _ in numbers]
+        plain = Took.by(lambda: _batches(client, runs, numbers))
+        ours = Took.by(lambda: projection.update(planner.plans))
+    return Round(ours, plain, sum(map(len, numbers)))
 
 
 def _batches(client: Any, runs: Sequence[str], numbers: Sequence[list[Any]]) -> None:
@@ -121,15 +177,19 @@ def _batches(client: Any, runs: Sequence[str], numbers: Sequence[list[Any]]) -> 
             client.log_batch(run, metrics=metrics[start : start + BATCH])
 
 
-def _told(where: str, trials: int, rounds: Sequence[tuple[float, float, int]]) -> tuple[list[Line], bool]:
-    ours, plain = (median(times) for times in list(zip(*rounds, strict=True))[:2])
-    sent, ratio = rounds[0][2], ours / plain
+def _told(where: str, trials: int, rounds: Sequence[Round]) -> tuple[list[Line], bool]:
+    ours, plain, cpu = (
+        median(values)
+        for values in zip(*((one.ours.wall, one.plain.wall, one.ours.cpu) for one in rounds), strict=True)
+    )
+    sent, ratio = rounds[0].numbers, ours / plain
     holds = "yes" if ratio <= RATIO else "NO"
-    many = f"{MANY:,} trials in {ours / trials * MANY / 60:.0f} minutes"
+    many = f"{MANY:,} trials in {ours / trials * MANY / 60:.1f} minutes"
     return [
         (
             f"MLflow {where}, {trials:,} trials of {EPOCHS} epochs",
-            f"{sent / ours:,.0f} metrics/s, runs, settings and data sets included; {many}",
+            f"{sent / ours:,.0f} metrics/s, runs, settings and data sets included; {1000 * ours / trials:.0f} ms a "
+            f"trial, {1000 * cpu / trials:.0f} ms of the processor; {many}",
         ),
         (
             "  plain log_batch calls of the same metrics, one after the other",
@@ -146,17 +206,22 @@ def rest() -> tuple[list[Line], bool]:
     return _told(f"on {kind} over REST", REST_TRIALS, rounds)
 
 
-def file(full: bool) -> tuple[list[Line], bool]:
-    """The same in SQLite, which a storage has by itself."""
-    trials = MANY if full else FILE_TRIALS
-    return _told("in SQLite", trials, [compared(None, trials) for _ in range(1 if full else ROUNDS)])
+def file(full: bool) -> Iterator[tuple[list[Line], bool]]:
+    """The same in SQLite, which a storage has by itself, of few trials and of many."""
+    few, many = FILE_TRIALS[0], MANY if full else FILE_TRIALS[1]
+    first, last = [compared(None, few) for _ in range(ROUNDS)], compared(None, many)
+    yield _told("in SQLite", few, first)
+    yield _told("in SQLite", many, [last])
+    growth = (last.ours.cpu / many) / (median(one.ours.cpu for one in first) / few)
+    holds = growth <= GROWTH
+    yield (
+        [("  flat", f"{growth:.2f}× the processor's time of a trial (hold ≤ {GROWTH:g}): {'yes' if holds else 'NO'}")],
+        holds,
+    )
 
 
 def sweeps() -> tuple[list[Line], bool]:
-    """A sweep followed on a server that answers late, and on one that is away, against one that is not followed.
-
-    Told and not held: two runs of the same sweep differ by more than the 1 % that is claimed.
-    """
+    """A sweep followed on a server that answers late, and on one that is away, against one that is not followed."""
     with (
         tempfile.TemporaryDirectory() as folder,
         server(Path(folder)) as (address, _),
@@ -168,45 +233,73 @@ def sweeps() -> tuple[list[Line], bool]:
             f"followed on a server that answers {1000 * LATE_S:.0f} ms late": {"uri": late},
             "followed on a server that is away": {"uri": "http://127.0.0.1:9"},
         }
-        took: dict[str, list[float]] = {name: [] for name in kinds}
+        took: dict[str, list[Swept]] = {name: [] for name in kinds}
         for _ in range(ROUNDS):
             for name, tracking in kinds.items():
                 took[name].append(_swept(tracking))
-    base = median(took["not followed"])
-    return [
+        waiting = {name: _waiting(tracking) for name, tracking in kinds.items() if "uri" in tracking}
+    base = took["not followed"]
+    lines = [
         (
             f"{'' if name == 'not followed' else '  '}a sweep of {SWEPT} trials, {name}",
-            f"{median(times):.1f} s of training; {median(times) / base:.3f}× ({min(times):.1f} to {max(times):.1f} s)",
+            f"{_middle(swept, 'training'):.1f} s of training, {_against(swept, base, 'training')}; driver "
+            f"{_middle(swept, 'driver_cpu'):.1f} s of the processor, {_against(swept, base, 'driver_cpu')}; "
+            f"{_middle(swept, 'ending'):.1f} s after the last trial",
         )
-        for name, times in took.items()
-    ], True
+        for name, swept in took.items()
+    ]
+    for name, (start_s, share) in waiting.items():
+        told = f"{start_s:.1f} s of the processor to start, then {share:.2%} of a core (hold ≤ {SHARE:.0%})"
+        lines.append((f"  the tracker of a sweep {name}", f"{told}: {'yes' if share <= SHARE else 'NO'}"))
+    return lines, all(share <= SHARE for _, share in waiting.values())
 
 
-def _swept(tracking: Mapping[str, Any]) -> float:
-    """Seconds from the start of the first trial to the end of the last."""
+def _waiting(tracking: Mapping[str, Any]) -> tuple[float, float]:
+    """Seconds of the processor that a tracker takes to start, and its share of a core while it waits for trials."""
     with tempfile.TemporaryDirectory() as folder:
-        made = tiny(folder, SWEPT, tracking=tracking, train={"epochs": 400, "batch_size": 32})
+        written = Path(folder) / "study.json"
+        written.write_text(tiny(folder, SWEPT, tracking=tracking).model_dump_json(), encoding="utf-8")
+        command = [sys.executable, "-m", "orchestrator.cli", "track", str(written), "--follow"]
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet) as process:
+            seen = []
+            for wait_s in (STARTED_S, WAITED_S):
+                time.sleep(wait_s)
+                seen.append(sum(psutil.Process(process.pid).cpu_times()[:2]))
+            process.kill()
+    return seen[0], (seen[1] - seen[0]) / WAITED_S
+
+
+def _middle(swept: Sequence[Swept], name: str) -> float:
+    return median(getattr(one, name) for one in swept)
+
+
+def _against(swept: Sequence[Swept], base: Sequence[Swept], name: str) -> str:
+    """The ratio of the medians, and those of the rounds."""
+    ratios = [getattr(one, name) / getattr(other, name) for one, other in zip(swept, base, strict=True)]
+    return f"{_middle(swept, name) / _middle(base, name):.3f}× ({min(ratios):.3f} to {max(ratios):.3f})"
+
+
+def _swept(tracking: Mapping[str, Any]) -> Swept:
+    with tempfile.TemporaryDirectory() as folder:
+        made = tiny(folder, SWEPT, tracking=tracking, train={"epochs": SWEPT_EPOCHS, "batch_size": 32})
         written = Path(folder) / "study.json"
         written.write_text(made.model_dump_json(), encoding="utf-8")
-        command = [sys.executable, "-m", "orchestrator.cli", "sweep", str(written), "--quiet"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-c", DRIVER, "sweep", str(written), "--quiet"]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+        ended = now()
         ledger = Ledger(folder)
         rows = [
             row for phase in ("tune", "evaluate") for row in ledger.read(phase, ["started", "finished"]).to_pylist()
         ]
-    return float((max(row["finished"] for row in rows) - min(row["started"] for row in rows)).total_seconds())
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    first, last = min(row["started"] for row in rows), max(row["finished"] for row in rows)
+    return Swept((last - first).total_seconds(), (ended - last).total_seconds(), float(said.splitlines()[-1]))
 
 
 def measured(full: bool) -> Iterator[tuple[list[Line], bool]]:
     """Every measurement, with whether what is claimed of it holds."""
     yield rest()
-    yield file(full)
+    yield from file(full)
     yield sweeps()
 
 

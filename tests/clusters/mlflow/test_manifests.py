@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from compose_spec import PyCompose
 
 from pods import check
 
@@ -44,6 +45,28 @@ def taken(command: list[str]) -> dict[str, Any]:
 
     assert command[:2] == ["mlflow", "server"]
     return server.make_context("mlflow server", command[2:]).params
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"MLFLOW_AUTH_ADMIN_PASSWORD": "y", "MLFLOW_FORMS_KEY": "z"},
+        {
+            "MLFLOW_ARTIFACTS_DESTINATION": "s3://bucket/mlflow",
+            "PORT": "5001",
+            "TAILSWEEP_IMAGE": "registry/tailsweep:1",
+        },
+    ],
+    ids=["plain", "basic auth", "another place"],
+)
+def test_compose_is_what_its_specification_says_with_any_of_its_variables(given: dict[str, str]) -> None:
+    text = filled(COMPOSE.read_text("utf-8"), {"MLFLOW_DATABASE_PASSWORD": "x", **given})
+    assert PyCompose.from_yaml(text).service_names() == ["database", "mlflow"]
+    for right, wrong in (("healthcheck:", "healthchek:"), ("service_healthy", "service_ready"), ("5s", "5 s.")):
+        assert right in text
+        with pytest.raises(ValueError):
+            PyCompose.from_yaml(text.replace(right, wrong, 1))
 
 
 def test_compose_serves_this_machine_only_and_holds_no_password() -> None:

@@ -1,10 +1,15 @@
 """The projection into a real MLflow on SQLite."""
 
+import shutil
+import sqlite3
+import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
 import pytest
+from sqlalchemy import create_engine
 
 from builders import record, study
 from orchestrator.cli.main import main
@@ -13,7 +18,7 @@ from orchestrator.storage.create_once import name_once
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
-from orchestrator.tracking._sqlite import make_database
+from orchestrator.tracking._sqlite import file_system, make_database
 from orchestrator.tracking.mlflow import DONE, KIND, NAME, Projection, tracking_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -181,3 +186,54 @@ def test_of_two_trackers_that_make_a_database_at_once_the_first_ones_stays(
     monkeypatch.setattr("orchestrator.tracking._sqlite.name_once", overtaken)
     make_database(tmp_path / "mlflow.db")
     assert Projection(both, Ledger(both.storage)).update(planner.plans) == 0
+
+
+def _pragma(path: Path, name: str) -> str:
+    with closing(sqlite3.connect(path)) as connection:
+        return str(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def test_on_a_disk_of_this_machine_the_database_has_a_log_and_elsewhere_sqlites_usual_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mlflow.db"
+    for disk, journal in (("nfs4", "delete"), ("ext4", "wal"), ("", "delete")):  # a storage may be moved
+        with monkeypatch.context() as patch:
+            patch.setattr("orchestrator.tracking._sqlite.file_system", lambda folder, disk=disk: disk)
+            make_database(path)
+        assert _pragma(path, "journal_mode") == journal
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        make_database(path)  # another process writes: its journal stays, and the study is sent
+    assert _pragma(path, "journal_mode") == "delete"
+
+
+def test_when_a_study_is_sent_all_of_it_is_in_the_one_file(tmp_path: Path, planner: Planner) -> None:
+    made = study(storage=str(tmp_path / "one"))
+    projection = Projection(made, Ledger(made.storage))
+    projection.update(planner.plans)
+    projection.upload()
+    (tmp_path / "other").mkdir()
+    shutil.copy(tmp_path / "one" / "mlflow.db", tmp_path / "other")
+    assert Counter(run.data.tags[KIND] for run in runs(study(storage=str(tmp_path / "other")))) == {
+        "trial": 22,
+        "cell": 2,
+        "study": 1,
+    }
+
+
+def test_only_a_database_with_a_log_is_written_without_waiting_for_the_disk(tmp_path: Path) -> None:
+    found = {}
+    for journal in ("WAL", "DELETE"):
+        engine = create_engine(f"sqlite:///{tmp_path / journal}")
+        with closing(sqlite3.connect(tmp_path / journal)) as connection:
+            connection.execute(f"PRAGMA journal_mode = {journal}")
+        with engine.connect() as connected:
+            found[journal] = connected.exec_driver_sql("PRAGMA synchronous").scalar()
+        engine.dispose()
+    assert found == {"WAL": 1, "DELETE": 2}, "NORMAL, and FULL"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_the_kind_of_a_file_system_is_that_of_the_nearest_mount() -> None:
+    assert file_system(Path("/proc/self")) == "proc" != file_system(Path.cwd()) != ""
