@@ -185,7 +185,7 @@ sweep_shard(study, int(sys.argv[3]), 2, True, profile("local", ["start.num_cpus=
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_work_of_a_driver_that_freezes_is_taken_over_and_is_in_the_ledger_once(tmp_path: Path) -> None:
     longer, storage = write(tmp_path, STUDY.replace("epochs: 4", "epochs: 30")), tmp_path / "results"
     drivers = [

@@ -100,7 +100,7 @@ class Batch:
         return True
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_shards_that_are_preempted_and_killed_end_in_the_tables_of_one_machine(
     s3: str, whole: Path, tmp_path: Path
 ) -> None:

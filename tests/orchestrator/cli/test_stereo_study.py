@@ -54,7 +54,7 @@ def test_a_trial_keeps_the_predictions_of_the_scored_pixels_and_differences_draw
     assert set(found["all"].sums["mae"]) == {"l1", "l1 + lds"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_shipped_study_runs_from_the_command_line(tmp_path: Path) -> None:
     shrunk = ["tune.trials=1", "evaluate.seeds=2", "train.epochs=2", "tracking.enabled=false"]
     args = ["sweep", "stereo", "--storage", str(tmp_path), *(word for item in shrunk for word in ("--set", item))]

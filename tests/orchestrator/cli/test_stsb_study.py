@@ -12,7 +12,7 @@ from published import find
 from running import HUNG_S
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_study_of_sts_b_runs_on_the_real_files(tmp_path: Path) -> None:
     root = find("sts-b-dir/train_new.tsv").parents[1]
     shrunk = ["tune.trials=1", "evaluate.seeds=1", "train.epochs=3", "tracking.enabled=false"]

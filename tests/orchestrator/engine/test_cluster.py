@@ -246,7 +246,7 @@ print(WORKLOADS["agedb-dir"].load(data_here("/not/on/this/host")).fingerprint)
         assert finish(hosts.run("-c", COUNT, host=host)) == "1\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_lost_head_ends_the_sweep_with_a_message_and_the_same_command_completes_it(
     hosts: Cluster, alone: Path
 ) -> None:

@@ -209,17 +209,17 @@ def test_a_trial_whose_second_process_is_lost_is_given_out_again(tmp_path: Path)
     followers_end()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "limits", "reason", "log"),
     [
-        (
+        pytest.param(
             "stuck",
             ("--set", "tune.epoch_time_limit_s=20"),
             "Timed out after 20 s in one epoch",
             "its worker was killed",
+            marks=pytest.mark.slow,
         ),
-        ("hungry", (), None, "every batch was trained in 2 pieces"),
+        pytest.param("hungry", (), None, "every batch was trained in 2 pieces", marks=pytest.mark.long),
     ],
 )
 def test_a_process_that_hangs_ends_with_its_trial_and_one_without_memory_has_it_tried_in_pieces(

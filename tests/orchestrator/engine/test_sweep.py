@@ -138,7 +138,7 @@ for record in stream(study):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_loop_over_a_stream_that_was_left_goes_on_to_the_same_tables(whole: Path, tmp_path: Path) -> None:
     storage = tmp_path / "results"
     done = subprocess.run(
@@ -155,7 +155,7 @@ def test_a_loop_over_a_stream_that_was_left_goes_on_to_the_same_tables(whole: Pa
     assert not processes(str(storage).encode()), "nothing is left behind"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_diverging_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
     path = write(tmp_path, STUDY.replace("[l1 + lds, l1 + fds + ranksim]", "[l1, mse]"))
     storage = tmp_path / "results"
@@ -174,7 +174,7 @@ def test_a_diverging_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> N
     assert len(Ledger(str(storage)).store.keys("ledger/tune/")) == 3 + 3 + 2 + 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_worker_costs_no_result(whole: Path, tmp_path: Path) -> None:
     before = set(processes(b"ray::TrialActor"))
     storage = tmp_path / "results"
@@ -216,7 +216,7 @@ def test_a_storage_that_breaks_during_a_sweep_ends_it_loudly_and_loses_nothing(w
     assert results(storage) == results(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_ledger_that_is_deleted_during_a_sweep_is_a_failed_storage_and_is_made_again(
     whole: Path, tmp_path: Path
 ) -> None:
@@ -279,7 +279,7 @@ def test_early_stopping_runs_and_leaves_stopped_trials_out_of_selection(tmp_path
     assert all(row["epochs_run"] == 9 for row in rows if row["status"] == "completed")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_tracking_server_that_is_away_does_not_stop_a_sweep_and_is_caught_up_later(
     whole: Path, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ tracking: {enabled: false}
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workloads_are_given_what_is_theirs_on_nodes_of_the_accelerator_that_is_asked_for(tmp_path: Path) -> None:
     script = f"""
 from clusters.profile import Profile
@@ -48,7 +48,7 @@ else:
     assert all("torch finds none on this node" in row["log"] for row in rows), "declared GPUs are none"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_that_are_replaced_after_a_few_trials_lose_nothing(tmp_path: Path) -> None:
     path = write(tmp_path)
     tailsweep("sweep", path, "--storage", tmp_path / "kept")
