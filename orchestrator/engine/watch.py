@@ -137,6 +137,8 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
             trial.placement_group_factory = NOBODYS  # Tune hands a process on by this, and ends what nobody asks for
         for job in self._jobs(trial):
             self._complete(job)
+        # Tune keeps every trial, with 11 KB of moving averages that nothing reads.
+        trial.run_metadata.metric_analysis, trial.run_metadata.metric_n_steps = {}, {}
 
     def _jobs(self, trial: Any) -> list[Job]:
         """The jobs of a trial of Tune that are under way."""
