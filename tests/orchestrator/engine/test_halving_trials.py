@@ -68,7 +68,12 @@ def sweep(made: Study, dice: random.Random | None = None, legs: int | None = Non
 def train(jobs: list[Job], watch: Watch) -> None:
     """Train a pack as a worker does, and tell of every epoch."""
     pack, reported = Jobs(jobs, lambda job, words: None), set[str]()
-    of_tune = SimpleNamespace(config={"jobs": list(map(asdict, jobs))}, trial_id=jobs[0].trial_id, last_result={})
+    of_tune = SimpleNamespace(
+        config={"jobs": list(map(asdict, jobs))},
+        trial_id=jobs[0].trial_id,
+        last_result={},
+        run_metadata=SimpleNamespace(metric_analysis={}, metric_n_steps={}),
+    )
     while not pack.done:
         rows = [{"trial_id": job.trial_id, **asdict(row)} for job, row in pack.advance()]
         ended = {job.trial_id: said and asdict(said) for job, said in pack.ended if job.trial_id not in reported}
