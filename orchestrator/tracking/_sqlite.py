@@ -15,6 +15,8 @@ from orchestrator.storage.create_once import name_once
 ARTIFACTS: Final = "mlartifacts"
 LOCAL: Final = frozenset({"apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
 """File systems that one machine has to itself."""
+_OURS: Final[set[str]] = set()
+"""Files that `make_database` was asked for: whose other databases a process has is nobody's business here."""
 
 
 def sqlite_uri(path: str) -> str:
@@ -33,9 +35,11 @@ def make_database(path: Path) -> None:
     A process that is killed while MLflow makes the tables would leave a file that no later one can complete. So they
     are made in a file beside it, which gets the name when it is whole; of two at once, the first one's stays.
     """
-    if not path.exists():
+    _OURS.add(str(path.resolve()))
+    if path.exists():
+        _choose_journal(path)
+    else:
         _make(path)
-    _choose_journal(path)
 
 
 def _make(path: Path) -> None:
@@ -77,11 +81,12 @@ def file_system(folder: Path) -> str:
 
 @event.listens_for(Engine, "connect")
 def _spare_the_disk(connection: Any, _: object) -> None:
-    """Let commits into a write-ahead log not wait for the disk.
+    """Let commits into our write-ahead log not wait for the disk.
 
     A loss of power may then take the last of them, which the next `track` sends again; the file stays whole.
     """
     if isinstance(connection, sqlite3.Connection):
+        (_, _, file), *_ = connection.execute("PRAGMA database_list")
         (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
-        if journal == "wal":
+        if file in _OURS and journal == "wal":
             connection.execute("PRAGMA synchronous = NORMAL")

@@ -222,16 +222,23 @@ def test_when_a_study_is_sent_all_of_it_is_in_the_one_file(tmp_path: Path, plann
     }
 
 
-def test_only_a_database_with_a_log_is_written_without_waiting_for_the_disk(tmp_path: Path) -> None:
+def test_only_our_database_with_a_log_is_written_without_waiting_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = {}
-    for journal in ("WAL", "DELETE"):
-        engine = create_engine(f"sqlite:///{tmp_path / journal}")
-        with closing(sqlite3.connect(tmp_path / journal)) as connection:
-            connection.execute(f"PRAGMA journal_mode = {journal}")
+    for name, disk in (("log", "ext4"), ("usual", "nfs4"), ("of somebody else", None)):
+        path = tmp_path / name
+        if disk is None:
+            with closing(sqlite3.connect(path)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+        else:
+            monkeypatch.setattr("orchestrator.tracking._sqlite.file_system", lambda folder, disk=disk: disk)
+            make_database(path)
+        engine = create_engine(f"sqlite:///{path}")
         with engine.connect() as connected:
-            found[journal] = connected.exec_driver_sql("PRAGMA synchronous").scalar()
+            found[name] = connected.exec_driver_sql("PRAGMA synchronous").scalar()
         engine.dispose()
-    assert found == {"WAL": 1, "DELETE": 2}, "NORMAL, and FULL"
+    assert found == {"log": 1, "usual": 2, "of somebody else": 2}, "NORMAL, and FULL"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
