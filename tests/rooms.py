@@ -25,7 +25,6 @@ FLOORS = [
 """The rooms, from the ground up. A package without a row of its own stands on the row of the package that holds it."""
 FIRST = (
     "batches",
-    "contrast",
     "distances",
     "extras",
     "flat",
@@ -44,7 +43,7 @@ FIRST = (
 INSIDE = [
     {f"workloads.{name}" for name in FIRST},
     {f"workloads.{name}" for name in ("density", "laws", "metrics", "recalibration", "seam")},
-    {f"workloads.{name}" for name in ("diverged", "epoch", "memory", "ranks", "speed")},
+    {f"workloads.{name}" for name in ("contrast", "diverged", "epoch", "memory", "ranks", "speed")},
     {"workloads.objectives", "workloads.methods", "workloads.plans", "workloads.encoders", "workloads.workload"},
     {"workloads.cache_checks"},
     {"workloads.cache"},

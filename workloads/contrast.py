@@ -1,7 +1,25 @@
 """A contrast of pairs that ranks them by the distance of their labels."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from workloads.seam import Step
+
+
+def contrasted(step: Step, labels: Tensor, alike: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """The contrast of a batch with labels `[B]`, a scalar; None where no feature can be learned.
+
+    `alike` makes similarities `[m, m]` of features `[m, D]`: those of both views where there are two, so that m = 2B.
+    """
+    if not step.z.requires_grad:
+        return None
+    views = [step.z, *([step.again().z] if step.again else [])]
+    z = torch.cat(views)
+    with torch.autocast(z.device.type, enabled=False):
+        z = z.to(torch.promote_types(z.dtype, torch.float32))
+        return rnc_loss(alike(z), labels.repeat(len(views)))
 
 
 def rnc_loss(alike: Tensor, y: Tensor) -> Tensor:

@@ -2,11 +2,10 @@
 
 from typing import Annotated, ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from workloads.contrast import rnc_loss
+from workloads.contrast import contrasted
 from workloads.groups import group_of, inner_edges
 from workloads.hparams import Declared, Float, Int
 from workloads.seam import Method, Step, TrainLabels
@@ -22,7 +21,7 @@ class GroupContrast(Method):
     similarities and labels). g_i is the group of y_i among G equal parts of the range of the training labels. t = 2 is
     that of Rank-N-Contrast, to which the paper refers; the paper gives no weight for the other two terms.
 
-    With its objective, `grc + group_contrast`, it is the paper's model; both have the same groups there.
+    With its objective, `grc + group_contrast`, it is the paper's model where both have the same number of groups.
     """
 
     source: ClassVar[str] = "Pu et al., AAAI 2025, arXiv:2412.12327"
@@ -48,11 +47,10 @@ class GroupContrast(Method):
 
     def penalty(self, step: Step) -> Tensor | None:
         """The weighted contrast, a scalar; None where nothing of it can be learned."""
-        if not step.z.requires_grad:
-            return None
-        views = [step.z, *([step.again().z] if step.again else [])]
-        z = torch.cat(views)
-        with torch.autocast(z.device.type, enabled=False):
-            unit = normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
-            group = group_of(step.batch.y, self.edges).repeat(len(views))
-            return self.hparams.weight * rnc_loss(unit @ unit.T / self.hparams.temperature, group)
+
+        def alike(z: Tensor) -> Tensor:
+            unit = normalize(z, dim=1)
+            return unit @ unit.T / self.hparams.temperature
+
+        loss = contrasted(step, group_of(step.batch.y, self.edges), alike)
+        return None if loss is None else self.hparams.weight * loss

@@ -2,10 +2,9 @@
 
 from typing import Annotated, ClassVar
 
-import torch
 from torch import Tensor
 
-from workloads.contrast import rnc_loss
+from workloads.contrast import contrasted
 from workloads.distances import pairwise
 from workloads.hparams import Declared, Float
 from workloads.seam import Method, Step
@@ -42,11 +41,5 @@ class RnC(Method):
 
     def penalty(self, step: Step) -> Tensor | None:
         """The weighted contrast, a scalar; None where nothing of it can be learned."""
-        if not step.z.requires_grad:
-            return None
-        views = [step.z, *([step.again().z] if step.again else [])]
-        z = torch.cat(views)
-        with torch.autocast(z.device.type, enabled=False):
-            z = z.to(torch.promote_types(z.dtype, torch.float32))
-            alike = -pairwise(z) / self.hparams.temperature
-            return self.hparams.weight * rnc_loss(alike, step.batch.y.repeat(len(views)))
+        loss = contrasted(step, step.batch.y, lambda z: -pairwise(z) / self.hparams.temperature)
+        return None if loss is None else self.hparams.weight * loss
