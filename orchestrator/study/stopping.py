@@ -149,9 +149,12 @@ def told(tune: Tune, cells: Sequence[Searched], settings: Sequence[int]) -> list
 
 def _words(name: str, of: Limits, settings: int) -> str:
     if not of.rungs:
+        sooner = ""
+        if of.grace > 1:
+            sooner = "lower tune.grace or " if of.validated < of.grace else "lower train.validate_every or "
         return (
             f"it can never act, since trials are first compared after {of.grace} epochs, and the first stage has "
-            f"{of.first} of {of.epochs}; lower tune.grace or raise train.epochs"
+            f"{of.first} of {of.epochs}; {sooner}raise train.epochs"
         )
     if settings < of.population:
         return (

@@ -286,6 +286,7 @@ def test_the_first_trial_is_compared_as_the_others_are(first: dict[str, Any], to
         ({"trials": 20}, "one in 2 goes on; the last 4 of 20 are no population and train in full"),
         ({"trials": 7}, "it can never act, since it compares 8 trials and the search has 7; lower tune.population or"),
         ({"grace": 8}, "it can never act, since trials are first compared after 8 epochs, and the first stage has 8"),
+        ({"grace": 8}, "of 8; lower tune.grace or raise train.epochs"),
         ({"scheduler": "asha"}, "from epoch 1 of 8 on, and from 9 trials of a cell on"),
         ({"scheduler": "median", "population": 17}, "it can never act, since it compares 17 trials and the search has"),
     ],
@@ -295,3 +296,16 @@ def test_what_early_stopping_does_is_told_before_a_study_begins(tune: dict[str, 
     (line,) = told(made.tune, expand(made), [made.tune.trials] * 2)
     assert words in line
     assert told(study().tune, expand(study()), [3, 3]) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "way"),
+    [
+        ({"epochs": 8, "validate_every": 8}, "8 of 8; lower train.validate_every or raise train.epochs"),
+        ({"epochs": 1}, "1 of 1; raise train.epochs"),
+    ],
+)
+def test_where_trials_are_compared_too_late_the_way_out_is_one_that_helps(train: dict[str, Any], way: str) -> None:
+    made = halved(train=train)
+    (line,) = told(made.tune, expand(made), [made.tune.trials] * 2)
+    assert line.endswith(way)
