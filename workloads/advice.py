@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.ndimage import convolve1d
+import scipy
 
 from workloads.hparams import Choice, Float, Int
 from workloads.labels import REGIONS, Floats, Ints, Shots, kernel_window
@@ -80,7 +80,7 @@ def held_out_score(counts: Ints, window: Floats) -> float:
     Computers 1976.
     """
     rows = float(counts.sum())
-    others = convolve1d(counts.astype(np.float64), window, mode="constant") - window[len(window) // 2]
+    others = scipy.ndimage.convolve1d(counts.astype(np.float64), window, mode="constant") - window[len(window) // 2]
     density = (1 - 1 / rows) * others / ((rows - 1) * window.sum()) + 1 / (rows * len(counts))
     held = counts > 0
     return float(counts[held] @ np.log(density[held]) / rows)

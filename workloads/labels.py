@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
+import scipy
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -133,7 +133,7 @@ def _gaussian(width: int, sigma: float) -> Floats:
     # than a truncated Gaussian: 5/2 gives .858 .946 1, not .607 .883 1.
     impulse = np.zeros(width)
     impulse[width // 2] = 1.0
-    window: Floats = gaussian_filter1d(impulse, sigma=sigma)
+    window: Floats = scipy.ndimage.gaussian_filter1d(impulse, sigma=sigma)
     return window
 
 

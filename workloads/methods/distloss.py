@@ -3,9 +3,8 @@
 from typing import Annotated, ClassVar, Final
 
 import numpy as np
+import scipy
 import torch
-from scipy.optimize import isotonic_regression
-from scipy.special import ndtr
 from torch import Tensor
 
 from workloads.density import spread
@@ -26,7 +25,7 @@ def smoothed_cdf(labels: Tensor, bandwidth: float, low: float, high: float) -> t
     values, counts, deviation = spread(labels.numpy())
     knots = np.linspace(low, high, KNOTS)
     width = max(bandwidth * deviation, 1e-9 * (high - low))
-    mass = ndtr((knots[:, None] - values) / width) @ (counts / counts.sum())
+    mass = scipy.special.ndtr((knots[:, None] - values) / width) @ (counts / counts.sum())
     return knots, (mass - mass[0]) / (mass[-1] - mass[0])
 
 
@@ -125,7 +124,7 @@ def soft_sort(values: Tensor, strength: float) -> Tensor:
         raise ValueError(f"strength must be positive: got {strength}; sort plainly instead")
     w = values.sort(descending=True).values
     rho = np.arange(len(w), 0, -1) / strength
-    starts = isotonic_regression(rho - w.detach().cpu().double().numpy(), increasing=False).blocks
+    starts = scipy.optimize.isotonic_regression(rho - w.detach().cpu().double().numpy(), increasing=False).blocks
     sizes = np.diff(starts)
     run = np.repeat(np.arange(len(sizes)), sizes)
     apart = rho - (np.add.reduceat(rho, starts[:-1]) / sizes)[run]  # from the middle of the run

@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 import torch
-from scipy.ndimage import convolve1d
 from torch import Tensor
 
 from workloads.hparams import Choice, Declared, Float, Int, Law, Only
@@ -53,7 +53,9 @@ def density_weights(
     if kernel is not None and scheme != "none":
         window = kernel_window(kernel, width, sigma)
         # scipy answers in the type it is given: whole numbers for whole numbers.
-        density = convolve1d(density if truncate else density.astype(np.float64), window, mode=BORDERS[border])
+        density = scipy.ndimage.convolve1d(
+            density if truncate else density.astype(np.float64), window, mode=BORDERS[border]
+        )
     density = np.concatenate([np.full(first_bin, density[0]), density]).astype(np.float64)
     weights = np.divide(1.0, density, out=np.zeros_like(density), where=density > 0)
     return np.asarray(weights * (counts.sum() / (counts @ weights)))
