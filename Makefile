@@ -23,6 +23,9 @@ ON = $(if $(CLUSTER),--cluster "$(CLUSTER)")
 # Several tests at a time, where each process of pytest can have a network and processes of its own: as root on Linux.
 APART = $(if $(shell sh tests/isolated.sh echo yes 2>/dev/null),--dist $(1) --tx '$(2)*popen//python=sh tests/isolated.sh $(BIN)/python')
 
+# Tests start hundreds of processes: none should compile the same sources again, whatever the environment says.
+test slow long: export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup sweep submit logs cancel plan status report track ui mlflow test slow chaos gpu long lint docs gallery \
   bench clean
