@@ -304,11 +304,11 @@ def main() -> int:
             found[name] = measure()
             for what, value in found[name] if "--json" not in sys.argv else ():
                 console.print(f"{what:46} {value}", highlight=False, markup=False, soft_wrap=True)
+            if "--write" in sys.argv:  # what was measured stays, also where a later group is interrupted
+                rows = [row for rows in found.values() for row in rows]
+                performance.write(rows, MEASURED.get("costs", []), " ".join(sys.argv[1:]))
     if "--json" in sys.argv:
         console.print_json(json.dumps(found))
-    if "--write" in sys.argv:
-        rows = [row for rows in found.values() for row in rows]
-        performance.write(rows, MEASURED.get("costs", []), " ".join(sys.argv[1:]))
     return int(bool(BROKEN))
 
 
