@@ -21,7 +21,7 @@ from clusters.submission import Submission, options
 from orchestrator.api import claim_name
 from orchestrator.storage.store import open_store
 from orchestrator.study.spec import Study
-from running import HUNG_S, command, processes, results, slay, tailsweep, write
+from running import HUNG_S, command, processes, results, slay, tailsweep, trained_here, write
 from s3_server import bucket, free_port
 
 STUDY = """
@@ -45,8 +45,7 @@ def records(storage: str) -> list[str]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storage of the same study, run on one machine without interruption."""
     folder = tmp_path_factory.mktemp("whole")
-    tailsweep("sweep", write(folder, STUDY), "--storage", folder / "results")
-    return folder / "results"
+    return trained_here(write(folder, STUDY), folder / "results")
 
 
 class Batch:

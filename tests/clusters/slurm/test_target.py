@@ -17,7 +17,7 @@ from clusters.submission import State, Submission, find, submit, target
 from orchestrator.errors import BadInput, ClusterFailed
 from orchestrator.storage.store import open_store
 from orchestrator.study.spec import Study
-from running import HUNG_S, tailsweep, write
+from running import HUNG_S, tailsweep, trained_here, write
 
 HERE = Path(__file__).parents[2] / "programs" / "slurm"
 ROOT = Path(__file__).parents[3]
@@ -284,7 +284,7 @@ def test_shards_that_are_requeued_at_their_limit_make_the_table_of_a_plain_sweep
     told = "\n".join(chosen.logs(follow=False))
     assert chosen.state().word == "ended", told
     assert "shard-0: the time limit came; trials are saved" in told
-    tailsweep("sweep", file, "--storage", whole)
+    trained_here(file, whole)
     assert (results / "tiny/table.csv").read_text() == (whole / "tiny/table.csv").read_text()
     assert not processes(tmp_path)
     assert not list(Path("/tmp").glob(f"ts-{int(drivers) // 10}*"))

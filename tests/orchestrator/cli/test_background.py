@@ -12,7 +12,7 @@ import pytest
 
 from clusters.submission import find, target
 from orchestrator.storage.store import LocalStore
-from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, write
+from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, trained_here, write
 
 LONG = STUDY.replace("epochs: 4", "epochs: 16")
 
@@ -77,8 +77,7 @@ def test_a_detached_sweep_outlives_who_follows_it_and_makes_the_same_results(sto
     assert "## nhanes-sbp" in tailsweep("attach", *args)
     assert "14/14 trials done" in log.read_text()
     assert "tiny-" in (said := tailsweep("status", *args)) and "ended" in said and ", 0 missing" in said
-    tailsweep("sweep", write(tmp_path, LONG), "--storage", tmp_path / "whole")
-    assert results(storage) == results(tmp_path / "whole")
+    assert results(storage) == results(trained_here(write(tmp_path, LONG), tmp_path / "here"))
 
 
 @pytest.mark.long

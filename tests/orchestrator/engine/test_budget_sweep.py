@@ -29,8 +29,6 @@ def test_a_study_that_has_spent_its_budget_says_so_and_goes_on_with_a_larger_one
     assert "Partial: 1 of 2 recipes lack seeds: `l1` 0 of 2" in table
     recipes = [row["recipe"] for row in Ledger(str(storage)).read("evaluate").to_pylist()]
     assert recipes == ["l1 + lds"] * 2, "what comes first is whole"
-    hours = tailsweep(*args, "--set", "budget.device_hours=0.000001", code=3)
-    assert "The budget is spent" in hours and "3 trials are left" in hours
-    assert len(results(storage)) == 5, "again, without a trial"
+    assert len(results(storage)) == 5
     assert "The budget is spent" not in tailsweep(*args, "--set", "budget.trials=8")
     assert len(results(storage)) == 8

@@ -16,7 +16,7 @@ from orchestrator import Ledger
 from orchestrator.engine.ranks import RankLost, _first, several
 from orchestrator.errors import BadInput
 from orchestrator.study.cells import expand
-from running import HUNG_S, processes, slay, tailsweep, write
+from running import HUNG_S, processes, slay, tailsweep, trained_here, write
 from workloads.ranks import ALONE
 
 PAIRS = """
@@ -147,10 +147,9 @@ def test_an_error_of_the_first_process_is_told_and_not_that_the_others_lost_it()
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of the study, trained by a process for each trial."""
+    """The storage of the study, each of whose trials one process trained."""
     folder = tmp_path_factory.mktemp("alone")
-    tailsweep("sweep", write(folder, PAIRS), "--storage", folder / "results")
-    return folder / "results"
+    return trained_here(write(folder, PAIRS), folder / "results")
 
 
 def followers_end() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import Ledger
-from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, write
+from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, trained_here, write
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = tailsweep("sweep", write(folder), "--storage", folder / "results")
     assert "14/14 trials done, 0 running, 0 failed" in said
     return folder / "results"
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage of its trials trained one after another, without a sweep."""
+    folder = tmp_path_factory.mktemp("expected")
+    return trained_here(write(folder), folder / "results")
 
 
 def test_a_study_ends_in_tables_a_page_and_a_ledger(whole: Path) -> None:
@@ -74,7 +81,7 @@ def test_running_a_complete_study_again_trains_nothing_and_writes_the_same(whole
         pytest.param(7, marks=pytest.mark.long),
     ],
 )
-def test_a_killed_study_continues_to_the_same_tables(whole: Path, tmp_path: Path, records: int) -> None:
+def test_a_killed_study_continues_to_the_same_tables(expected: Path, tmp_path: Path, records: int) -> None:
     storage = tmp_path / "results"
     path = write(tmp_path)
     args = ("sweep", path, "--storage", storage, "--set", "checkpoint_every_s=0")
@@ -90,8 +97,8 @@ def test_a_killed_study_continues_to_the_same_tables(whole: Path, tmp_path: Path
     kept = {p.name: p.stat().st_mtime_ns for p in (storage / "ledger").glob("[te]*/*.parquet")}
     assert len(kept) < 14, "it was killed in time"
     tailsweep(*args)
-    assert results(storage) == results(whole)
-    assert (storage / "tiny" / "table.csv").read_bytes() == (whole / "tiny" / "table.csv").read_bytes()
+    assert results(storage) == results(expected)
+    assert (storage / "tiny" / "table.csv").read_bytes() == (expected / "tiny" / "table.csv").read_bytes()
     after = {p.name: p.stat().st_mtime_ns for p in (storage / "ledger").glob("[te]*/*.parquet")}
     assert kept.items() <= after.items(), "what was in the ledger was not trained again"
 
@@ -139,7 +146,7 @@ for record in stream(study):
 
 
 @pytest.mark.long
-def test_a_loop_over_a_stream_that_was_left_goes_on_to_the_same_tables(whole: Path, tmp_path: Path) -> None:
+def test_a_loop_over_a_stream_that_was_left_goes_on_to_the_same_tables(expected: Path, tmp_path: Path) -> None:
     storage = tmp_path / "results"
     done = subprocess.run(
         [sys.executable, "-c", STREAMING, write(tmp_path), storage], capture_output=True, text=True, timeout=HUNG_S
@@ -148,10 +155,10 @@ def test_a_loop_over_a_stream_that_was_left_goes_on_to_the_same_tables(whole: Pa
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith(("first ", "then "))]
     assert [word for word, _ in lines].count("first") == 1
     seen = [trial for word, trial in lines if word == "then"]
-    assert sorted(seen) == sorted(results(whole)), "each trial once, with those of the loop that was left"
+    assert sorted(seen) == sorted(results(expected)), "each trial once, with those of the loop that was left"
     assert lines[0][1] in seen
-    assert results(storage) == results(whole)
-    assert (storage / "tiny" / "table.csv").read_bytes() == (whole / "tiny" / "table.csv").read_bytes()
+    assert results(storage) == results(expected)
+    assert (storage / "tiny" / "table.csv").read_bytes() == (expected / "tiny" / "table.csv").read_bytes()
     assert not processes(str(storage).encode()), "nothing is left behind"
 
 
@@ -175,7 +182,7 @@ def test_a_diverging_trial_is_recorded_and_the_others_go_on(tmp_path: Path) -> N
 
 
 @pytest.mark.long
-def test_a_killed_worker_costs_no_result(whole: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_costs_no_result(expected: Path, tmp_path: Path) -> None:
     before = set(processes(b"ray::TrialActor"))
     storage = tmp_path / "results"
     process = subprocess.Popen(
@@ -193,11 +200,11 @@ def test_a_killed_worker_costs_no_result(whole: Path, tmp_path: Path) -> None:
     assert killed
     assert process.returncode == 0, said.decode()
     assert "worker lost, trying again: nhanes-sbp/" in said.decode()
-    assert results(storage) == results(whole)
+    assert results(storage) == results(expected)
 
 
 @pytest.mark.slow
-def test_a_storage_that_breaks_during_a_sweep_ends_it_loudly_and_loses_nothing(whole: Path, tmp_path: Path) -> None:
+def test_a_storage_that_breaks_during_a_sweep_ends_it_loudly_and_loses_nothing(expected: Path, tmp_path: Path) -> None:
     storage = tmp_path / "results"
     args = command("sweep", write(tmp_path), "--storage", storage)
     process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -213,12 +220,12 @@ def test_a_storage_that_breaks_during_a_sweep_ends_it_loudly_and_loses_nothing(w
     tune.unlink()
     (tmp_path / "kept").rename(tune)
     tailsweep(*args[3:])
-    assert results(storage) == results(whole)
+    assert results(storage) == results(expected)
 
 
 @pytest.mark.long
 def test_a_ledger_that_is_deleted_during_a_sweep_is_a_failed_storage_and_is_made_again(
-    whole: Path, tmp_path: Path
+    expected: Path, tmp_path: Path
 ) -> None:
     storage = tmp_path / "results"
     args = ("sweep", write(tmp_path), "--storage", storage)
@@ -234,7 +241,7 @@ def test_a_ledger_that_is_deleted_during_a_sweep_is_a_failed_storage_and_is_made
     assert "tailsweep: the storage failed: " in said
     assert "Traceback" not in said
     tailsweep(*args)
-    assert results(storage) == results(whole)
+    assert results(storage) == results(expected)
 
 
 @pytest.mark.slow
@@ -281,14 +288,14 @@ def test_early_stopping_runs_and_leaves_stopped_trials_out_of_selection(tmp_path
 
 @pytest.mark.long
 def test_a_tracking_server_that_is_away_does_not_stop_a_sweep_and_is_caught_up_later(
-    whole: Path, tmp_path: Path
+    expected: Path, tmp_path: Path
 ) -> None:
     path = write(tmp_path, STUDY.replace("tracking: {enabled: false}", ""))
     away = {"TAILSWEEP_TRACKING__URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     said = tailsweep("sweep", path, "--storage", tmp_path / "results", **away)
     assert "MLflow is behind" in said
     assert "`tailsweep track tiny` completes it" in said
-    assert results(tmp_path / "results") == results(whole)
+    assert results(tmp_path / "results") == results(expected)
     assert "14 trials sent" in tailsweep("track", path, "--storage", tmp_path / "results")
     assert "0 trials sent" in tailsweep("track", path, "--storage", tmp_path / "results")
 
@@ -321,10 +328,10 @@ def running_ray() -> Iterator[str]:
 
 
 @pytest.mark.long
-def test_a_running_cluster_is_used_and_left_running(running_ray: str, whole: Path, tmp_path: Path) -> None:
+def test_a_running_cluster_is_used_and_left_running(running_ray: str, expected: Path, tmp_path: Path) -> None:
     args = ("sweep", write(tmp_path), "--storage", tmp_path / "results", "--address", running_ray)
     tailsweep(*args, RAY_AUTH_MODE="disabled")
-    assert results(tmp_path / "results") == results(whole)
+    assert results(tmp_path / "results") == results(expected)
     assert "14 of 14 trials" in tailsweep(*args, RAY_AUTH_MODE="disabled")
 
 

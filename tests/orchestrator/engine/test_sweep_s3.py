@@ -11,17 +11,17 @@ import pytest
 
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.storage.store import open_store
-from running import HUNG_S, STUDY
+from running import HUNG_S, STUDY, trained_here, write
 from s3_server import at_random, before, bucket
 
 pytestmark = pytest.mark.slow
 
+TEXT = STUDY.replace("tracking: {enabled: false}", "checkpoint_every_s: 0")  # here MLflow follows
 QUIET = {"TAILSWEEP_TRACKING__ENABLED": "false"}
 
 
 def command(folder: Path, *args: str) -> list[str]:
-    text = STUDY.replace("tracking: {enabled: false}", "checkpoint_every_s: 0")  # here MLflow follows
-    (folder / "study.yaml").write_text(text, encoding="utf-8")
+    write(folder, TEXT)
     return [sys.executable, "-m", "orchestrator.cli", args[0], "study.yaml", *args[1:]]
 
 
@@ -39,7 +39,7 @@ def tailsweep(folder: Path, *args: str, **environment: str) -> str:
 
 
 def test_a_study_in_s3_that_is_killed_continues_to_the_table_of_a_local_one(s3: str, tmp_path: Path) -> None:
-    tailsweep(tmp_path, "sweep", "--storage", "here", **QUIET)
+    trained_here(write(tmp_path, TEXT), tmp_path / "here")
     with before(s3) as (address, faults):
         storage = bucket(s3, address)
         store = open_store(storage)
