@@ -81,13 +81,17 @@ def _name(trial: Trial) -> tuple[str, str]:
 
 
 def _epochs(study: Study, trial: Trial, data: Data, seconds: float) -> list[float]:
-    """Seconds of the first epochs of a trial, as many as the time allows."""
+    """Seconds of the first epochs of a trial, as many as the time allows.
+
+    Each is validated, whatever `train.validate_every` says: a trial may take less, and not more.
+    """
     workload, took = WORKLOADS[trial.cell.workload], list[float]()
     share = study.resources.share(workload.name)
     device = device_for(share.cpus / share.processes, share.gpus / share.processes, trial.settings)
+    settings = {name: value for name, value in trial.settings.items() if name != "train.validate_every"}
     try:
         with _at_most(max(seconds, 0.001)), torch.random.fork_rng():
-            run = iter(start(workload, data, trial.cell.recipe, trial.settings, trial.seed, device))
+            run = iter(start(workload, data, trial.cell.recipe, settings, trial.seed, device))
             while len(took) < EPOCHS:
                 begun = time.monotonic()
                 if next(run, None) is None:

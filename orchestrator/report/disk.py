@@ -23,8 +23,11 @@ COPIES: Final = 4
 
 
 @lru_cache(maxsize=256)
-def record_bytes(phase: Phase, scores: int, epochs: int) -> int:
-    """Size of a record with so many scores of each split and epochs, whose numbers do not compress."""
+def record_bytes(phase: Phase, scores: int, epochs: int, every: int = 1) -> int:
+    """Size of a record with so many scores of each split and epochs, whose numbers do not compress.
+
+    `every` is the number of epochs from one validation to the next.
+    """
     rng = np.random.default_rng(0)
 
     def drawn() -> list[dict[str, Any]]:
@@ -36,10 +39,18 @@ def record_bytes(phase: Phase, scores: int, epochs: int) -> int:
     row: dict[str, Any] = {field.name: plain.get(field.type) for field in SCHEMAS[phase]}
     row |= {"settings": canonical({f"part.hyperparameter{n}": rng.random() for n in range(10)}), "log": None}
     row |= {"started": now(), "finished": now(), "val": drawn()}
-    row["curve"] = [{"epoch": e, "stage": 0, "loss": rng.random(), "val": drawn()} for e in range(epochs)]
+    row["curve"] = [
+        {"epoch": e, "stage": 0, "loss": rng.random(), "val": drawn() if _scored(e, epochs, every) else []}
+        for e in range(epochs)
+    ]
     if phase == "evaluate":
         row["test"] = drawn()
     return len(to_parquet(pa.Table.from_pylist([row], schema=SCHEMAS[phase])))
+
+
+def _scored(epoch: int, epochs: int, every: int) -> bool:
+    """Whether validation follows an epoch."""
+    return (epoch + 1) % every == 0 or epoch + 1 == epochs
 
 
 def scores_in(workload: Workload) -> int:

@@ -203,10 +203,11 @@ def _disk(study: Study, planner: Planner, at_once: int) -> Disk:
         for data in [load_data(workload, data_root(study), study.storage)]
     }
     for plan in planner.plans:
-        trials, epochs = planner.planned(plan), plan.trials["tune"][0].epochs
+        trials, first = planner.planned(plan), plan.trials["tune"][0]
+        epochs, every = first.epochs, first.validate_every
         scores, evaluated = scores_in(WORKLOADS[plan.cell.workload]), study.evaluate.seeds
-        records += (trials - evaluated) * record_bytes("tune", scores, epochs)
-        records += evaluated * record_bytes("evaluate", scores, epochs)
+        records += (trials - evaluated) * record_bytes("tune", scores, epochs, every)
+        records += evaluated * record_bytes("evaluate", scores, epochs, every)
         each, weights = of_data[plan.cell.workload]
         predictions += evaluated * each
         models += 0 if study.evaluate.keep_models == "none" else evaluated * weights

@@ -122,6 +122,11 @@ class Trial:
         """Epochs that the trial has."""
         return int(self.settings.get("train.epochs", LOOP.epochs))
 
+    @property
+    def validate_every(self) -> int:
+        """Epochs from one validation to the next."""
+        return int(self.settings.get("train.validate_every", LOOP.validate_every))
+
     @cached_property
     def versions(self) -> dict[str, int]:
         """Versions of the code that trains it, where they are not 1."""

@@ -23,6 +23,7 @@ from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 from reported import declared
 from workloads.hparams import Float
+from workloads.trainers import start
 
 PACES = {("nhanes-sbp", "l1"): Pace(2.0, "ledger"), ("nhanes-sbp", "l1 + lds"): Pace(3.0, "probe")}
 
@@ -98,17 +99,20 @@ def test_the_pace_is_the_mean_over_the_epochs_of_all_trials(tmp_path: Path) -> N
     assert measured(ledger) == {("nhanes-sbp", "l1"): Pace(0.25, "ledger")}
 
 
-@pytest.mark.parametrize("epochs", [2, 40])
-def test_the_size_of_a_record_is_that_of_one_that_is_written(epochs: int) -> None:
+@pytest.mark.parametrize(("epochs", "every"), [(2, 1), (40, 1), (40, 7)])
+def test_the_size_of_a_record_is_that_of_one_that_is_written(epochs: int, every: int) -> None:
     rng, one = np.random.default_rng(1), cell("l1")
     made = record(one.trial("evaluate", 0, {}), 1.0)
 
     def drawn() -> tuple:
         return tuple(score(rng.random(), region, metric) for metric in ("mae", "gm") for region in ("all", "few"))
 
-    curve = tuple(replace(made.curve[0], epoch=e, loss=rng.random(), val=drawn()) for e in range(epochs))
+    validated = {*range(every - 1, epochs, every), epochs - 1}
+    curve = tuple(
+        replace(made.curve[0], epoch=e, loss=rng.random(), val=drawn() if e in validated else ()) for e in range(epochs)
+    )
     written = len(to_parquet(replace(made, val=drawn(), test=drawn(), curve=curve).to_arrow("evaluate")))
-    assert record_bytes("evaluate", 4, epochs) == pytest.approx(written, rel=0.25)
+    assert record_bytes("evaluate", 4, epochs, every) == pytest.approx(written, rel=0.25)
 
 
 def test_room_is_kept_for_checkpoints_of_what_runs_or_waits_and_for_kept_models() -> None:
@@ -161,6 +165,23 @@ def test_a_probe_keeps_to_its_time_and_says_what_it_could_not_measure(tmp_path: 
     said: list[str] = []
     assert probe(made, [plan.trials["tune"][0] for plan in found.plans], 0.002, said.append) == {}
     assert len(said) == 2 and "an epoch takes longer" in said[0]
+
+
+def test_an_epoch_of_a_probe_is_validated_also_where_most_epochs_of_a_trial_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = study(workloads=[declared(tmp_path)], recipes={"also": ["l1"]}, train={"validate_every": 4})
+    (plan,) = Planner(made, expand(made), lambda trial_id, phase: None).plans
+    epochs: list[Any] = []
+
+    def begin(*of: Any) -> Any:
+        for epoch in start(*of):
+            epochs.append(epoch)
+            yield epoch
+
+    monkeypatch.setattr("orchestrator.engine.probe.start", begin)
+    assert probe(made, [plan.trials["tune"][0]], 60.0, print)
+    assert epochs and all(epoch.val for epoch in epochs)
 
 
 def test_a_probe_gives_a_trial_what_it_is_given_in_a_sweep_and_says_what_cannot_be_trained(
