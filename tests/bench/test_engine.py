@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bench import performance
-from bench.engine import OF_A_CELL, Cost, gaps, tiny, told
+from bench.engine import OF_A_CELL, Cost, gaps, mean_of, tiny, told
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 
@@ -18,6 +18,11 @@ def test_a_study_of_the_benchmark_has_as_many_trials_as_it_says(tmp_path: Path) 
 
 def test_time_between_trials_is_that_of_warm_actors() -> None:
     assert gaps([0.0, 9.0, 10.0, 11.0, 12.0, 14.0]) == [1.0, 1.0, 2.0]
+
+
+def test_of_two_measurements_of_a_size_times_are_averaged_and_memory_is_the_most() -> None:
+    made = mean_of(Cost(100, 0.01, 0.02, 0.004, 0.7), Cost(100, 0.03, 0.01, 0.006, 0.5))
+    assert made == Cost(100, 0.02, 0.015, 0.005, 0.7)
 
 
 def test_what_is_too_slow_grows_or_swells_is_told() -> None:
