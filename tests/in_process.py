@@ -1,5 +1,10 @@
-"""A study swept in this process, one trial after the other: what a sweep leaves behind, without Ray."""
+"""Done in this process: a study swept without Ray, one trial after the other, and commands of the command line."""
 
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli.main import main
 from orchestrator.engine.packs import run
 from orchestrator.engine.trial import Job
 from orchestrator.ledger.ledger import Ledger
@@ -19,3 +24,12 @@ def swept(study: Study) -> Planner:
         assert record is not None
         planner.finish(trial, record)
     return planner
+
+
+def told(capsys: pytest.CaptureFixture[str], *args: str | Path, code: int = 0) -> str:
+    """All that a command says; a process of its own would take seconds to import."""
+    capsys.readouterr()
+    found = main([str(arg) for arg in args])
+    said = capsys.readouterr()
+    assert found == code, said.out + said.err
+    return said.out + said.err
