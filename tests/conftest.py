@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("TAILSWEEP_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database without a study, to be copied into a storage: making one takes seconds of migrations."""
+    from orchestrator.tracking._sqlite import make_database
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make_database(path)
+    return path
 
 
 @pytest.fixture(scope="session")
