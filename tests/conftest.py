@@ -38,10 +38,11 @@ def declarations_restored() -> Iterator[None]:
     from orchestrator.study import cells
     from workloads import WORKLOADS
 
-    declared = dict(cells._DECLARED)
+    declared, known = dict(cells._DECLARED), dict(WORKLOADS)
     yield
     for name in cells._DECLARED.keys() - declared.keys():
         WORKLOADS.pop(name, None)
+    WORKLOADS.update({name: known[name] for name in declared})
     cells._DECLARED.clear()
     cells._DECLARED.update(declared)
 
@@ -65,6 +66,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("TAILSWEEP_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def svg_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures beside a page in the one format that the page needs as well: the others take most of a report's time."""
+    monkeypatch.setattr("orchestrator.report.outputs.FIGURES", ("svg",))
 
 
 @pytest.fixture(scope="session")
