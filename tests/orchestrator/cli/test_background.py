@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from clusters.submission import find, target
+from in_process import swept
 from orchestrator.storage.store import LocalStore
+from orchestrator.study.spec import Study
 from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, write
 
 LONG = STUDY.replace("epochs: 4", "epochs: 16")
@@ -58,7 +60,8 @@ def test_what_cannot_be_detached_or_followed_is_told(
 
 @pytest.mark.slow
 def test_a_detached_sweep_outlives_who_follows_it_and_makes_the_same_results(storage: Path, tmp_path: Path) -> None:
-    args = (write(tmp_path, LONG), "--storage", storage)
+    file = write(tmp_path, LONG)
+    args = (file, "--storage", storage)
     terminal = subprocess.run(
         command("sweep", *args, "--detach"), capture_output=True, text=True, start_new_session=True, check=True
     )
@@ -77,7 +80,7 @@ def test_a_detached_sweep_outlives_who_follows_it_and_makes_the_same_results(sto
     assert "## nhanes-sbp" in tailsweep("attach", *args)
     assert "14/14 trials done" in log.read_text()
     assert "tiny-" in (said := tailsweep("status", *args)) and "ended" in said and ", 0 missing" in said
-    tailsweep("sweep", write(tmp_path, LONG), "--storage", tmp_path / "whole")
+    swept(Study.load(str(file), [f"storage={tmp_path / 'whole'}"]))
     assert results(storage) == results(tmp_path / "whole")
 
 
