@@ -56,7 +56,11 @@ def test_an_error_without_words_is_told_as_unknown(tmp_path: Path, error: str) -
     assert [plan.missing() for plan in state.planner.plans] == ["2 failed: unknown"] * 2
 
 
-@pytest.mark.parametrize("first", ["", "import orchestrator.report.tables; "])
+@pytest.mark.parametrize(
+    "first",
+    [pytest.param("", marks=pytest.mark.long), "import orchestrator.report.tables; "],
+    ids=["nothing", "a room"],
+)
 def test_the_functions_of_python_are_there_whatever_was_imported_first(tmp_path: Path, first: str) -> None:
     (tmp_path / "file").touch()
     made = study(storage=str(tmp_path / "file"))

@@ -9,6 +9,7 @@ import pytest
 from orchestrator.api import outcome
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.outputs import write_outputs
+from orchestrator.report.page.assemble import OF_A_WORKLOAD, partial
 from orchestrator.report.page.assemble import page as draw
 from orchestrator.storage.store import open_store
 from orchestrator.study.spec import Study
@@ -67,7 +68,7 @@ def test_a_partial_study_has_a_marked_page_with_what_failed_and_why(apart: Path)
 def test_a_cell_that_searches_nothing_is_whole_with_the_one_setting_that_it_has(apart: Path) -> None:
     study = made_up(apart, train={"epochs": 2, "lr": 1e-3, "weight_decay": 0.0}, recipes={"also": ["l1", "l1 + sqinv"]})
     sweep(study)
-    assert "(partial)" not in page(study)
+    assert not partial(outcome(study).results)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,8 @@ def test_a_study_that_says_little_still_has_a_page(shared: Path, changes: dict[s
 
 def test_regions_without_rows_and_labels_that_all_are_rare_are_told(tmp_path: Path) -> None:
     (own,) = made_up(tmp_path).workloads
-    study = made_up(tmp_path, workloads=[own.model_dump() | {"many": 9000, "few": 8000}])
+    rare = own.model_dump() | {"many": 9000, "few": 8000}
+    study = made_up(tmp_path, workloads=[rare], recipes={"also": ["l1", "l1 + lds"]}, tune={"trials": 2})
     sweep(study)
     text = page(study)
     assert "No test rows: many, medium." in text
@@ -110,8 +112,9 @@ def test_without_predictions_the_scores_stay(apart: Path) -> None:
     study = made_up(apart, recipes={"also": ["l1", "l1 + lds"]})
     sweep(study)
     shutil.rmtree(apart / "storage" / "ledger" / "predictions")
-    text = page(study)
-    assert "Scores" in text and "Calibration" not in text and "Error by label" not in text
+    results = outcome(study).results
+    parts = [part.heading for made in OF_A_WORKLOAD if (part := made(results, results.sections[0])) is not None]
+    assert "Scores" in parts and "Calibration" not in parts and "Error by label" not in parts
 
 
 @pytest.mark.usefixtures("svg_only")
