@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,10 +38,11 @@ def declarations_restored() -> Iterator[None]:
     from orchestrator.study import cells
     from workloads import WORKLOADS
 
-    declared = dict(cells._DECLARED)
+    declared, known = dict(cells._DECLARED), dict(WORKLOADS)
     yield
     for name in cells._DECLARED.keys() - declared.keys():
         WORKLOADS.pop(name, None)
+    WORKLOADS.update({name: known[name] for name in declared})
     cells._DECLARED.clear()
     cells._DECLARED.update(declared)
 
@@ -64,6 +66,24 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("TAILSWEEP_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def svg_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures beside a page in the one format that the page needs as well: the others take most of a report's time."""
+    monkeypatch.setattr("orchestrator.report.outputs.FIGURES", ("svg",))
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database without a study, to be copied into a storage: making one takes seconds of migrations."""
+    from orchestrator.tracking._sqlite import make_database
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make_database(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from orchestrator import Ledger, Study
-from orchestrator.api import outcome
-from orchestrator.engine.packs import run
-from orchestrator.engine.trial import Job
+from orchestrator import Ledger
 from orchestrator.ledger.records import Phase
-from orchestrator.report.outputs import write_outputs
 
 HUNG_S: Final = 900
 """A command that takes longer hangs: machines are slow, and share their cores, so this is far from what one takes."""
@@ -44,22 +40,6 @@ def tailsweep(*args: str | Path, code: int = 0, **environment: str) -> str:
     )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
-
-
-def trained_here(path: Path, storage: Path) -> Path:
-    """The storage of a study file whose trials were trained in this process, one after another, without Ray.
-
-    What a sweep must make, whatever happens to it.
-    """
-    state = outcome(Study.load(str(path), [f"storage={storage}"]))
-    while (trial := state.planner.next()) is not None:
-        for _ in run(Job.of(trial, 0, state.study, str(storage))):
-            pass
-        record = state.ledger.find(trial.id, trial.phase)
-        assert record is not None
-        state.planner.finish(trial, record)
-    write_outputs(state.study, state.planner, state.ledger)
-    return storage
 
 
 def results(storage: Path | str) -> dict[str, object]:

@@ -28,7 +28,7 @@ def script() -> ModuleType:
 def test_a_study_is_shown_with_its_page_its_picture_and_what_its_verdict_says(
     script: ModuleType, tmp_path: Path
 ) -> None:
-    study = made_up(tmp_path)
+    study = made_up(tmp_path, recipes={"also": ["l1", "l1 + lds"]}, tune={"trials": 1})
     with pytest.raises(BadInput, match=r"must be complete in .*: sweep it first"):
         script.gallery({"own.yaml": outcome(study, write=False)})
     sweep(study)

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +29,7 @@ def report(args: argparse.Namespace) -> int:
 
     from orchestrator.api import tidy
     from orchestrator.cli.terminal import show, written
-    from orchestrator.report.outputs import write_outputs
+    from orchestrator.report.outputs import keep, outputs
 
     asked = _asked(args)
     outcomes = _outcomes(args, args.study or ["quickstart"])
@@ -38,13 +38,15 @@ def report(args: argparse.Namespace) -> int:
     if len(outcomes) > 1 or any(getattr(args, name) for name in SHOWN) or args.format != TERMINAL:
         from orchestrator.api import merged
 
-        results, place = merged(outcomes, asked), ""
+        results, place, kept = merged(outcomes, asked), "", False
     else:
-        results, place = first.results, written(first)
-        write_outputs(first.study, first.planner, first.ledger, first.sections)
+        results, place, kept = first.results, written(first), True
+    files = outputs(results) if kept or args.out else {}
+    if kept:
+        keep(files, first.study.study, first.ledger.store)
         tidy(first.ledger, console)  # shards leave that to the report
     if args.out:
-        place = _write(results, Path(args.out))
+        place = _write(files, Path(args.out))
     if args.track:
         _track(args, outcomes)
     if args.format == TERMINAL:
@@ -113,15 +115,14 @@ def _outcomes(args: argparse.Namespace, names: Sequence[str]) -> "list[Outcome]"
     return found
 
 
-def _write(results: "Results", folder: Path) -> str:
+def _write(files: Mapping[str, str | bytes], folder: Path) -> str:
     """Every file of a report into a folder; returns what was written, in words."""
-    from orchestrator.report.outputs import outputs
+    from orchestrator.report.outputs import encoded
 
-    files = outputs(results)
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.write_bytes(encoded(content))
     return f"{folder}/ {', '.join(name for name in files if not name.startswith('figures/'))}, figures/"
 
 

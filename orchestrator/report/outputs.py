@@ -1,6 +1,6 @@
 """The outputs of a study, from the ledger alone: tables, tidy data, the page, and figures as files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from orchestrator.ledger.ledger import Ledger
@@ -15,6 +15,7 @@ from orchestrator.report.row_scores import PERCENT
 from orchestrator.report.search.best import best_yaml
 from orchestrator.report.sections import Results, Section, sections
 from orchestrator.report.tidy import tidy, tidy_csv, tidy_json, tidy_parquet
+from orchestrator.storage.store import Store
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 from workloads.published import REGIONS, Published, protocol, published
@@ -109,12 +110,18 @@ def write_outputs(
     """Write the outputs into `<storage>/<study>/`, figures below that, and return the texts by file name."""
     found = sections(study, planner, ledger) if found is None else found
     files = outputs(Results(study, ledger, found))
-    for name, content in files.items():
-        ledger.store.put(f"{study.study}/{name}", _bytes(content))
-    drawn = {name: _bytes(content) for name, content in files.items() if name.startswith("figures/")}
-    replaced(ledger.store, study.study, drawn)
+    keep(files, study.study, ledger.store)
     return {name: content for name, content in files.items() if isinstance(content, str)}
 
 
-def _bytes(content: str | bytes) -> bytes:
+def keep(files: Mapping[str, str | bytes], study: str, store: Store) -> None:
+    """Write the files of a report into the folder of its study."""
+    for name, content in files.items():
+        store.put(f"{study}/{name}", encoded(content))
+    drawn = {name: encoded(content) for name, content in files.items() if name.startswith("figures/")}
+    replaced(store, study, drawn)
+
+
+def encoded(content: str | bytes) -> bytes:
+    """What a file of a report holds."""
     return content.encode() if isinstance(content, str) else content

@@ -16,6 +16,7 @@ import pytest
 from builders import study
 from clusters.profile import Profile
 from clusters.submission import Submission, Ticket, find, target
+from in_process import told
 from orchestrator import Ledger
 from orchestrator.cli.submit import follow
 from orchestrator.engine.heartbeat import Beat
@@ -46,9 +47,11 @@ def test_no_shard_is_empty() -> None:
     assert made(shards=100).shards == 2
 
 
-def test_a_dry_run_says_what_would_be_sent_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_says_what_would_be_sent_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     storage = tmp_path / "results"
-    said = tailsweep("submit", write(tmp_path), "--storage", storage, "--shards", "2", "--dry-run")
+    said = told(capsys, "submit", write(tmp_path), "--storage", storage, "--shards", "2", "--dry-run")
     assert "--shard 0/2" in said
     assert "--shard 1/2" in said
     assert not storage.exists()
@@ -90,9 +93,11 @@ def test_whoever_follows_a_submission_hears_of_failed_trials_as_of_a_sweep(
 
 
 @pytest.mark.parametrize("args", [["--shards", "2"], ["--dry-run"], ["--cluster-set", "shards=2"]])
-def test_a_sweep_by_several_drivers_is_sent(args: list[str], tmp_path: Path) -> None:
+def test_a_sweep_by_several_drivers_is_sent(
+    args: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     dry = [] if "--dry-run" in args else ["--dry-run"]
-    said = tailsweep("sweep", write(tmp_path), "--storage", tmp_path / "results", *args, *dry)
+    said = told(capsys, "sweep", write(tmp_path), "--storage", tmp_path / "results", *args, *dry)
     assert "--shard 0/" in said
     assert not (tmp_path / "results").exists()
 
@@ -106,9 +111,11 @@ def test_a_sweep_by_several_drivers_is_sent(args: list[str], tmp_path: Path) -> 
         (["--shard", "0/2", "--cluster", "slurm"], "a study is sent to slurm as a whole"),
     ],
 )
-def test_options_of_a_sweep_that_would_do_nothing_are_refused(args: list[str], message: str, tmp_path: Path) -> None:
+def test_options_of_a_sweep_that_would_do_nothing_are_refused(
+    args: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     storage = tmp_path / "results"
-    assert message in tailsweep("sweep", write(tmp_path), "--storage", storage, *args, code=2)
+    assert message in told(capsys, "sweep", write(tmp_path), "--storage", storage, *args, code=2)
     assert not storage.exists()
 
 
@@ -123,10 +130,10 @@ def test_options_of_a_sweep_that_would_do_nothing_are_refused(args: list[str], m
     ],
 )
 def test_what_cannot_be_sent_is_refused_before_anything_is_written(
-    args: list[str], message: str, tmp_path: Path
+    args: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     storage = tmp_path / "results"
-    assert re.search(message, tailsweep("submit", write(tmp_path), "--storage", storage, *args, code=2))
+    assert re.search(message, told(capsys, "submit", write(tmp_path), "--storage", storage, *args, code=2))
     assert not storage.exists() or not list(storage.iterdir())
 
 

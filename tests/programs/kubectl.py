@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
 
 HOME = Path(os.environ["KUBE"])
 
@@ -51,6 +50,8 @@ def refuse(said: str) -> int:
 
 
 def create(given: argparse.Namespace) -> int:
+    from pydantic import ValidationError
+
     from clusters.kuberay.api import RayJob
     from pods import check_pods
 

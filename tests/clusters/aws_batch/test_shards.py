@@ -18,10 +18,11 @@ from batch_stack import REGION, deploy
 from clusters.aws_batch.requests import BatchOptions, requests
 from clusters.profile import profile
 from clusters.submission import Submission, options
+from in_process import trained_here
 from orchestrator.api import claim_name
 from orchestrator.storage.store import open_store
 from orchestrator.study.spec import Study
-from running import HUNG_S, command, processes, results, slay, tailsweep, trained_here, write
+from running import HUNG_S, command, processes, results, slay, tailsweep, write
 from s3_server import bucket, free_port
 
 STUDY = """

@@ -26,45 +26,46 @@ STUDY = "study: tiny\nworkloads: [nhanes-sbp]\nrecipes: {also: [l1 + lds, l1 + f
 OPTIONS = {"QueueSpot": "queue", "JobRole": "job_role", "ExecutionRole": "execution_role", "LogGroup": "log_group"}
 
 
-@pytest.fixture
-def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """Outputs of the stack, deployed on moto; jobs there succeed at once."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    with mock_aws(config={"batch": {"use_docker": False}}):
-        yield deploy()
+@pytest.fixture(scope="module")
+def stack() -> Iterator[dict[str, str]]:
+    """Outputs of the stack, deployed on moto; jobs there succeed at once. Every test has a study of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        with mock_aws(config={"batch": {"use_docker": False}}):
+            yield deploy()
 
 
-def submission(stack: dict[str, str], *more: str, study: str = STUDY) -> Submission:
+def submission(stack: dict[str, str], *more: str, study: str = "tiny") -> Submission:
     told = [f"options.{option}={stack[output]}" for output, option in OPTIONS.items()]
     image = f"image={stack['ImageRepository']}@sha256:1"
     made = profile("aws-batch", [*told, image, f"options.region={REGION}", "shards=3", *more])
-    return Submission(Study.read(study, "tiny"), made, stack["Storage"], cells=4)
+    return Submission(Study.read(STUDY.replace("tiny", study), study), made, stack["Storage"], cells=4)
 
 
-def jobs(stack: dict[str, str]) -> list[dict[str, Any]]:
-    everything = [{"name": "JOB_NAME", "values": ["tailsweep-*"]}]
+def jobs(stack: dict[str, str], study: str) -> list[dict[str, Any]]:
+    named = [{"name": "JOB_NAME", "values": [f"tailsweep-{study}-*"]}]
     batch = boto3.client("batch", REGION)
-    found: list[dict[str, Any]] = batch.list_jobs(jobQueue=stack["QueueSpot"], filters=everything)["jobSummaryList"]
+    found: list[dict[str, Any]] = batch.list_jobs(jobQueue=stack["QueueSpot"], filters=named)["jobSummaryList"]
     return [job for job in found if ":" not in job["jobId"]]
 
 
 def test_a_study_sent_twice_runs_once_even_when_the_ticket_was_lost(stack: dict[str, str], tmp_path: Path) -> None:
-    sent = submission(stack)
+    sent = submission(stack, study="twice")
     first, new = submit(sent, LocalStore(tmp_path / "one"))
     assert new
-    assert {job["jobName"] for job in jobs(stack)} == {sent.name, f"{sent.name}-report"}
-    ids = {job["jobId"] for job in jobs(stack)}
-    ticket = find(LocalStore(tmp_path / "one"), "tiny", "aws-batch")
+    assert {job["jobName"] for job in jobs(stack, "twice")} == {sent.name, f"{sent.name}-report"}
+    ids = {job["jobId"] for job in jobs(stack, "twice")}
+    ticket = find(LocalStore(tmp_path / "one"), "twice", "aws-batch")
     assert ticket is not None
     assert set(ticket.sent.values()) == ids
     submit(sent, LocalStore(tmp_path / "two"))
-    assert {job["jobId"] for job in jobs(stack)} == ids
+    assert {job["jobId"] for job in jobs(stack, "twice")} == ids
     assert first.attempt == 1
 
 
 def test_what_batch_has_is_what_the_preview_said(stack: dict[str, str]) -> None:
-    chosen = target(submission(stack), {})
+    chosen = target(submission(stack, study="shown"), {})
     ids = chosen.submit()
     calls = json.loads(chosen.preview())
     batch = boto3.client("batch", REGION)
@@ -84,23 +85,25 @@ def test_what_batch_has_is_what_the_preview_said(stack: dict[str, str]) -> None:
 
 
 def test_definitions_are_used_again_by_other_studies(stack: dict[str, str]) -> None:
+    batch, known = boto3.client("batch", REGION), []
     for name in ("one", "two"):
-        target(submission(stack, study=STUDY.replace("tiny", name)), {}).submit()
-    assert len(boto3.client("batch", REGION).describe_job_definitions()["jobDefinitions"]) == 2
-    assert len(jobs(stack)) == 4
+        target(submission(stack, study=name), {}).submit()
+        known.append([one["jobDefinitionArn"] for one in batch.describe_job_definitions()["jobDefinitions"]])
+        assert len(jobs(stack, name)) == 2
+    assert known[0] == known[1] != []
 
 
 def test_an_ended_submission_says_so_and_the_next_one_is_a_new_attempt(stack: dict[str, str], tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    submit(submission(stack, "options.price_per_hour=0.5"), store)
-    ticket = find(store, "tiny", "aws-batch")
+    submit(submission(stack, "options.price_per_hour=0.5", study="again"), store)
+    ticket = find(store, "again", "aws-batch")
     assert ticket is not None
     state = target(ticket.submission, ticket.sent).state()
     assert state.word == "ended"
     assert any("3 succeeded" in line for line in state.lines)
-    again, new = submit(submission(stack, "options.price_per_hour=0.5"), store)
+    again, new = submit(submission(stack, "options.price_per_hour=0.5", study="again"), store)
     assert (again.attempt, new) == (2, True)
-    assert len(jobs(stack)) == 4
+    assert len(jobs(stack, "again")) == 4
 
 
 @pytest.mark.parametrize(
@@ -124,14 +127,18 @@ def test_a_queue_that_can_never_run_it_is_refused_and_nothing_is_sent(
     stack: dict[str, str], more: tuple[str, ...], law: str
 ) -> None:
     with pytest.raises(BadInput, match=law):
-        target(submission(stack, *more), {}).submit()
-    assert not jobs(stack)
+        target(submission(stack, *more, study="refused"), {}).submit()
+    assert not jobs(stack, "refused")
 
 
 def test_a_disabled_queue_is_refused(stack: dict[str, str]) -> None:
-    boto3.client("batch", REGION).update_job_queue(jobQueue=stack["QueueSpot"], state="DISABLED")
-    with pytest.raises(BadInput, match="must be ENABLED and VALID: got DISABLED"):
-        target(submission(stack), {}).submit()
+    batch = boto3.client("batch", REGION)
+    batch.update_job_queue(jobQueue=stack["QueueSpot"], state="DISABLED")
+    try:
+        with pytest.raises(BadInput, match="must be ENABLED and VALID: got DISABLED"):
+            target(submission(stack, study="refused"), {}).submit()
+    finally:
+        batch.update_job_queue(jobQueue=stack["QueueSpot"], state="ENABLED")
 
 
 def test_multinode_jobs_are_taken_by_on_demand_machines(stack: dict[str, str]) -> None:

@@ -14,10 +14,11 @@ import pytest
 
 from clusters.profile import profile
 from clusters.submission import State, Submission, find, submit, target
+from in_process import trained_here
 from orchestrator.errors import BadInput, ClusterFailed
 from orchestrator.storage.store import open_store
 from orchestrator.study.spec import Study
-from running import HUNG_S, tailsweep, trained_here, write
+from running import HUNG_S, tailsweep, write
 
 HERE = Path(__file__).parents[2] / "programs" / "slurm"
 ROOT = Path(__file__).parents[3]
@@ -267,8 +268,7 @@ def test_shards_that_are_requeued_at_their_limit_make_the_table_of_a_plain_sweep
     tmp_path: Path, slurm: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    file = write(tmp_path)
-    results, whole = tmp_path / "results", tmp_path / "whole"
+    file, results = write(tmp_path), tmp_path / "results"
     where = ("--cluster", "slurm", "--storage", results)
     own = ("--shards", "2", "--cluster-set", "options.cpus_per_task=1", "--cluster-set", "steal=false")
     assert "in 2 shards, sent" in tailsweep("submit", file, *where, *own)
@@ -284,7 +284,7 @@ def test_shards_that_are_requeued_at_their_limit_make_the_table_of_a_plain_sweep
     told = "\n".join(chosen.logs(follow=False))
     assert chosen.state().word == "ended", told
     assert "shard-0: the time limit came; trials are saved" in told
-    trained_here(file, whole)
+    whole = trained_here(file, tmp_path / "whole")
     assert (results / "tiny/table.csv").read_text() == (whole / "tiny/table.csv").read_text()
     assert not processes(tmp_path)
     assert not list(Path("/tmp").glob(f"ts-{int(drivers) // 10}*"))

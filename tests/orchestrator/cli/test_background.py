@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from clusters.submission import find, target
+from in_process import trained_here
 from orchestrator.storage.store import LocalStore
-from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, trained_here, write
+from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, write
 
 LONG = STUDY.replace("epochs: 4", "epochs: 16")
 
@@ -58,7 +59,8 @@ def test_what_cannot_be_detached_or_followed_is_told(
 
 @pytest.mark.slow
 def test_a_detached_sweep_outlives_who_follows_it_and_makes_the_same_results(storage: Path, tmp_path: Path) -> None:
-    args = (write(tmp_path, LONG), "--storage", storage)
+    file = write(tmp_path, LONG)
+    args = (file, "--storage", storage)
     terminal = subprocess.run(
         command("sweep", *args, "--detach"), capture_output=True, text=True, start_new_session=True, check=True
     )

@@ -160,8 +160,10 @@ def test_a_preview_onto_a_full_disk_is_bad_input(capsys: pytest.CaptureFixture[s
 
 
 def test_output_that_its_encoding_cannot_hold_is_written_with_question_marks(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(STUDY.replace("l1", "l1 + lds"))
     done = subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli", "plan", "quickstart", "--storage", str(tmp_path / "none")],
+        [sys.executable, "-m", "orchestrator.cli", "plan", str(tmp_path / "tiny.yaml")],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         check=False,

@@ -30,8 +30,8 @@ def test_a_plan_says_cells_trials_and_ranges(tmp_path: Path, capsys: pytest.Capt
     assert "only if lds.kernel = gaussian or laplace" in said
 
 
-def test_output_that_nobody_reads_ends_a_command_without_a_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "orchestrator.cli", "plan", "quickstart", "--storage", str(tmp_path)]
+def test_output_that_nobody_reads_ends_a_command_without_a_traceback() -> None:
+    command = [sys.executable, "-m", "orchestrator.cli", "completion", "bash"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()

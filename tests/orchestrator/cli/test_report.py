@@ -13,20 +13,21 @@ from orchestrator.cli.main import main
 from reported import declared, filled
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study file whose trials are in the storage beside it."""
+    folder = tmp_path_factory.mktemp("study")
     recipes = {"also": ["l1", "l1 + lds", "l1 + fds"]}
-    state = filled(tmp_path, recipes=recipes)
+    state = filled(folder, recipes=recipes)
     tree = {
-        **{"study": "tiny", "workloads": [declared(tmp_path)], "recipes": recipes, "train": {"epochs": 2}},
+        **{"study": "tiny", "workloads": [declared(folder)], "recipes": recipes, "train": {"epochs": 2}},
         **{
             "tune": {"trials": 2, "sampler": "random", "rescore": 1},
             "evaluate": {"seeds": 3},
             "storage": state.study.storage,
         },
     }
-    path = tmp_path / "study.yaml"
+    path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(tree))
     return path
 
@@ -40,23 +41,30 @@ def said(capsys: pytest.CaptureFixture[str], *args: str | Path, code: int = 0) -
 
 
 def test_a_whole_report_is_written_to_the_storage_and_a_part_is_not(
-    file: Path, capsys: pytest.CaptureFixture[str]
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = file.parent / "results" / "tiny"
     text = said(capsys, "report", file, "--recipe", "l1 + lds", "--metrics", "rmse", "--regions", "30,10")
     assert "RMSE" in text and "l1 + fds" not in text and "many > 30, few < 10" in text
     assert not written.exists()
-    assert "Written:" in said(capsys, "report", file)
+    assert "Written:" in said(capsys, "report", file, "--out", tmp_path / "out")
     names = {path.name for path in written.iterdir()}
     assert names == {
         *("table.md", "table.csv", "table.tex", "tidy.csv", "tidy.json", "tidy.parquet", "best.yaml", "report.html"),
         "figures",
     }
+    figures = [path for path in (written / "figures").iterdir() if path.name != "written.json"]
+    drawn = {path.stem for path in figures}
+    assert {path.name for path in figures} == {f"{name}.{kind}" for name in drawn for kind in ("svg", "pdf", "png")}
+    assert "potassium-error-by-label" in drawn
+    there = [path.relative_to(written) for path in written.rglob("*.*") if path.name != "written.json"]
+    assert all((tmp_path / "out" / name).read_bytes() == (written / name).read_bytes() for name in there)
     before = (written / "table.md").read_bytes()
     said(capsys, "report", file, "--against", "best", "--format", "md")
     assert (written / "table.md").read_bytes() == before
 
 
+@pytest.mark.usefixtures("svg_only")
 def test_what_is_printed_is_what_is_written(
     file: Path, capsysbinary: pytest.CaptureFixture[bytes], tmp_path: Path
 ) -> None:
@@ -94,12 +102,11 @@ def test_two_rows_are_compared_in_every_column_with_interval_p_and_verdict(
 
 def test_rows_of_two_studies_are_compared(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tree = yaml.safe_load(file.read_text())
-    filled(
-        tmp_path, study="warm", recipes=tree["recipes"], train={"epochs": 2, "lr": 0.01}, storage=str(tmp_path / "b")
-    )
+    warm = {"recipes": tree["recipes"], "train": {"epochs": 2, "lr": 0.01}}
+    filled(file.parent, study="warm", storage=str(tmp_path / "b"), **warm)
     other = tmp_path / "warm.yaml"
-    other.write_text(yaml.safe_dump({**tree, "study": "warm", "train": {"epochs": 2, "lr": 0.01}}))
-    stores = ["--storage", str(tmp_path / "results"), "--storage", str(tmp_path / "b")]
+    other.write_text(yaml.safe_dump({**tree, "study": "warm", **warm}))
+    stores = ["--storage", str(file.parent / "results"), "--storage", str(tmp_path / "b")]
     text = said(capsys, "compare", "l1 (tiny)", "l1 (warm)", "--of", file, "--of", other, *stores)
     assert "l1 (tiny) against l1 (warm)" in text
     text = said(capsys, "report", file, other, *stores, "--format", "md")
@@ -113,7 +120,7 @@ def test_a_report_over_three_workloads_has_ranks_and_one_over_fewer_says_why_not
 ) -> None:
     assert "told over at least 3 workloads: this report has 1" in said(capsys, "report", file, "--format", "md")
     mine = [declared(tmp_path, name) for name in ("sodium", "iron", "calcium")]
-    tree = {**yaml.safe_load(file.read_text()), "study": "three", "workloads": mine}
+    tree = {**yaml.safe_load(file.read_text()), "study": "three", "workloads": mine, "storage": f"{tmp_path}/results"}
     filled(tmp_path, study="three", workloads=mine, recipes=tree["recipes"])
     three = tmp_path / "three.yaml"
     three.write_text(yaml.safe_dump(tree))

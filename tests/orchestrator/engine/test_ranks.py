@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from builders import study
+from in_process import trained_here
 from orchestrator import Ledger
 from orchestrator.engine.ranks import RankLost, _first, several
 from orchestrator.errors import BadInput
 from orchestrator.study.cells import expand
-from running import HUNG_S, processes, slay, tailsweep, trained_here, write
+from running import HUNG_S, processes, slay, tailsweep, write
 from workloads.ranks import ALONE
 
 PAIRS = """

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from in_process import trained_here
 from orchestrator import Ledger
-from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, trained_here, write
+from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, write
 
 
 @pytest.fixture(scope="module")

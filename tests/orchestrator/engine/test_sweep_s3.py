@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from in_process import trained_here
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.storage.store import open_store
-from running import HUNG_S, STUDY, trained_here, write
+from running import HUNG_S, STUDY, write
 from s3_server import at_random, before, bucket
 
 pytestmark = pytest.mark.slow

@@ -91,9 +91,11 @@ def test_another_share_is_refused(text: str) -> None:
         share_of(text)
 
 
-def trained(folder: Path, seeds: int = 4) -> tuple[Planner, Ledger]:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Planner, Ledger]:
     """A study in a ledger: with `lds` the change differs from row to row, with `fds` from seed to seed."""
-    made = study(storage=str(folder), recipes={"also": ["l1", "l1 + lds", "l1 + fds"]}, evaluate={"seeds": seeds})
+    folder = tmp_path_factory.mktemp("trained")
+    made = study(storage=str(folder), recipes={"also": ["l1", "l1 + lds", "l1 + fds"]}, evaluate={"seeds": 4})
     ledger = Ledger(str(folder))
     y = load_data(WORKLOADS["nhanes-sbp"], None, str(folder)).test.y.numpy().astype(np.float64)
     rng = np.random.default_rng(1)
@@ -113,8 +115,8 @@ def trained(folder: Path, seeds: int = 4) -> tuple[Planner, Ledger]:
     return planner, ledger
 
 
-def test_a_ledger_says_what_to_buy_for_each_kind_of_recipe(tmp_path: Path) -> None:
-    planner, ledger = trained(tmp_path)
+def test_a_ledger_says_what_to_buy_for_each_kind_of_recipe(trained: tuple[Planner, Ledger]) -> None:
+    planner, ledger = trained
     (found,) = detections(planner.study, planner, ledger, 0.02)
     assert (found.metric, found.source, found.unknown) == ("mae", "the ledger", ())
     by = {(need.region, need.kind): need for need in found.needs}
@@ -124,8 +126,10 @@ def test_a_ledger_says_what_to_buy_for_each_kind_of_recipe(tmp_path: Path) -> No
     assert weighted.seeds is None and weighted.rows_needed is not None and weighted.rows_needed > weighted.rows
 
 
-def test_the_command_prints_a_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    planner, _ = trained(tmp_path)
+def test_the_command_prints_a_table_and_json(
+    trained: tuple[Planner, Ledger], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planner, _ = trained
     file = tmp_path / "tiny.json"
     file.write_text(planner.study.model_dump_json(), "utf-8")
     assert main(["plan", str(file), "--detect", "2%"]) == 0

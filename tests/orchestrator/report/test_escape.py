@@ -48,6 +48,7 @@ def test_a_figure_of_a_title_with_dollars_is_drawn() -> None:
     figure.savefig(io.StringIO(), format="svg")
 
 
+@pytest.mark.usefixtures("svg_only")
 def test_a_declared_data_set_with_a_hostile_title_and_unit_gets_its_outputs(tmp_path: Path) -> None:
     from rich.console import Console
 

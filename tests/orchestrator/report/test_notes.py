@@ -5,9 +5,11 @@ from pathlib import Path
 from orchestrator.api import outcome
 from swept import made_up, sweep
 
+SMALL = {"recipes": {"also": ["l1", "l1 + lds"]}, "tune": {"trials": 1}}
+
 
 def test_predictions_that_cannot_be_read_are_told_under_the_table(tmp_path: Path) -> None:
-    study = made_up(tmp_path)
+    study = made_up(tmp_path, **SMALL)
     sweep(study)
     before = outcome(study)
     [whole] = before.sections
@@ -29,7 +31,7 @@ def test_predictions_that_cannot_be_read_are_told_under_the_table(tmp_path: Path
 def test_predictions_of_validation_rows_that_cannot_be_read_are_told_where_controls_are_made_of_them(
     tmp_path: Path,
 ) -> None:
-    study = made_up(tmp_path)
+    study = made_up(tmp_path, **SMALL)
     sweep(study)
     [whole] = outcome(study).sections
     assert not [line for line in whole.notes if "cannot be read" in line]
@@ -47,7 +49,7 @@ def test_predictions_of_validation_rows_that_cannot_be_read_are_told_where_contr
 
 
 def test_a_seed_of_the_base_without_test_predictions_is_not_said_to_lack_those_of_validation(tmp_path: Path) -> None:
-    study = made_up(tmp_path)
+    study = made_up(tmp_path, **SMALL)
     sweep(study)
     plan = next(plan for plan in outcome(study).planner.plans if plan.row == "l1")
     gone = plan.records("evaluate")[0]

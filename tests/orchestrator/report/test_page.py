@@ -10,8 +10,12 @@ import pytest
 
 from browser import chromium
 from orchestrator.api import outcome
-from orchestrator.report.outputs import write_outputs
+from orchestrator.report.page.assemble import page as draw
 from swept import made_up, sweep
+
+VISIBLE = """selector => [...document.querySelectorAll(selector)]
+    .filter(element => element.checkVisibility({visibilityProperty: true}))
+    .map(element => element.innerText.trim())"""
 
 
 @dataclass
@@ -24,9 +28,7 @@ class Opened:
 
     def texts(self, selector: str) -> list[str]:
         """Texts of what is visible of a selector."""
-        return [
-            element.inner_text().strip() for element in self.page.query_selector_all(selector) if element.is_visible()
-        ]
+        return list(self.page.evaluate(VISIBLE, selector))
 
 
 Open = Callable[..., Opened]
@@ -35,11 +37,11 @@ Open = Callable[..., Opened]
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a study whose cells were all trained."""
-    written = made_up(tmp_path_factory.mktemp("swept"))
+    folder = tmp_path_factory.mktemp("swept")
+    written = made_up(folder)
     sweep(written)
-    state = outcome(written)
-    write_outputs(written, state.planner, state.ledger)
-    return Path(written.storage) / written.study / "report.html"
+    (folder / "report.html").write_text(draw(outcome(written).results).html, "utf-8")
+    return folder / "report.html"
 
 
 @pytest.fixture(scope="module")

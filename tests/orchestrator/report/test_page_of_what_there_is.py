@@ -9,6 +9,7 @@ import pytest
 from orchestrator.api import outcome
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.outputs import write_outputs
+from orchestrator.report.page.assemble import OF_A_WORKLOAD, partial
 from orchestrator.report.page.assemble import page as draw
 from orchestrator.storage.store import open_store
 from orchestrator.study.spec import Study
@@ -29,7 +30,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shared")
     study = made_up(folder)
     sweep(study)
-    page(study)
+    assert outcome(study).sections
     return folder
 
 
@@ -67,21 +68,20 @@ def test_a_partial_study_has_a_marked_page_with_what_failed_and_why(apart: Path)
 def test_a_cell_that_searches_nothing_is_whole_with_the_one_setting_that_it_has(apart: Path) -> None:
     study = made_up(apart, train={"epochs": 2, "lr": 1e-3, "weight_decay": 0.0}, recipes={"also": ["l1", "l1 + sqinv"]})
     sweep(study)
-    assert "(partial)" not in page(study)
+    assert not partial(outcome(study).results)
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"evaluate": {"seeds": 1}}, "Nothing is marked: one seed"),
+        ({"evaluate": {"seeds": 1}, "report": {"primary": "mae/all"}}, "Nothing is marked: one seed"),
         ({"recipes": {"also": ["l1"]}}, "Best recipe in MAE Few: <code>l1</code>"),
         (
             {"recipes": {"also": ["l1 + lds", "mse + fds"]}},
             "Not compared, since l1 and mse without methods is not in the study: l1 + lds, mse + fds.",
         ),
-        ({"report": {"primary": "mae/all"}}, "Best recipe in MAE All"),
     ],
-    ids=["one seed", "nothing but the base", "no base", "all rows"],
+    ids=["one seed", "nothing but the base", "no base"],
 )
 def test_a_study_that_says_little_still_has_a_page(shared: Path, changes: dict[str, object], told: str) -> None:
     study = made_up(shared, study="other", **changes)
@@ -89,11 +89,13 @@ def test_a_study_that_says_little_still_has_a_page(shared: Path, changes: dict[s
     text = page(study)
     assert "Verdict" in text and "Error by label" in text and "Make a row again" in text
     assert told in text
+    assert f"Best recipe in MAE {'All' if 'report' in changes else 'Few'}" in text
 
 
 def test_regions_without_rows_and_labels_that_all_are_rare_are_told(tmp_path: Path) -> None:
     (own,) = made_up(tmp_path).workloads
-    study = made_up(tmp_path, workloads=[own.model_dump() | {"many": 9000, "few": 8000}])
+    rare = own.model_dump() | {"many": 9000, "few": 8000}
+    study = made_up(tmp_path, workloads=[rare], recipes={"also": ["l1", "l1 + lds"]}, tune={"trials": 2})
     sweep(study)
     text = page(study)
     assert "No test rows: many, medium." in text
@@ -110,10 +112,12 @@ def test_without_predictions_the_scores_stay(apart: Path) -> None:
     study = made_up(apart, recipes={"also": ["l1", "l1 + lds"]})
     sweep(study)
     shutil.rmtree(apart / "storage" / "ledger" / "predictions")
-    text = page(study)
-    assert "Scores" in text and "Calibration" not in text and "Error by label" not in text
+    results = outcome(study).results
+    parts = [part.heading for made in OF_A_WORKLOAD if (part := made(results, results.sections[0])) is not None]
+    assert "Scores" in parts and "Calibration" not in parts and "Error by label" not in parts
 
 
+@pytest.mark.usefixtures("svg_only")
 def test_another_storage_with_the_same_trials_gives_the_same_bytes(shared: Path, tmp_path: Path) -> None:
     study = made_up(shared, recipes={"also": ["l1", "l1 + lds"]})
     shutil.copytree(shared / "storage", tmp_path / "storage")
@@ -127,5 +131,5 @@ def test_another_storage_with_the_same_trials_gives_the_same_bytes(shared: Path,
     assert made[0] == made[1]
     ours, theirs = (open_store(one.storage) for one in (study, other))
     figures = ours.keys("tiny/figures/")
-    assert len(figures) >= 12 and {Path(name).suffix for name in figures} == {".svg", ".pdf", ".png", ".json"}
+    assert len(figures) >= 8 and {Path(name).suffix for name in figures} == {".svg", ".json"}
     assert all(ours.get(name) == theirs.get(name) for name in figures)

@@ -13,7 +13,9 @@ from builders import record, study
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.budgets import budget, costs, steps
 from orchestrator.report.one_row import one_row
-from orchestrator.report.outputs import sections, write_outputs
+from orchestrator.report.outputs import document
+from orchestrator.report.sections import Results, sections
+from orchestrator.report.tidy import tidy, tidy_csv
 from orchestrator.study.cells import Trial, expand, load_data
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
@@ -62,7 +64,7 @@ def test_a_row_is_mean_and_deviation_over_replicates_each_the_mean_of_its_seeds(
         "Tuned 3 times with other seeds: intervals are over replicates and cover tuning" in n for n in section.notes
     )
     assert any("replicates, each the mean of 2 seeds" in note for note in section.notes)
-    text = write_outputs(made, planner, ledger, [section])["table.md"]
+    text = document(Results(made, ledger, [section]))
     assert "Tuning is in the interval" in text and "paired replicates" in text
     assert "| l1 | 3 |" in text and "| l1 + lds | 3 |" in text
 
@@ -92,9 +94,9 @@ def test_what_stands_under_a_table_says_steps_trials_epochs_and_luck(tmp_path: P
     assert "Tuned once: the luck of tuning is in no interval." in told
     assert section.costs == "48 device seconds, of a recipe 24."
     assert [row.spent.device_s for row in section.table.recipes if row.spent] == [24.0, 24.0]
-    tidy = write_outputs(made, planner, ledger, [section])["tidy.csv"].splitlines()
-    assert tidy[0].endswith(",trials,epochs,device_s") and tidy[1].endswith(",12,24,24.0")
-    assert tidy[-1].endswith(",,,"), "a control needs no budget"
+    lines = tidy_csv(tidy([section.table])).splitlines()
+    assert lines[0].endswith(",trials,epochs,device_s") and lines[1].endswith(",12,24,24.0")
+    assert lines[-1].endswith(",,,"), "a control needs no budget"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import zlib
 from pathlib import Path
 
@@ -24,24 +25,36 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 
 def tracked(made: Study) -> Study:
-    """The study, swept and sent with its tables."""
+    """The study, swept and sent with its tables and some page."""
     swept(made)
     state = outcome(made)
-    for name, kind in (("table.md", "md"), ("tidy.json", "json"), ("report.html", "html")):
+    for name, kind in (("table.md", "md"), ("tidy.json", "json")):
         content = FORMATS[kind](state.results)
         assert isinstance(content, str)
         state.ledger.store.put(f"own/{name}", content.encode())
+    state.ledger.store.put("own/report.html", b"<!doctype html>")
     assert track(made, Ledger(made.storage)) > 0
     return made
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def study(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Study:
     """A swept study with its tables, tracked."""
-    return tracked(of(tmp_path_factory.mktemp("own"), recipes={"also": ["l1", "l1 + lds"]}, tune={"trials": 2}))
+    folder = tmp_path_factory.mktemp("own")
+    with_database(folder, empty_mlflow)
+    return tracked(of(folder, recipes={"also": ["l1", "l1 + lds"]}, tune={"trials": 2}))
 
 
-def test_a_row_of_several_replicates_is_a_run_beside_those_of_the_replicates(tmp_path: Path) -> None:
+def with_database(folder: Path, empty: Path) -> None:
+    """The storage of a study of this folder, with a database that is empty."""
+    (folder / "results").mkdir()
+    shutil.copy(empty, folder / "results" / "mlflow.db")
+
+
+def test_a_row_of_several_replicates_is_a_run_beside_those_of_the_replicates(
+    tmp_path: Path, empty_mlflow: Path
+) -> None:
+    with_database(tmp_path, empty_mlflow)
     made = tracked(of(tmp_path, tune={"trials": 1, "replicates": 2}, evaluate={"seeds": 1}))
     found = {(run.data.tags[KIND], run.data.tags[NAME]): run.data.metrics for run in runs(made)}
     once, again, row = (found[kind, name] for kind, name in ROWS_OF_IT)
