@@ -118,7 +118,7 @@ def test_a_loss_that_knows_the_counts_beats_the_plain_one_on_rare_digits() -> No
     where = regions(data.train.y.numpy(), data.test.y.numpy(), workload.grid, workload.shots)
     found = {}
     for recipe in ("cross_entropy", "arb"):
-        settings = settle(Recipe.parse(recipe), workload.settings, {"train.epochs": 20})
+        settings = settle(Recipe.parse(recipe), workload.settings, {"train.epochs": 12})
         fit = Fit(workload, data, Recipe.parse(recipe), settings, 0, torch.device("cpu"))
         with one_thread():
             list(fit)
