@@ -20,7 +20,7 @@ from workloads.training import settle
 from workloads.workload import Data, Table, Units, Workload
 
 CPU = torch.device("cpu")
-SCALES = [1e-9, 1e-6, 1e-3, 1e3, 1e9]
+SCALES = [1e-9, 1e9]
 OFFSET = 4.6e6
 REGRESSION = [name for name, part in OBJECTIVES.items() if "regression" in part.tasks]
 CASES: list[tuple[str, Mapping[str, Value]]] = [
@@ -79,5 +79,5 @@ def test_neither_the_unit_nor_the_offset_of_labels_changes_what_is_learnt(recipe
     plain = errors(*in_unit(1.0), recipe, settings)
     for scale in SCALES:
         assert errors(*in_unit(scale), recipe, settings) == pytest.approx(plain, rel=1e-5), scale
-    for scale in (1.0, 1e-3, 1e3):
-        assert errors(*in_unit(scale, OFFSET), recipe, settings) == pytest.approx(plain, rel=1e-5), f"offset, {scale}"
+    # An offset far from labels of a small unit is the harder the smaller that is.
+    assert errors(*in_unit(1e-3, OFFSET), recipe, settings) == pytest.approx(plain, rel=1e-5), "offset"

@@ -151,22 +151,23 @@ def test_samples_are_copied_with_a_ledger_and_damaged_ones_cost_nothing(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("wanted", [True, False])
-def test_mlflow_shows_samples_at_their_times_where_the_study_asks_for_them(tmp_path: Path, wanted: bool) -> None:
-    made, ledger = made_in(tmp_path, tracking={"system_metrics": wanted}), Ledger(str(tmp_path))
-    planner = Planner(made, expand(made), lambda trial_id, phase: None)
-    trial = planner.next()
-    assert trial is not None
-    planner.finish(trial, builders.record(trial, 4.0))
-    written = kept(ledger, (trial.id, 0))
-    assert Projection(made, ledger).update(planner.plans) == 1
-    client = mlflow.MlflowClient(tracking_uri(made))
-    (run_id,) = [
-        run.info.run_id
-        for experiment in client.search_experiments(filter_string="name = 'tiny'")
-        for run in client.search_runs([experiment.experiment_id])
-        if run.data.tags[KIND] == "trial"
-    ]
-    history = client.get_metric_history(run_id, "system/cpu_utilization_percentage")
-    expected = [(k, int(at.timestamp() * 1000), 10.0 * k) for k, (at, _) in enumerate(written)]
-    assert [(m.step, m.timestamp, m.value) for m in history] == (expected if wanted else [])
+def test_mlflow_shows_samples_at_their_times_where_the_study_asks_for_them(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path))
+    for name, wanted in (("sampled", True), ("plain", False)):
+        made = made_in(tmp_path, study=name, tracking={"system_metrics": wanted})
+        planner = Planner(made, expand(made), lambda trial_id, phase: None)
+        trial = planner.next()
+        assert trial is not None
+        planner.finish(trial, builders.record(trial, 4.0, study=name))
+        written = kept(ledger, (trial.id, 0))
+        assert Projection(made, ledger).update(planner.plans) == 1
+        client = mlflow.MlflowClient(tracking_uri(made))
+        (run_id,) = [
+            run.info.run_id
+            for experiment in client.search_experiments(filter_string=f"name = '{name}'")
+            for run in client.search_runs([experiment.experiment_id])
+            if run.data.tags[KIND] == "trial"
+        ]
+        history = client.get_metric_history(run_id, "system/cpu_utilization_percentage")
+        expected = [(k, int(at.timestamp() * 1000), 10.0 * k) for k, (at, _) in enumerate(written)]
+        assert [(m.step, m.timestamp, m.value) for m in history] == (expected if wanted else [])

@@ -68,6 +68,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     return outcome(record)
 
 
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """That of the job, whose machine was taken away."""
+    made = interrupted(job(tmp_path_factory.mktemp("interrupted"))).read_bytes()
+    module._ledger.cache_clear()
+    return made
+
+
 def kept(path: Path) -> bytes:
     """What torch wrote of a checkpoint."""
     return unpacked(f"checkpoints/{path.name}", path.read_bytes())
@@ -86,12 +94,17 @@ def changed(change: Any) -> Any:
     return damage
 
 
+def flipped(data: bytes) -> bytes:
+    return data[:-500] + bytes([data[-500] ^ 1]) + data[-499:]
+
+
 DAMAGES = {
     "is empty": lambda path: path.write_bytes(b""),
     "is cut in half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "is junk": lambda path: path.write_bytes(b"\x00\xffjunk" * 1000),
     "is a pickle of code": lambda path: path.write_bytes(b"cos\nsystem\n(S'true'\ntR."),
     "is no mapping": lambda path: torch.save([1, 2], path),
+    "has a bit that flipped": lambda path: path.write_bytes(flipped(path.read_bytes())),
     "is of another trial": lambda path: path.write_bytes(
         packed("0" * 20, unpacked(f"checkpoints/{path.name}", path.read_bytes()))
     ),
@@ -102,16 +115,19 @@ DAMAGES = {
     "has weights that are not finite": changed(
         lambda state: [v.fill_(torch.nan) for v in state["fit"]["model"].values() if v.is_floating_point()]
     ),
+    "is of another version": changed(lambda state: state.update(fit={"nothing": 1})),
     "has an epoch twice": changed(lambda state: state["fit"]["curve"].append(state["fit"]["curve"][-1])),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_checkpoint_that_cannot_be_used_is_told_and_dropped_and_the_trial_starts_anew(
-    damage: str, whole: tuple[Any, ...], tmp_path: Path
+    damage: str, whole: tuple[Any, ...], checkpoint: bytes, tmp_path: Path
 ) -> None:
     of = job(tmp_path)
-    path = interrupted(of)
+    path = tmp_path / of.checkpoint
+    path.parent.mkdir()
+    path.write_bytes(checkpoint)
     DAMAGES[damage](path)
     record, told = finished(of)
     assert outcome(record) == whole

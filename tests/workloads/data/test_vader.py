@@ -13,12 +13,10 @@ from workloads.workload import DataError
 VALENCE = WORKLOADS["vader-valence"]
 
 
-@pytest.mark.parametrize("made_up", [True, False])
-def test_an_epoch_with_every_kind_of_method_gives_metrics_in_every_region(made_up: bool, tmp_path: Path) -> None:
+def test_an_epoch_with_every_kind_of_method_gives_metrics_in_every_region(tmp_path: Path) -> None:
     assert VALENCE.fixture is not None
-    if made_up:
-        VALENCE.fixture(tmp_path)
-    data = VALENCE.load(tmp_path if made_up else None)
+    VALENCE.fixture(tmp_path)
+    data = VALENCE.load(tmp_path)
     result = scored(fit(VALENCE, data, f"l1 {EVERYTHING}", {"train.epochs": 2}))
     assert all(result[region]["mae"] is not None for region in ("all", "many", "medium", "few"))
 
@@ -30,7 +28,7 @@ def test_words_tell_more_of_their_valence_than_the_median_does() -> None:
     assert [int((VALENCE.shots.of_counts(counts) == region).sum()) for region in range(3)] == [29, 27, 17]
     result = scored(fit(VALENCE, data, "l1", {"train.epochs": 5}))
     mae = result["all"]["mae"]
-    assert mae is not None
+    assert mae is not None and all(result[region]["mae"] is not None for region in ("many", "medium", "few"))
     assert mae < 0.75 * float((data.test.y - data.train.y.median()).abs().mean())
 
 

@@ -1,11 +1,12 @@
 """Weights by name: the hub's own client against a small hub on this machine."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,29 @@ WEIGHTS = b"weights of a network"
 COMMIT = "c" * 40
 
 
+Answers = tuple[dict[str, str], dict[str, str]]
+THERE = ("hub:acme/net", f"hub:acme/pinned@{COMMIT}")
+NOWHERE = ("hub:acme/none", "hub:", "hub:a/b/c", "hub:acme/net@other")
+FETCH = """
+import json
+import sys
+from workloads.encoders.hub import fetched
+
+answers = {}
+for name in sys.argv[1:]:
+    try:
+        answers[name] = str(fetched(name))
+    except ValueError as err:
+        answers[name] = f"ValueError: {err}"
+print(json.dumps(answers))
+"""
+
+
 class Hub(BaseHTTPRequestHandler):
-    """Knows one model, under the name of its branch and under that of its commit."""
+    """Knows a model under the name of its branch, and one under that of its commit."""
 
     def do_HEAD(self) -> None:
-        known = {f"/acme/net/resolve/{revision}/model.safetensors" for revision in ("main", COMMIT)}
+        known = {f"/acme/{model}/model.safetensors" for model in ("net/resolve/main", f"pinned/resolve/{COMMIT}")}
         there = self.path in known
         self.send_response(200 if there else 404)
         self.send_header("Content-Length", str(len(WEIGHTS) if there else 0))
@@ -41,34 +60,37 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def hub() -> Iterator[str]:
+def fetch(names: Sequence[str], endpoint: str, home: Path) -> dict[str, str]:
+    """Where each lies, or what was said; in a process of its own: the client reads where the hub is when imported."""
+    where = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FETCH, *names], env={**os.environ, **where}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, str] = json.loads(done.stdout)
+    return answers
+
+
+@pytest.fixture(scope="module")
+def first_and_later(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    """Answers while the hub is there, and those of a later process, without one."""
+    home = tmp_path_factory.mktemp("home")
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        first = fetch((*THERE, *NOWHERE), f"http://127.0.0.1:{server.server_address[1]}", home)
         server.shutdown()
+    return first, fetch(THERE, "http://127.0.0.1:9", home)
 
 
-def fetch(name: str, endpoint: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """In a process of its own: the client reads where the hub is when it is imported."""
-    script = f"from workloads.encoders.hub import fetched; print(fetched({name!r}))"
-    where = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, **where}, capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("name", THERE)
+def test_weights_are_fetched_once_and_then_need_no_hub(name: str, first_and_later: Answers) -> None:
+    for answers in first_and_later:
+        assert Path(answers[name]).read_bytes() == WEIGHTS, answers[name]
 
 
-@pytest.mark.parametrize("name", ["hub:acme/net", f"hub:acme/net@{COMMIT}"])
-def test_weights_are_fetched_once_and_then_need_no_hub(name: str, hub: str, tmp_path: Path) -> None:
-    for endpoint in (hub, "http://127.0.0.1:9"):
-        done = fetch(name, endpoint, tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert Path(done.stdout.strip()).read_bytes() == WEIGHTS
-
-
-@pytest.mark.parametrize("name", ["hub:acme/none", "hub:", "hub:a/b/c", "hub:acme/net@other"])
-def test_a_model_that_is_not_there_is_told_with_the_way_out(name: str, hub: str, tmp_path: Path) -> None:
-    said = fetch(name, hub, tmp_path).stderr.splitlines()[-1]
+@pytest.mark.parametrize("name", NOWHERE)
+def test_a_model_that_is_not_there_is_told_with_the_way_out(name: str, first_and_later: Answers) -> None:
+    said = first_and_later[0][name]
     assert said.startswith(f"ValueError: weights {name!r} must be hub:OWNER/NAME[@REVISION] of a model with a model.")
     assert said.endswith("; or download that file and name it")
 

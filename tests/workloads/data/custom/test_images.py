@@ -154,8 +154,14 @@ def test_weights_of_a_file_are_what_the_encoder_starts_from(file: Path, tmp_path
     expected = trained.eval().body((x / 255 - mean) / sd).pooler_output.flatten(1)
     torch.testing.assert_close(made.eval()(x), expected)
     assert data.fingerprint != load(own(file, folder="photos", encoder="resnet18"), file.parent).fingerprint
+
+
+def test_a_file_without_the_weights_of_the_encoder_is_refused(file: Path) -> None:
+    path = file.parent / "weights.pt"
+    torch.save({"classifier.1.weight": torch.zeros(2, 512)}, path)
+    declared = own(file, folder="photos", encoder="resnet18", weights=path.name)
     with pytest.raises(DataError, match=r"must hold weights of transformers' ResNet of this size: .*[Mm]issing key"):
-        load(own(file, folder="photos", encoder="resnet50", weights=path.name), file.parent)
+        load(declared, file.parent)
     path.write_bytes(b"\x80\x04no weights")
     with pytest.raises(DataError, match="must hold weights of transformers' ResNet"):
         load(declared, file.parent)
