@@ -79,7 +79,7 @@ def test_a_detached_sweep_outlives_who_follows_it_and_makes_the_same_results(sto
     assert "## nhanes-sbp" in tailsweep("attach", *args)
     assert "14/14 trials done" in log.read_text()
     assert "tiny-" in (said := tailsweep("status", *args)) and "ended" in said and ", 0 missing" in said
-    assert results(storage) == results(trained_here(write(tmp_path, LONG), tmp_path / "here"))
+    assert results(storage) == results(trained_here(file, tmp_path / "here"))
 
 
 @pytest.mark.long
