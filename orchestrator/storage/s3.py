@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import boto3
-import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from orchestrator.errors import BadInput, StorageFailed
@@ -28,12 +27,6 @@ T = TypeVar("T")
 PIECE: Final = 1 << 20
 MULTIPART, PART = 100 << 20, 32 << 20
 """Bytes from which an object is uploaded in parts, and those of a part."""
-
-
-@lru_cache(maxsize=1)
-def _models() -> Any:
-    """botocore's descriptions of S3, one for all sessions of the process: reading them takes a tenth of a second."""
-    return botocore.session.get_session().get_component("data_loader")
 
 
 @dataclass(frozen=True)
@@ -59,9 +52,7 @@ class S3Store:
         """A client of a session of its own: only a new session reads renewed credentials."""
         place = self._place
         try:
-            own = botocore.session.get_session()
-            own.register_component("data_loader", _models())
-            session = boto3.session.Session(region_name=place.region, botocore_session=own)
+            session = boto3.session.Session(region_name=place.region)
             region = session.region_name or "us-east-1"
             given = {"endpoint_url": place.endpoint_url, "region_name": region}
             client = session.client("s3", **given, config=place.config(self.patience))
