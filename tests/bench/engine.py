@@ -35,7 +35,8 @@ from orchestrator.study.spec import Study
 
 SIZES: Final = (100, 1_000)
 MOST: Final = 10_000
-FLOOR_TRIALS: Final = 100
+TUNE_TRIALS: Final = 1_000
+"""At most, of plain Tune: its time for a trial is known by then."""
 OF_A_CELL: Final = 10
 RESULTS: Final = 2_000
 """Of each of two trials, where results are counted."""
@@ -244,10 +245,11 @@ def apart(what: str, trials: int = 0, files: bool = False) -> Any:
 
 def cost(trials: int) -> Cost:
     """What so many trials cost, between two measurements of plain Tune."""
-    before = apart("alone", FLOOR_TRIALS, files=True)
+    of_tune = min(trials, TUNE_TRIALS)
+    before = apart("alone", of_tune, files=True)
     engine_s, gigabytes = apart("ours", trials)
-    bare = apart("alone", FLOOR_TRIALS)
-    after = apart("alone", FLOOR_TRIALS, files=True)
+    bare = apart("alone", of_tune)
+    after = apart("alone", of_tune, files=True)
     return Cost(trials, engine_s, (before + after) / 2, bare, gigabytes)
 
 
