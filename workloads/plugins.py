@@ -7,10 +7,9 @@ put onto the path: nothing else that lies there can be imported, by whomever.
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
-from importlib import metadata
+from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import entry_points
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Final
@@ -44,24 +43,6 @@ def load_plugins(modules: Iterable[str] = (), folder: str | Path | None = None) 
             raise PluginError(f"{place} needs METHODS, a dict of names and Method classes: got {kind}")
         for name, method in methods.items():
             _register(name, method, place)
-
-
-def entry_points(group: str) -> Sequence[metadata.EntryPoint]:
-    """Those that are installed: read once, and again when something was installed, for every package is opened."""
-    return _read(group, tuple((place, _changed(place)) for place in sys.path))
-
-
-@lru_cache(maxsize=4)
-def _read(group: str, places: tuple[tuple[str, int], ...]) -> Sequence[metadata.EntryPoint]:
-    return tuple(metadata.entry_points(group=group))
-
-
-def _changed(place: str) -> int:
-    """When the names in a place on the path last changed; 0 where it is not there."""
-    try:
-        return Path(place).stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _guarded(load: Callable[[], object], place: str) -> object:

@@ -82,19 +82,6 @@ def test_entry_points_are_loaded_without_being_named(monkeypatch, shown):
     assert "spread" in METHODS and "spread" in PARTS
 
 
-def test_a_package_that_is_installed_meanwhile_is_found_and_one_that_is_gone_is_not(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(tmp_path)
-    assert not plugins.entry_points("tailsweep.test")
-    told = tmp_path / "later-1.0.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 1.0\n")
-    (told / "entry_points.txt").write_text("[tailsweep.test]\nfine = later:Fine\n")
-    assert [point.value for point in plugins.entry_points("tailsweep.test")] == ["later:Fine"]
-    assert plugins.entry_points("tailsweep.test") is plugins.entry_points("tailsweep.test"), "it is read once"
-    told.rename(tmp_path / "gone")
-    assert not plugins.entry_points("tailsweep.test")
-
-
 class Fine(Method):
     """Does nothing."""
 
