@@ -3,154 +3,25 @@
 import io
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from part_runs import CPU, DATA, EPOCHS, OBJECTIVES, PARTS, Finished, fit, outcome, recipe_with, same, task_of
 from toys import TOYS
 from workloads.features import Encoded
-from workloads.hparams import Choice, Field, Value
 from workloads.loop import Fit
 from workloads.methods import METHODS
 from workloads.model import Model
-from workloads.objectives import OBJECTIVES as EVERY_OBJECTIVE
 from workloads.plans import PLANS
 from workloads.predictor import Predictor, Setup
 from workloads.recipe import PARTS as EVERY_PART
 from workloads.recipe import Recipe
 from workloads.seam import Adjustment, Batch, Method, NoEffectWarning
 from workloads.training import settle
-
-CPU = torch.device("cpu")
-EPOCHS = 4
-OBJECTIVES = {name: part for name, part in EVERY_OBJECTIVE.items() if part.trainer == "network"}
-PARTS = {name: part for name, part in EVERY_PART.items() if name in OBJECTIVES or name not in EVERY_OBJECTIVE}
-"""Those of a network; the laws of trees are those of `tests/workloads/test_boosting.py`."""
-DATA = {task: toy.load(None) for task, toy in TOYS.items()}
-
-
-def task_of(recipe: Recipe) -> str:
-    return next(task for task in TOYS if all(task in PARTS[part].tasks for part in recipe.parts))
-
-
-def fit(recipe: Recipe, settings: Mapping[str, Value] = {}, seed: int = 0, epochs: int = EPOCHS) -> Fit:
-    toy = TOYS[task_of(recipe)]
-    complete = settle(recipe, toy.settings, {"train.epochs": epochs, "train.keep": "last"}, settings)
-    return Fit(toy, DATA[toy.task], recipe, complete, seed, CPU)
-
-
-def outcome(run: Fit) -> dict[str, torch.Tensor]:
-    """Everything that a finished run leaves behind, flat."""
-    for _ in run:
-        pass
-    state = {**run.model.state_dict(), "loss": torch.tensor([epoch.loss for epoch in run.curve])}
-    return {**state, "prediction": torch.from_numpy(run.predict(run.data.test))}
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A run that nobody may change any more, for several tests have it."""
-
-    run: Fit
-    outcome: Mapping[str, torch.Tensor]
-
-    @classmethod
-    def of(cls, recipe: Recipe, settings: Mapping[str, Value] = {}) -> "Finished":
-        return _finished(recipe, tuple(settings.items()))
-
-
-@cache
-def _finished(recipe: Recipe, settings: tuple[tuple[str, Value], ...]) -> Finished:
-    run = fit(recipe, dict(settings))
-    return Finished(run, outcome(run))
-
-
-def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
-
-
-def recipe_with(part: str) -> Recipe:
-    """The plainest recipe that holds a part."""
-    if part in OBJECTIVES:
-        return Recipe(part)
-    objective = "l1" if "regression" in PARTS[part].tasks else "cross_entropy"
-    return Recipe(objective, (part,)) if part in METHODS else Recipe(objective, (), part)
-
-
-def every_hparam() -> Iterator[tuple[str, Field]]:
-    for name, part in PARTS.items():
-        for field in part.Hparams.declared().values():
-            yield name, field
-
-
-HPARAMS = [pytest.param(name, field, id=f"{name}.{field.name}") for name, field in every_hparam()]
-
-REVEALING: Mapping[str, Mapping[str, Value]] = {
-    "conr.near": {"conr.near": 5.0},
-    "two_stages.optimizer": {"two_stages.optimizer": "sgd"},
-    "two_stages.decay": {"train.weight_decay": 0.1},
-    "lws.share": {"lws.share": 0.5},
-    "lws.lr": {"lws.share": 0.5},
-    "lds.truncate": {"lds.kernel": "triang"},
-    "fds.start_smooth": {"fds.start_smooth": 3},
-    "fds.first_bin": {"fds.first_bin": 3},
-    "fds.last_bin": {"fds.last_bin": 12},
-    "inv.clip_low": {"inv.clip_low": 0},
-    "lds.clip_low": {"lds.clip_low": 0},
-    "inv.clip_high": {"inv.clip_high": 8},
-    "lds.clip_high": {"lds.clip_high": 8},
-    "lds.first_bin": {"lds.first_bin": 6},
-    "smogn.noise": {"smogn.rare": 0.5},
-    "smoter.rare": {"smoter.rare": 0.5},
-    "smogn.rare": {"smogn.rare": 0.5},
-}
-"""Settings under which a hyperparameter can show: values between the ends of a wide range, or siblings."""
-
-
-TELLING: Mapping[str, Recipe] = {
-    "ranksim.features": Recipe("l1", ("fds", "ranksim")),  # h differs from z only where something calibrates
-    "two_stages.first": Recipe("bmse", ("rnc",), "two_stages"),
-    "two_stages.methods": Recipe("l1", ("rnc",), "two_stages"),
-    "drw.share": Recipe("l1", ("sqinv",), "drw"),
-}
-"""Recipes in which a hyperparameter can show, where the plainest cannot."""
-
-
-@pytest.mark.parametrize(("part", "field"), HPARAMS)
-def test_every_default_lies_in_its_range(part, field):
-    assert field.range.check(field.default) == field.default
-
-
-def candidates(part: str, field: Field) -> list[Value]:
-    """Values other than the default: all of a choice or the ends of a range, unless one reveals more."""
-    limits, name = field.range, f"{part}.{field.name}"
-    revealing = REVEALING.get(name, {}).get(name)
-    values = limits.options if isinstance(limits, Choice) else (limits.low, limits.high)
-    return [value for value in (values if revealing is None else (revealing,)) if value != field.default]
-
-
-@pytest.mark.parametrize(("part", "field"), HPARAMS)
-def test_every_hparam_moves_something(part, field):
-    name = f"{part}.{field.name}"
-    recipe = recipe_with(part)
-    recipe = TELLING.get(name, recipe)
-    context = {f"{part}.{sibling}": allowed[0] for sibling, allowed in field.only.siblings.items()}
-    context |= {key: value for key, value in REVEALING.get(name, {}).items() if key != name}
-    base = Finished.of(recipe, context).outcome
-    values = candidates(part, field)
-    moved = (not _same_run(base, outcome(fit(recipe, {**context, name: value}))) for value in values)
-    assert values
-    # Each option of a choice is something else; of a number, one value may lie beyond what the data can show.
-    assert all(moved) if isinstance(field.range, Choice) else any(moved)
-
-
-def _same_run(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
-    return all(torch.equal(a[key], b[key]) for key in ("loss", "prediction"))
 
 
 def compatible(names: tuple[str, ...]) -> bool:
