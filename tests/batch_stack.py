@@ -1,4 +1,4 @@
-"""The stack of clusters/aws_batch, deployed on moto; jobs there succeed at once, without running."""
+"""The stack of clusters/aws_batch, deployed on moto, where jobs succeed at once, and submissions to it."""
 
 import json
 import urllib.request
@@ -6,8 +6,23 @@ from pathlib import Path
 
 import boto3
 
+from clusters.profile import profile
+from clusters.submission import Submission
+from orchestrator.study.spec import Study
+
 TEMPLATE = Path(__file__).parent.parent / "clusters" / "aws_batch" / "stack.yaml"
 REGION = "us-east-1"
+STUDY = "study: tiny\nworkloads: [nhanes-sbp]\nrecipes: {also: [l1 + lds, l1 + fds]}\n"
+OPTIONS = {"QueueSpot": "queue", "JobRole": "job_role", "ExecutionRole": "execution_role", "LogGroup": "log_group"}
+WORLD = {
+    "QueueSpot": "spot",
+    "JobRole": "arn:aws:iam::1:role/job",
+    "ExecutionRole": "arn:aws:iam::1:role/execution",
+    "LogGroup": "/tailsweep",
+    "ImageRepository": "registry/tailsweep",
+    "Storage": "s3://bucket/prefix",
+}
+"""Outputs of a stack that is nowhere."""
 
 
 def template() -> str:
@@ -39,3 +54,11 @@ def deploy(endpoint_url: str | None = None) -> dict[str, str]:
     (found,) = cloud.describe_stacks(StackName="tailsweep")["Stacks"]
     assert found["StackStatus"] == "CREATE_COMPLETE"
     return {each["OutputKey"]: each["OutputValue"] for each in found["Outputs"]}
+
+
+def submission(stack: dict[str, str], *more: str, study: str = "tiny") -> Submission:
+    """A study of two cells for a stack with these outputs, with changes of its profile."""
+    told = [f"options.{option}={stack[output]}" for output, option in OPTIONS.items()]
+    image = f"image={stack['ImageRepository']}@sha256:1"
+    made = profile("aws-batch", [*told, image, f"options.region={REGION}", "shards=3", *more])
+    return Submission(Study.read(STUDY.replace("tiny", study), study), made, stack["Storage"], cells=4)
