@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from orchestrator.ledger.records import PREDICTIONS, SCHEMAS, Phase, canonical, 
 from orchestrator.report.controls import has_controls
 from workloads.cache import default_folder
 from workloads.labels import REGIONS
+from workloads.training import LOOP
 from workloads.workload import Data, Split, Workload
 
 ROWS: Final = 20_000
@@ -39,18 +41,12 @@ def record_bytes(phase: Phase, scores: int, epochs: int, every: int = 1) -> int:
     row: dict[str, Any] = {field.name: plain.get(field.type) for field in SCHEMAS[phase]}
     row |= {"settings": canonical({f"part.hyperparameter{n}": rng.random() for n in range(10)}), "log": None}
     row |= {"started": now(), "finished": now(), "val": drawn()}
-    row["curve"] = [
-        {"epoch": e, "stage": 0, "loss": rng.random(), "val": drawn() if _scored(e, epochs, every) else []}
-        for e in range(epochs)
-    ]
+    loop = replace(LOOP, validate_every=every)
+    scored = [drawn() if loop.validates(e, ends_stage=e + 1 == epochs) else [] for e in range(epochs)]
+    row["curve"] = [{"epoch": e, "stage": 0, "loss": rng.random(), "val": val} for e, val in enumerate(scored)]
     if phase == "evaluate":
         row["test"] = drawn()
     return len(to_parquet(pa.Table.from_pylist([row], schema=SCHEMAS[phase])))
-
-
-def _scored(epoch: int, epochs: int, every: int) -> bool:
-    """Whether validation follows an epoch."""
-    return (epoch + 1) % every == 0 or epoch + 1 == epochs
 
 
 def scores_in(workload: Workload) -> int:

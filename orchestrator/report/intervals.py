@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from typing import Final
 
 import numpy as np
+import scipy
 from scipy.special import ndtr, stdtr
 
 from workloads.labels import Floats, Ints
@@ -151,11 +152,9 @@ def half_width(level: float, by_seed: float, by_row: float, df: int) -> float:
     scale = math.hypot(by_seed, by_row)
     if scale == 0:
         return 0.0
-    from scipy.optimize import brentq  # a fifth of a second to import, and most commands tell no interval
-
     s, r = by_seed / scale, by_row / scale  # of order one, whatever the unit of the label
     high = 4.0
     while tail(high, s, r, df) > 1 - level:
         high *= 2
-    half = brentq(lambda x: tail(x, s, r, df) - (1 - level), 0.0, high, xtol=1e-10)
+    half = scipy.optimize.brentq(lambda x: tail(x, s, r, df) - (1 - level), 0.0, high, xtol=1e-10)
     return scale * float(half)
