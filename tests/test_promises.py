@@ -75,7 +75,14 @@ class House:
         """What each of several commands says, in one process of the copy: most of their time goes into imports."""
         script = [sys.executable, "-P", "-c", IN_TURN, json.dumps(commands)]
         done = subprocess.run(
-            script, cwd=self.work, env=self.environment, stdout=-1, stderr=-2, text=True, timeout=HUNG_S, check=False
+            script,
+            cwd=self.work,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=HUNG_S,
+            check=False,
         )
         *parts, rest = re.split(r"\0(\d+)\n", done.stdout)
         assert (done.returncode, rest, set(parts[1::2])) == (0, "", {str(code)}), done.stdout

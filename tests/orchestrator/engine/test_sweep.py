@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from in_process import trained_here
+from in_process import told, trained_here
 from orchestrator import Ledger
-from orchestrator.cli.main import main
 from running import HUNG_S, STUDY, command, processes, results, slay, tailsweep, write
 
 
@@ -62,8 +61,7 @@ def test_a_study_ends_in_tables_a_page_and_a_ledger(whole: Path) -> None:
 def test_every_trial_of_the_plan_is_in_the_ledger_once(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["plan", str(write(tmp_path)), "--storage", str(whole), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["trials"] == 14
+    assert json.loads(told(capsys, "plan", write(tmp_path), "--storage", whole, "--json"))["trials"] == 14
     ledger = Ledger(str(whole))
     assert (ledger.read("tune").num_rows, ledger.read("evaluate").num_rows) == (10, 4)
     assert set(ledger.read("evaluate")["device"].to_pylist()) == {f"cpu ({os.uname().machine})"}
@@ -74,8 +72,7 @@ def test_running_a_complete_study_again_trains_nothing_and_writes_the_same(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in (whole / "ledger").rglob("*.parquet")}
     table = (whole / "tiny" / "table.csv").read_bytes()
-    assert main(["sweep", str(write(tmp_path)), "--storage", str(whole)]) == 0
-    assert "14 of 14 trials are in the ledger already" in capsys.readouterr().out
+    assert "14 of 14 trials are in the ledger already" in told(capsys, "sweep", write(tmp_path), "--storage", whole)
     assert {path: path.stat().st_mtime_ns for path in (whole / "ledger").rglob("*.parquet")} == before
     assert (whole / "tiny" / "table.csv").read_bytes() == table
 
@@ -310,8 +307,8 @@ def test_a_tracking_server_that_is_away_does_not_stop_a_sweep_and_is_caught_up_l
 def test_another_study_under_the_same_name_is_refused_and_told_what_differs(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["sweep", str(write(tmp_path)), "--storage", str(whole), "--set", "train.epochs=5"]) == 2
-    assert "differs in train.epochs: 4 there, 5 here" in capsys.readouterr().err
+    args = ("sweep", write(tmp_path), "--storage", whole, "--set", "train.epochs=5")
+    assert "differs in train.epochs: 4 there, 5 here" in told(capsys, *args, code=2)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from orchestrator.report.comparisons import Comparison, View, against_base, best
 from orchestrator.report.intervals import Estimate, units_of
 
 
-@pytest.mark.parametrize("seeds", [3, 10])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_a_table_without_differences_is_seldom_marked_and_its_intervals_cover(seeds: int) -> None:
     made = rates(seeds, 60)
     assert made.marked <= 0.07

@@ -117,7 +117,6 @@ def test_without_predictions_the_scores_stay(apart: Path) -> None:
     assert "Scores" in parts and "Calibration" not in parts and "Error by label" not in parts
 
 
-@pytest.mark.usefixtures("svg_only")
 def test_another_storage_with_the_same_trials_gives_the_same_bytes(shared: Path, tmp_path: Path) -> None:
     study = made_up(shared, recipes={"also": ["l1", "l1 + lds"]})
     shutil.copytree(shared / "storage", tmp_path / "storage")
@@ -131,5 +130,5 @@ def test_another_storage_with_the_same_trials_gives_the_same_bytes(shared: Path,
     assert made[0] == made[1]
     ours, theirs = (open_store(one.storage) for one in (study, other))
     figures = ours.keys("tiny/figures/")
-    assert len(figures) >= 8 and {Path(name).suffix for name in figures} == {".svg", ".json"}
+    assert len(figures) >= 12 and {Path(name).suffix for name in figures} == {".svg", ".pdf", ".png", ".json"}
     assert all(ours.get(name) == theirs.get(name) for name in figures)
