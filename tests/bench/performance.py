@@ -17,6 +17,7 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = DOCS / "performance.md"
 CHART: Final = DOCS / "images" / "performance.svg"
 MARKED: Final = re.compile(r"(<!-- measured -->\n)(.*)(<!-- end of measured -->\n)", re.DOTALL)
+GROUP: Final = re.compile(r"^### (\w+)\n", re.MULTILINE)
 
 
 def machine() -> str:
@@ -60,10 +61,21 @@ def chart(costs: Sequence[Cost]) -> Drawing:
     return Drawing("performance", "Cost by size", "Time of a trial and memory of the driver by trials.", figure)
 
 
-def write(rows: Sequence[tuple[str, str]], costs: Sequence[Cost], args: str) -> None:
-    """Put what was measured with these arguments onto the page, and draw the chart."""
-    before, start, _, end, after = MARKED.split(PAGE.read_text("utf-8"))
-    text = f"\n`make bench ARGS='{args}'` on {machine()}.\n\n{table(rows)}\n"
-    PAGE.write_text("".join((before, start, text, end, after)), encoding="utf-8")
-    if costs:
-        CHART.write_bytes(chart(costs).svg)
+def with_group(page: str, name: str, text: str, order: Sequence[str]) -> str:
+    """The page with what was measured of a group in the place of what it had; the other groups keep theirs."""
+    before, start, measured, end, after = MARKED.split(page)
+    _, *split = GROUP.split(measured)
+    groups = {**dict(zip(split[::2], split[1::2], strict=True)), name: f"\n{text}\n"}
+    sections = "".join(f"### {each}\n{groups[each]}" for each in order if each in groups)
+    return "".join((before, start, f"\n{sections}", end, after))
+
+
+def write(name: str, rows: Sequence[tuple[str, str]], order: Sequence[str], args: str) -> None:
+    """Put what was measured of a group with these arguments onto the page."""
+    text = f"`make bench ARGS='{args}'` on {machine()}.\n\n{table(rows)}"
+    PAGE.write_text(with_group(PAGE.read_text("utf-8"), name, text, order), encoding="utf-8")
+
+
+def draw(costs: Sequence[Cost]) -> None:
+    """Draw the chart anew."""
+    CHART.write_bytes(chart(costs).svg)

@@ -295,18 +295,20 @@ def main() -> int:
 
     `--json` for programs, `--full` with 10,000 trials, `--write` into docs/performance.md, `--only NAME,…` some groups.
     """
-    only = sys.argv[sys.argv.index("--only") + 1].split(",") if "--only" in sys.argv else None
+    groups = {m.__module__.rpartition(".")[2] if m.__name__ == "main" else m.__name__: m for m in GROUPS}
+    only = sys.argv[sys.argv.index("--only") + 1].split(",") if "--only" in sys.argv else list(groups)
+    if missing := sorted(set(only) - set(groups)):
+        raise SystemExit(f"--only takes groups of the benchmark: got {', '.join(missing)}; take {', '.join(groups)}")
     console = Console()
     found: dict[str, list[tuple[str, str]]] = {}
-    for measure in GROUPS:
-        name = measure.__module__.rpartition(".")[2] if measure.__name__ == "main" else measure.__name__
-        if only is None or name in only:
-            found[name] = measure()
-            for what, value in found[name] if "--json" not in sys.argv else ():
-                console.print(f"{what:46} {value}", highlight=False, markup=False, soft_wrap=True)
-            if "--write" in sys.argv:  # what was measured stays, also where a later group is interrupted
-                rows = [row for rows in found.values() for row in rows]
-                performance.write(rows, MEASURED.get("costs", []), " ".join(sys.argv[1:]))
+    for name in (name for name in groups if name in only):
+        found[name] = groups[name]()
+        for what, value in found[name] if "--json" not in sys.argv else ():
+            console.print(f"{what:46} {value}", highlight=False, markup=False, soft_wrap=True)
+        if "--write" in sys.argv:  # what was measured stays, also where a later group is interrupted
+            performance.write(name, found[name], list(groups), " ".join(sys.argv[1:]))
+            if costs := MEASURED.pop("costs", None):
+                performance.draw(costs)
     if "--json" in sys.argv:
         console.print_json(json.dumps(found))
     return int(bool(BROKEN))

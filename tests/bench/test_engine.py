@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from bench import performance
 from bench.engine import OF_A_CELL, Cost, gaps, mean_of, tiny, told
 from orchestrator.study.cells import expand
@@ -37,14 +39,23 @@ def test_what_is_too_slow_grows_or_swells_is_told() -> None:
         assert broken in [name for name, _, holds in told(costs, rate) if not holds]
 
 
-def test_the_page_gets_the_table_and_the_machine_and_keeps_its_words(tmp_path: Path, monkeypatch) -> None:
+def test_the_page_gets_the_table_and_the_machine_and_keeps_its_words_and_other_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = tmp_path / "performance.md"
-    page.write_text("# Words\n<!-- measured -->\nold\n<!-- end of measured -->\nmore\n")
+    page.write_text("# Words\n<!-- measured -->\n\n### c\n\nkept\n\n### a\n\nold\n\n<!-- end of measured -->\nmore\n")
     monkeypatch.setattr(performance, "PAGE", page)
-    monkeypatch.setattr(performance, "CHART", tmp_path / "chart.svg")
-    costs = [Cost(10, 0.01, 0.01, 0.005, 0.1), Cost(100, 0.01, 0.01, 0.005, 0.1)]
-    performance.write([("a", "1 ms"), ("  b", "2 ms")], costs, "--only a --write")
+    for name in ("a", "b"):
+        performance.write(name, [(f"{name}1", "1 ms"), (f"  {name}2", "2 ms")], "abc", f"--only {name} --write")
     text = page.read_text()
-    assert text.startswith("# Words\n") and text.endswith("more\n") and "old" not in text
-    assert "| a | 1 ms |\n| – b | 2 ms |" in text and "`make bench ARGS='--only a --write'` on " in text
+    assert text.startswith("# Words\n<!-- measured -->\n\n### a\n") and text.endswith("end of measured -->\nmore\n")
+    assert "\n\n### c\n\nkept\n" in text and "old" not in text and text.count("### ") == 3
+    for name in ("a", "b"):
+        assert f"### {name}\n\n`make bench ARGS='--only {name} --write'` on " in text
+        assert f"| {name}1 | 1 ms |\n| – {name}2 | 2 ms |\n\n" in text
+
+
+def test_the_chart_is_drawn_of_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(performance, "CHART", tmp_path / "chart.svg")
+    performance.draw([Cost(10, 0.01, 0.01, 0.005, 0.1), Cost(100, 0.01, 0.01, 0.005, 0.1)])
     assert (tmp_path / "chart.svg").read_bytes().startswith(b"<?xml")
