@@ -60,8 +60,9 @@ class Packer:
     def _packed(self, trial: Trial) -> bool:
         """Whether others may join a trial. One of Tune's schedulers looks at each trial by itself."""
         stopped = self._stops and self._planner.searches(trial)
-        light = WORKLOADS[trial.cell.workload].light
-        return light and self._planner.study.resources.pack != "off" and not stopped and trial.id not in self._alone
+        name, resources = trial.cell.workload, self._planner.study.resources
+        fit = WORKLOADS[name].light and resources.share(name).processes == 1
+        return fit and resources.pack != "off" and not stopped and trial.id not in self._alone
 
     def _joins(self, trial: Trial, first: Trial) -> bool:
         return self._packed(trial) and self._kind(trial) == self._kind(first)

@@ -135,13 +135,15 @@ def check_primary(primary: str | None, workload: str, metrics: Sequence[str], re
 
 
 def check_pack(asked: str | int, workload: str, light: bool, processes: int) -> None:
-    """Raises ValueError where packs are asked for and a workload is not light, or has several processes for a trial."""
-    if asked not in ("off", 1) and light and processes > 1:
+    """Raises ValueError where a number is packed of a workload that is not light, or has several processes a trial."""
+    if not isinstance(asked, int) or asked == 1:
+        return
+    if light and processes > 1:
         raise ValueError(
             f"resources.pack trains several trials in one process, and {workload} has several processes for one trial: "
-            f"got {asked} and {processes}; take pack: off, or one process"
+            f"got {asked} and {processes}; take auto, which packs where it can, or one process"
         )
-    if isinstance(asked, int) and asked > 1 and not light:
+    if not light:
         raise ValueError(
             "resources.pack trains several trials in one process, which only light workloads gain from, whose encoder "
             f"is a small MLP: got {asked}, and {workload} is none; take auto, which packs where it helps"

@@ -89,7 +89,7 @@ class Resources(Model):
     `accelerator_type` is Ray's name of a kind of GPU (`A100`, `H100`): only nodes with that kind train. `concurrent`
     bounds the trials that run at once. A worker's process is replaced by a fresh one after `recycle_after` trials, or
     earlier where it holds on to memory. `pack` trials of a light workload are trained in step in one process, and share
-    what one is given; each has the numbers that it has by itself.
+    what one is given; each has the numbers that it has by itself. `auto` leaves to us where, and how many.
     """
 
     cpus: Cpus = 1
@@ -99,7 +99,7 @@ class Resources(Model):
     of: Mapping[str, Own] = {}
     concurrent: Count | None = None
     recycle_after: Count = RECYCLE_AFTER
-    pack: Literal["auto", "off"] | Annotated[Count, Field(le=PACK)] = "off"
+    pack: Literal["auto", "off"] | Annotated[Count, Field(le=PACK)] = "auto"
 
     later: ClassVar[frozenset[str]] = frozenset({"processes", "accelerator_type", "of", "recycle_after", "pack"})
 

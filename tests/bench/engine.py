@@ -109,7 +109,7 @@ class Talks(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: Mapping[str, Any]) -> None:
         """Begin."""
-        (job,) = config["jobs"]  # packs are off by default
+        (job,) = config["jobs"]
         self._job, self._epoch = Job(**job), 0
 
     def step(self) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def tiny(folder: str, trials: int, **changes: Any) -> Study:
         "evaluate": {"seeds": OF_A_CELL - OF_A_CELL // 2},
         "train": {"epochs": 1, "batch_size": 256},
         "storage": folder,
-        "resources": {"cpus": 1, "concurrent": 1},
+        "resources": {"cpus": 1, "concurrent": 1, "pack": "off"},
         "tracking": {"enabled": False},
     }
     return Study.of({**tree, **changes})
@@ -217,7 +217,7 @@ def results_per_second() -> float:
             tune={"trials": 4, "parallel": 4, "sampler": "random", "rescore": 1},
             evaluate={"seeds": 1},
             train={"epochs": RESULTS},
-            resources={"cpus": 1, "concurrent": 2},
+            resources={"cpus": 1, "concurrent": 2, "pack": "off"},
         )
         real, engine.TrialActor = engine.TrialActor, Talks  # type: ignore[misc,assignment]
         try:

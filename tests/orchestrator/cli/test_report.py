@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from in_process import told
 from orchestrator.cli.main import main
 from reported import declared, filled
 
@@ -32,22 +33,14 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def said(capsys: pytest.CaptureFixture[str], *args: str | Path, code: int = 0) -> str:
-    capsys.readouterr()
-    found = main([str(arg) for arg in args])
-    out, err = capsys.readouterr()
-    assert found == code, err
-    return out if not code else err
-
-
 def test_a_whole_report_is_written_to_the_storage_and_a_part_is_not(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = file.parent / "results" / "tiny"
-    text = said(capsys, "report", file, "--recipe", "l1 + lds", "--metrics", "rmse", "--regions", "30,10")
+    text = told(capsys, "report", file, "--recipe", "l1 + lds", "--metrics", "rmse", "--regions", "30,10")
     assert "RMSE" in text and "l1 + fds" not in text and "many > 30, few < 10" in text
     assert not written.exists()
-    assert "Written:" in said(capsys, "report", file, "--out", tmp_path / "out")
+    assert "Written:" in told(capsys, "report", file, "--out", tmp_path / "out")
     names = {path.name for path in written.iterdir()}
     assert names == {
         *("table.md", "table.csv", "table.tex", "tidy.csv", "tidy.json", "tidy.parquet", "best.yaml", "report.html"),
@@ -60,7 +53,7 @@ def test_a_whole_report_is_written_to_the_storage_and_a_part_is_not(
     there = [path.relative_to(written) for path in written.rglob("*.*") if path.name != "written.json"]
     assert all((tmp_path / "out" / name).read_bytes() == (written / name).read_bytes() for name in there)
     before = (written / "table.md").read_bytes()
-    said(capsys, "report", file, "--against", "best", "--format", "md")
+    told(capsys, "report", file, "--against", "best", "--format", "md")
     assert (written / "table.md").read_bytes() == before
 
 
@@ -82,7 +75,7 @@ def test_what_is_printed_is_what_is_written(
 
 
 def test_the_terminal_says_the_verdict_and_the_intervals(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = said(capsys, "report", file, "--workload", "potassium")
+    text = told(capsys, "report", file, "--workload", "potassium")
     assert "Best recipe in MAE Few:" in text and "change in Few" in text
     assert text.count("[-") > 2
 
@@ -90,14 +83,14 @@ def test_the_terminal_says_the_verdict_and_the_intervals(file: Path, capsys: pyt
 def test_two_rows_are_compared_in_every_column_with_interval_p_and_verdict(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = said(capsys, "compare", "l1 + lds", "l1 + fds", "--of", file)
+    text = told(capsys, "compare", "l1 + lds", "l1 + fds", "--of", file)
     for column in ("MAE All", "MAE Few", "GM Many"):
         assert column in text
     assert "potassium: l1 + lds against l1 + fds" in text and "p, Holm" in text
     assert any(word in text for word in ("better", "worse", "equivalent"))
-    assert "control: ridge" in said(capsys, "compare", "l1 + lds", "control: ridge", "--of", file)
-    assert "no row" in said(capsys, "compare", "l1 + lds", "control: rigde", "--of", file, code=2)
-    assert "did you mean 'l1 + lds'" in said(capsys, "compare", "l1 + lsd", "l1", "--of", file, code=2)
+    assert "control: ridge" in told(capsys, "compare", "l1 + lds", "control: ridge", "--of", file)
+    assert "no row" in told(capsys, "compare", "l1 + lds", "control: rigde", "--of", file, code=2)
+    assert "did you mean 'l1 + lds'" in told(capsys, "compare", "l1 + lsd", "l1", "--of", file, code=2)
 
 
 def test_rows_of_two_studies_are_compared(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,22 +100,22 @@ def test_rows_of_two_studies_are_compared(file: Path, tmp_path: Path, capsys: py
     other = tmp_path / "warm.yaml"
     other.write_text(yaml.safe_dump({**tree, "study": "warm", **warm}))
     stores = ["--storage", str(file.parent / "results"), "--storage", str(tmp_path / "b")]
-    text = said(capsys, "compare", "l1 (tiny)", "l1 (warm)", "--of", file, "--of", other, *stores)
+    text = told(capsys, "compare", "l1 (tiny)", "l1 (warm)", "--of", file, "--of", other, *stores)
     assert "l1 (tiny) against l1 (warm)" in text
-    text = said(capsys, "report", file, other, *stores, "--format", "md")
+    text = told(capsys, "report", file, other, *stores, "--format", "md")
     assert text.startswith("# tiny + warm") and "| l1 + fds (warm) |" in text
-    assert "once for each study" in said(capsys, "report", file, *stores, code=2)
-    assert "holds no trial of study" in said(capsys, "report", file, "--storage", tmp_path / "empty", code=2)
+    assert "once for each study" in told(capsys, "report", file, *stores, code=2)
+    assert "holds no trial of study" in told(capsys, "report", file, "--storage", tmp_path / "empty", code=2)
 
 
 def test_a_report_over_three_workloads_has_ranks_and_one_over_fewer_says_why_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], file: Path
 ) -> None:
-    assert "told over at least 3 workloads: this report has 1" in said(capsys, "report", file, "--format", "md")
+    assert "told over at least 3 workloads: this report has 1" in told(capsys, "report", file, "--format", "md")
     mine = [declared(tmp_path, name) for name in ("sodium", "iron", "calcium")]
     tree = {**yaml.safe_load(file.read_text()), "study": "three", "workloads": mine, "storage": f"{tmp_path}/results"}
     filled(tmp_path, study="three", workloads=mine, recipes=tree["recipes"])
     three = tmp_path / "three.yaml"
     three.write_text(yaml.safe_dump(tree))
-    text = said(capsys, "report", three, "--workload", "sodium", "--workload", "iron", "--workload", "calcium")
+    text = told(capsys, "report", three, "--workload", "sodium", "--workload", "iron", "--workload", "calcium")
     assert "across workloads" in text and "Friedman" in text and "better than l1" in text

@@ -124,7 +124,6 @@ def test_a_damaged_checkpoint_costs_one_member_its_epochs_and_nobody_else(
 WIDE: dict[str, Any] = {
     "recipes": {"also": ["l1", "mse", "huber"]},
     "tune": {"trials": 4, "sampler": "random"},
-    "resources": {"pack": "auto"},
 }
 
 
@@ -179,8 +178,10 @@ def test_members_train_from_the_same_epoch_to_the_same_rung() -> None:
     ]
 
 
-@pytest.mark.parametrize("more", [{"resources": {"pack": "off"}}, {"resources": {}}, {"stops": True}])
-def test_no_trial_is_packed_where_the_study_says_so_or_a_scheduler_looks_at_each(more: dict[str, Any]) -> None:
+@pytest.mark.parametrize("more", [{"resources": {"pack": "off"}}, {"resources": {"processes": 2}}, {"stops": True}])
+def test_no_trial_is_packed_where_the_study_says_so_or_several_train_it_or_a_scheduler_looks_at_each(
+    more: dict[str, Any],
+) -> None:
     assert {len(pack) for pack in planned(**more)} == {1}
 
 

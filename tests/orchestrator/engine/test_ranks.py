@@ -72,7 +72,7 @@ METHODS = {"stuck": Stuck, "hungry": Hungry}
         ({"recipes": {"also": ["l1 + fds"]}, "space": {"fds.statistics": "streaming"}}, "fds must see a batch whole"),
         ({"recipes": {"also": ["boosting"]}}, "boosting must see a batch whole"),
         (
-            {"recipes": {"also": ["l1"]}, "resources": {"processes": 2, "pack": "auto"}},
+            {"recipes": {"also": ["l1"]}, "resources": {"processes": 2, "pack": 8}},
             "nhanes-sbp has several processes",
         ),
         (
