@@ -13,11 +13,10 @@ from orchestrator.ledger.records import CurveRow
 from orchestrator.ledger.telling import tell as note
 from orchestrator.study.cells import Trial
 from orchestrator.study.planner import Planner
+from orchestrator.study.resources import MEMBERS
 from workloads import WORKLOADS
 from workloads.pack import Pack
 
-MOST: Final = 8
-"""Trials of a pack where the study leaves it to us: more gain little, and take longer to end."""
 IN_STEP: Final = ("train.epochs", "train.batch_size", "train.deterministic")
 """Settings that members share: they have the same number of steps, and algorithms are chosen for the process."""
 
@@ -42,7 +41,7 @@ class Packer:
         size = self._size(first)
         pack = [first, *(trial for trial in self._aside if size > 1 and self._joins(trial, first))][:size]
         self._aside = [trial for trial in self._aside if trial not in pack]
-        while len(pack) < size and len(self._aside) < MOST:
+        while len(pack) < size and len(self._aside) < MEMBERS:
             trial = self._planner.next()
             if trial is None:
                 break
@@ -50,22 +49,19 @@ class Packer:
         return pack
 
     def _size(self, first: Trial) -> int:
-        """Most members of a trial's pack."""
-        if not self._packed(first):
-            return 1
-        asked = self._planner.study.resources.pack
+        """Most members of a trial's pack now."""
         waiting = self._planner.waiting + len(self._aside) + 1
-        return max(1, min(asked if isinstance(asked, int) else MOST, -(-waiting // self._workers)))
+        return max(1, min(self._most(first), -(-waiting // self._workers)))
 
-    def _packed(self, trial: Trial) -> bool:
-        """Whether others may join a trial. One of Tune's schedulers looks at each trial by itself."""
-        stopped = self._stops and self._planner.searches(trial)
-        name, resources = trial.cell.workload, self._planner.study.resources
-        fit = WORKLOADS[name].light and resources.share(name).processes == 1
-        return fit and resources.pack != "off" and not stopped and trial.id not in self._alone
+    def _most(self, trial: Trial) -> int:
+        """Most members of a trial's pack ever. One of Tune's schedulers looks at each trial by itself."""
+        if (self._stops and self._planner.searches(trial)) or trial.id in self._alone:
+            return 1
+        name = trial.cell.workload
+        return self._planner.study.resources.members(name, WORKLOADS[name].light)
 
     def _joins(self, trial: Trial, first: Trial) -> bool:
-        return self._packed(trial) and self._kind(trial) == self._kind(first)
+        return self._most(trial) > 1 and self._kind(trial) == self._kind(first)
 
     def _kind(self, trial: Trial) -> tuple[object, ...]:
         """What members share, also the epochs from and until which they train, so that they end together."""

@@ -195,7 +195,6 @@ def _cell(study: Study, planner: Planner, plan: CellPlan, paces: Paces) -> CellF
 
 def _disk(study: Study, planner: Planner, at_once: int) -> Disk:
     records = predictions = models = 0
-    checkpoints = list[int]()
     of_data: Mapping[str, tuple[int, int]] = {
         name: (predictions_bytes(workload, data), weights_bytes(workload, data))
         for name in study.names
@@ -211,12 +210,22 @@ def _disk(study: Study, planner: Planner, at_once: int) -> Disk:
         each, weights = of_data[plan.cell.workload]
         predictions += evaluated * each
         models += 0 if study.evaluate.keep_models == "none" else evaluated * weights
-        waiting = plan.halving.most
-        checkpoints += [COPIES * weights * waiting] if waiting else [COPIES * weights] * min(at_once, trials)
     return Disk(
         records=records,
         predictions=predictions,
         models=models,
-        checkpoints=sum(sorted(checkpoints)[-at_once:]),
+        checkpoints=_checkpoints(study, planner, at_once, {name: weights for name, (_, weights) in of_data.items()}),
         image_cache=cache_bytes(),
     )
+
+
+def _checkpoints(study: Study, planner: Planner, at_once: int, weights: Mapping[str, int]) -> int:
+    """Bytes of those that are there at a time: a worker has a pack, or a cell's trials that wait for one another."""
+    held = list[int]()
+    for name, size in weights.items():
+        plans = [plan for plan in planner.plans if plan.cell.workload == name]
+        held += [COPIES * size * plan.halving.most for plan in plans if plan.halving.most]
+        members = study.resources.members(name, WORKLOADS[name].light)
+        packs, rest = divmod(sum(planner.planned(plan) for plan in plans if not plan.halving.most), members)
+        held += [COPIES * size * members] * min(at_once, packs) + [COPIES * size * rest]
+    return sum(sorted(held)[-at_once:])

@@ -10,6 +10,8 @@ from orchestrator.laws import unknown
 from orchestrator.study.keys import CPUS, PACK, Count, Model
 
 RECYCLE_AFTER: Final = 500
+MEMBERS: Final = 8
+"""Trials of a pack where the study leaves it to us: more gain little, and take longer to end."""
 
 
 def _whole_above_one(gpus: float) -> float:
@@ -110,6 +112,12 @@ class Resources(Model):
             own.get(name, getattr(self, name)) for name in ("cpus", "gpus", "processes", "accelerator_type")
         )
         return Share(cpus=cpus, gpus=gpus, accelerator_type=kind, asked=asked)
+
+    def members(self, workload: str, light: bool) -> int:
+        """The most trials of a workload, which is light or not, that one process trains in step."""
+        if self.pack == "off" or not light or self.share(workload).processes > 1:
+            return 1
+        return MEMBERS if self.pack == "auto" else self.pack
 
     def largest(self, workloads: Iterable[str]) -> Share:
         """The most CPUs, GPUs and processes that a trial of any of these workloads is given."""

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from clusters.profile import profile
-from orchestrator.engine.packs import MOST
 from orchestrator.engine.tune import sweep
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
 from orchestrator.study.cells import Trial, expand
 from orchestrator.study.planner import Planner
+from orchestrator.study.resources import MEMBERS
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.loop import Fit
@@ -90,9 +90,9 @@ def epochs() -> list[tuple[str, str]]:
         packed: list[float] = []
         for _ in range(2):
             alone += _epochs(recipe, 1)
-            packed += _epochs(recipe, MOST)
+            packed += _epochs(recipe, MEMBERS)
         a, p = median(alone), median(packed)
-        rows.append((f"an epoch of {recipe}, one of {MOST} in step", f"{1000 * p:.1f} ms of a core"))
+        rows.append((f"an epoch of {recipe}, one of {MEMBERS} in step", f"{1000 * p:.1f} ms of a core"))
         rows.append(("  by itself", f"{1000 * a:.1f} ms; ratio {a / p:.2f}"))
     return rows
 

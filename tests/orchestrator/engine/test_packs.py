@@ -9,13 +9,14 @@ import pytest
 
 from builders import cell, score, study
 from orchestrator.engine import trial as module
-from orchestrator.engine.packs import MOST, Jobs, Packer, run
+from orchestrator.engine.packs import Jobs, Packer, run
 from orchestrator.engine.trial import Job
 from orchestrator.errors import BadInput
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import CurveRow, Record
 from orchestrator.study.cells import Trial, expand, sketch
 from orchestrator.study.planner import Planner
+from orchestrator.study.resources import MEMBERS
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.loop import Fit
@@ -141,7 +142,7 @@ def planned(workers: int = 2, stops: bool = False, alone: tuple[str, ...] = (), 
 def test_trials_that_wait_are_shared_among_the_workers() -> None:
     sizes = [len(pack) for pack in planned()]
     assert sizes[:2] == [6, 3] and sum(sizes) == 12
-    assert [len(pack) for pack in planned(workers=1)] == [MOST, 4]
+    assert [len(pack) for pack in planned(workers=1)] == [MEMBERS, 4]
     assert [len(pack) for pack in planned(workers=20)] == [1] * 12
 
 

@@ -121,8 +121,11 @@ def test_room_is_kept_for_checkpoints_of_what_runs_or_waits_and_for_kept_models(
         found = Planner(made, expand(made), lambda trial_id, phase: None)
         return forecast(made, found, "here", PACES, at_once).disk
 
-    one = disk(1)
-    assert one.models == 0 and disk(3).checkpoints == 3 * one.checkpoints, "of one cell, too"
+    alone = {"pack": "off"}
+    one = disk(1, resources=alone)
+    assert one.models == 0 and disk(3, resources=alone).checkpoints == 3 * one.checkpoints, "of one cell, too"
+    assert disk(1).checkpoints == 8 * one.checkpoints, "a pack"
+    assert disk(3).checkpoints == 11 * one.checkpoints, "of a pack and a part of one"
     halved = disk(3, tune={"trials": 9, "scheduler": "halving"}, train={"epochs": 8})
     assert halved.checkpoints == 8 * one.checkpoints, "a population waits"
     for kept in ("best", "all"):
