@@ -9,7 +9,7 @@ import numpy as np
 
 from builders import record, study
 from orchestrator.api import Outcome
-from orchestrator.engine.trial import _scores
+from orchestrator.engine.saving import score_rows
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.study.cells import Trial, data_root, expand, load_data
 from orchestrator.study.planner import Planner
@@ -49,7 +49,7 @@ def _trained(made: Study, trial: Trial, ledger: Ledger) -> Any:
         line = data.units.offset + slope(str(trial.cell.recipe)) * (y - data.units.offset)
         pred = line + 0.3 * data.units.scale * (rng.normal(size=len(y)) + 0.2 * rng.normal())
         where = workload.regions(data, split)
-        found[name] = _scores(shot_metrics(pred, y, where, workload.metrics, workload.grid.unit))
+        found[name] = score_rows(shot_metrics(pred, y, where, workload.metrics, workload.grid.unit))
         predicted[name] = y, pred
     if trial.phase == "tune":
         return record(trial, 0.0, val=found["val"], study=made.study)

@@ -1,6 +1,5 @@
 """One trial as a generator of epochs: the only file here that trains."""
 
-import io
 import os
 import platform
 import time
@@ -22,10 +21,11 @@ from orchestrator.engine.installed import plugins, versions
 from orchestrator.engine.memory import Peak, tidy
 from orchestrator.engine.ranks import several
 from orchestrator.engine.sampling import sampling
+from orchestrator.engine.saving import restored, row_of, saved_as, score_rows
 from orchestrator.engine.training import Notes, Paused, Training
 from orchestrator.errors import Preempted, StorageFailed
 from orchestrator.ledger import models
-from orchestrator.ledger.checkpoints import checkpoint_key, packed, unpacked
+from orchestrator.ledger.checkpoints import checkpoint_key
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import CurveRow, Phase, Record, ScoreRow, Settings, now
 from orchestrator.storage.data_roots import local_root, needed, prepared_in
@@ -34,9 +34,8 @@ from orchestrator.study.cells import Trial, data_root, declare, declared_data, p
 from orchestrator.study.spec import Study
 from workloads import WORKLOADS
 from workloads.diverged import finite
-from workloads.epoch import Epoch
 from workloads.memory import WholeBatch, out_of_memory
-from workloads.metrics import Score, shot_metrics
+from workloads.metrics import shot_metrics
 from workloads.ranks import Ranks, join, meeting
 from workloads.recipe import Recipe
 from workloads.trainers import Run, start
@@ -250,11 +249,11 @@ def _trained(
 
     def save() -> float:
         wall_s = spent + clock() - began
-        ledger.store.put(job.checkpoint, _saved(job.trial_id, {"fit": fit.state_dict(), "wall_s": wall_s}))
+        ledger.store.put(job.checkpoint, saved_as(job.trial_id, {"fit": fit.state_dict(), "wall_s": wall_s}))
         return wall_s
 
     for epoch in fit.curve:
-        rows.append(_row(epoch))
+        rows.append(row_of(epoch))
         yield rows[-1]
     if job.until is not None and len(rows) >= job.until:
         return spent
@@ -263,7 +262,7 @@ def _trained(
         notes.listening = True
         yield from fit.steps()
         epoch = fit.curve[-1]
-        rows.append(_row(epoch))
+        rows.append(row_of(epoch))
         try:
             yield rows[-1]
         except Preempted:
@@ -279,7 +278,7 @@ def _trained(
     outcome: dict[str, Any] = {
         "status": "completed",
         "kept_epoch": fit.kept().epoch,
-        "val": _scores(fit.kept().val),
+        "val": score_rows(fit.kept().val),
     }
     if job.phase == "evaluate":
         outcome["test"], outcome["predictions"] = _test(job, ledger, fit, data)
@@ -357,7 +356,7 @@ def _test(job: Job, ledger: Ledger, fit: Run, data: Data) -> tuple[tuple[ScoreRo
     if job.keep_model:
         models.write(ledger.store, job.trial_id, name, fit.tensors())
     ledger.commit_splits(job.workload, data)
-    return _scores(scores), name
+    return score_rows(scores), name
 
 
 @lru_cache(maxsize=2)
@@ -370,27 +369,3 @@ def _ledger(storage: str) -> Ledger:
 def _data(workload: str, root: Path | None) -> Data:
     """Loaded once per worker process: actors are reused from trial to trial."""
     return WORKLOADS[workload].load(root)
-
-
-def _saved(trial_id: str, state: Mapping[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return packed(trial_id, buffer.getvalue())
-
-
-def restored(key: str, saved: bytes, device: torch.device) -> dict[str, Any]:
-    """The state in a checkpoint; raises StorageFailed when it is damaged, and what torch raises for other bytes."""
-    state: dict[str, Any] = torch.load(io.BytesIO(unpacked(key, saved)), map_location=device, weights_only=True)
-    return state
-
-
-def _scores(scores: Mapping[str, Mapping[str, Score]]) -> tuple[ScoreRow, ...]:
-    return tuple(
-        ScoreRow(metric, region, score.value, score.count)
-        for region, metrics in scores.items()
-        for metric, score in metrics.items()
-    )
-
-
-def _row(epoch: Epoch) -> CurveRow:
-    return CurveRow(epoch.epoch, epoch.stage, epoch.loss, _scores(epoch.val))

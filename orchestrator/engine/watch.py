@@ -15,6 +15,7 @@ from ray import cloudpickle, tune
 from orchestrator.engine.code_shipping import OtherCode
 from orchestrator.engine.faults import NotReady, full_disk, lost_with_its_node, reason
 from orchestrator.engine.observer import Observer
+from orchestrator.engine.saving import curve_in
 from orchestrator.engine.time_limits import Clocks
 from orchestrator.engine.trial import Job
 from orchestrator.errors import ClusterFailed, Preempted, StorageFailed
@@ -181,8 +182,7 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
         (job,) = jobs
         if (limit := self._clocks.exceeded(job.trial_id)) is not None:
             log = f"{limit.log}\n{text}"[-LOG_CHARS:]
-            curve = max(self._curve(job), self._planner.curve(self.live[job.trial_id]), key=len)
-            self._finish(job, self._commit(job, curve, status="failed", error=limit.reason, log=log))
+            self._fail(job, limit.reason, log)
             return
         innocent = trial.trial_id not in self._begun or lost_with_its_node(error)
         if len(self._rows[job.trial_id]) > self._furthest[job.trial_id]:
@@ -207,9 +207,7 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
                 f"not begin or stay on any: {why} No trial is recorded for that; mend it, then run the same command "
                 "again"
             )
-        curve = self._planner.curve(self.live[job.trial_id])
-        record = self._commit(job, curve, status="failed", error=why, log=text[-LOG_CHARS:])
-        self._finish(job, record)
+        self._fail(job, why, text[-LOG_CHARS:])
 
     def save(self) -> None:
         """Let every worker write its checkpoint, as far as the time allows that a preempted machine is given."""
@@ -220,6 +218,13 @@ class Watch(Unsaved, tune.Callback):  # type: ignore[misc]
 
     def _curve(self, job: Job) -> tuple[CurveRow, ...]:
         return tuple(row for _, row in sorted(self._rows[job.trial_id].items()))
+
+    def _fail(self, job: Job, error: str, log: str) -> None:
+        """Record a failure with the epochs that are known of it: a lost worker may not have reported its last ones."""
+        saved = self._ledger.store.get(job.checkpoint)
+        kept = () if saved is None else curve_in(job.checkpoint, saved)
+        curve = max(self._curve(job), self._planner.curve(self.live[job.trial_id]), kept, key=len)
+        self._finish(job, self._commit(job, curve, status="failed", error=error, log=log))
 
     def settle(self) -> None:
         """Record the trials that waited and do not go on."""

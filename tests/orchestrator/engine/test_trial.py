@@ -8,7 +8,8 @@ import torch
 
 import builders
 from orchestrator.engine.packs import run
-from orchestrator.engine.trial import Job, data_here, restored
+from orchestrator.engine.saving import restored
+from orchestrator.engine.trial import Job, data_here
 from orchestrator.errors import StorageFailed
 from orchestrator.ledger.ledger import Ledger
 

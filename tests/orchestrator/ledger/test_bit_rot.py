@@ -11,7 +11,7 @@ import torch
 
 from builders import cell, record
 from orchestrator.cli.main import main
-from orchestrator.engine.trial import _saved, restored
+from orchestrator.engine.saving import restored, saved_as
 from orchestrator.errors import StorageFailed
 from orchestrator.ledger import repair, segments
 from orchestrator.ledger.ledger import Ledger
@@ -62,7 +62,7 @@ def of_segments(folder: Path) -> tuple[Path, Callable[[], object]]:
 def of_checkpoints(folder: Path) -> tuple[Path, Callable[[], object]]:
     path, key = folder / "checkpoints/t.pt", "checkpoints/t.pt"
     path.parent.mkdir(parents=True)
-    path.write_bytes(_saved("t", {"fit": {"w": torch.arange(30.0)}, "wall_s": 1.5}))
+    path.write_bytes(saved_as("t", {"fit": {"w": torch.arange(30.0)}, "wall_s": 1.5}))
 
     def read() -> object:
         state = restored(key, path.read_bytes(), torch.device("cpu"))
