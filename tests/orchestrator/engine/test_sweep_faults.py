@@ -105,8 +105,10 @@ def test_trials_that_hang_or_break_are_recorded_with_their_reason_and_the_others
         ("[l1, l1 + sqinv]", "[l1 + hangs, l1 + hangs_in_c, l1 + breaks, l1 + exits, l1]"),
         ("trials: 2", "trials: 1, epoch_time_limit_s: 60"),
         ("checkpoint_every_s: 0", "checkpoint_every_s: 0\nplugins: [evil]"),
+        ("{concurrent: 2}", "{concurrent: 2, pack: 2}"),
     )
-    # The limit covers the start of a worker on a busy machine.
+    # The limit covers the start of a worker on a busy machine. The two that hang are first in a pack, which has twice
+    # the time, then each by itself.
     said = end(made.sweep(), 3, 600)
     rows = {row["recipe"]: row for row in Ledger(made.storage).read("tune").to_pylist()}
     assert {name: (row["status"], row["error"]) for name, row in rows.items() if name != "l1 + exits"} == {

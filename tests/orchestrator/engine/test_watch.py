@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import builders
-from orchestrator.engine.packs import run
+from orchestrator.engine.packs import Packer, run
 from orchestrator.engine.trial import Job
 from orchestrator.engine.watch import RETRIES, Watch
 from orchestrator.ledger.ledger import Ledger
@@ -93,3 +93,25 @@ def test_a_checkpoint_that_cannot_be_read_costs_its_epochs_and_no_more(lost: Los
     path.write_bytes(path.read_bytes()[:-100] if bytes_of_it is None else bytes_of_it)
     lost.time_out()
     assert lost.lose(1).curve == ()
+
+
+def test_of_a_pack_whose_worker_is_lost_nobody_is_recorded_and_all_are_given_out_again_alone(tmp_path: Path) -> None:
+    made = builders.study(recipes={"also": ["l1", "mse"]}, storage=str(tmp_path), tune={"epoch_time_limit_s": 5})
+    ledger = Ledger(made.storage)
+    planner = Planner(made, expand(made), ledger.find)
+    watch = Watch(planner, ledger, Quiet(), lambda trial: Job.of(trial, 0, made, made.storage))  # type: ignore[arg-type]
+    packer = Packer(planner, 1, False, watch.alone)
+    pack = packer.next()
+    assert len(pack) > 1
+    for trial in pack:
+        watch.begin(trial)
+        watch._clocks.start(trial.id, "", 0.0, len(pack))
+        assert not watch._clocks.overdue(trial.id, 5.0 * len(pack))
+    assert watch._clocks.overdue(pack[0].id, 5.0 * len(pack) + 1)
+    jobs = [asdict(Job.of(trial, 0, made, made.storage)) for trial in pack]
+    watch.on_trial_error(
+        0, [], SimpleNamespace(config={"jobs": jobs}, trial_id="1", error_file=None, pickled_error_file=None)
+    )
+    assert not watch.live and all(ledger.find(trial.id, trial.phase) is None for trial in pack)
+    again = [packer.next() for _ in pack]
+    assert {trial.id for (trial,) in again} >= {trial.id for trial in pack}
