@@ -1,6 +1,7 @@
 """Done in this process: a study swept without Ray, one trial after the other, and commands of the command line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,13 @@ from orchestrator.report.outputs import write_outputs
 from orchestrator.study.cells import expand
 from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
+
+
+class Quiet:
+    """An observer that says nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: None
 
 
 def swept(study: Study) -> Planner:

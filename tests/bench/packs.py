@@ -2,10 +2,13 @@
 
 import tempfile
 import time
-from statistics import median
+from collections.abc import Callable
+from itertools import pairwise
+from statistics import harmonic_mean, median
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from clusters.profile import profile
 from orchestrator.engine.tune import sweep
@@ -22,6 +25,7 @@ from workloads.recipe import Recipe
 from workloads.training import settle
 
 ROUNDS = 5
+BATCH = 256
 RECIPES = ("l1", "l1 + lds + fds + ranksim + distloss")
 
 
@@ -81,10 +85,65 @@ def _epochs(recipe: str, members: int) -> list[float]:
     return taken[1:]  # the first one makes the models
 
 
+def _plain() -> list[float]:
+    """Seconds of the processor for an epoch of a plain loop: the same network, rows and batches, and no validation."""
+    x, y = _rows()
+    model = nn.Sequential(nn.Linear(x.shape[1], 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 1))
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+
+    def epoch() -> None:
+        for rows in torch.randperm(len(y)).split(BATCH):
+            optimizer.zero_grad()
+            nn.functional.l1_loss(model(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    return _timed(epoch)
+
+
+def _stacked() -> list[float]:
+    """The same of a network that is one of several, each with rows of its own, whose products are batched."""
+    x, y = _rows()
+    sizes = list(pairwise((x.shape[1], 128, 64, 1)))
+    weights = [torch.randn(MEMBERS, a, b).div_(a**0.5).requires_grad_() for a, b in sizes]
+    biases = [torch.zeros(MEMBERS, 1, b, requires_grad=True) for _, b in sizes]
+    optimizer = torch.optim.AdamW([*weights, *biases], fused=True)
+
+    def epoch() -> None:
+        for rows in torch.stack([torch.randperm(len(y)) for _ in range(MEMBERS)]).split(BATCH, dim=1):
+            optimizer.zero_grad()
+            h = x[rows]
+            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+                h = torch.baddbmm(bias, h, weight).relu()
+            out = torch.baddbmm(biases[-1], h, weights[-1])
+            (out - y[rows]).abs().mean(dim=(1, 2)).sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    return [seconds / MEMBERS for seconds in _timed(epoch)]
+
+
+def _rows() -> tuple[Tensor, Tensor]:
+    data = WORKLOADS["nhanes-sbp"].load(None).train
+    return data.inputs(torch.arange(len(data.y)), torch.device("cpu")), data.y.unsqueeze(1)
+
+
+def _timed(epoch: Callable[[], None]) -> list[float]:
+    taken = []
+    for _ in range(ROUNDS + 1):
+        start = time.process_time()
+        epoch()
+        taken.append(time.process_time() - start)
+    return taken[1:]
+
+
 def epochs() -> list[tuple[str, str]]:
-    """An epoch of a trial alone and in a pack, on one core, alternating."""
+    """An epoch of a trial alone and in a pack, on one core, alternating; before them, of plain loops."""
     torch.set_num_threads(1)
-    rows = []
+    plain, stacked = ([*work(), *work()] for work in (_plain, _stacked))
+    one, several = median(plain), median(stacked)
+    rows = [
+        ("an epoch of a plain loop of the same network", f"{1000 * one:.1f} ms of a core, without validation"),
+        (f"  one of {MEMBERS} with batched products", f"{1000 * several:.1f} ms; ratio {one / several:.2f}"),
+    ]
     for recipe in RECIPES:
         alone: list[float] = []
         packed: list[float] = []
@@ -109,9 +168,10 @@ def _swept(pack: str) -> float:
 
 
 def sweeps() -> list[tuple[str, str]]:
-    """Trials of the quickstart per hour, in packs and one per process."""
+    """Trials of the quickstart per hour, in packs and one per process: twice each, and between the others."""
     profile("local").apply()
-    packed, alone = _swept("auto"), _swept("off")
+    first, *others, last = (_swept(pack) for pack in ("auto", "off", "off", "auto"))
+    packed, alone = harmonic_mean([first, last]), harmonic_mean(others)
     return [
         ("quickstart in packs", f"{packed:,.0f} trials per hour"),
         ("  one trial per process", f"{alone:,.0f}; ratio {packed / alone:.2f}"),

@@ -306,7 +306,8 @@ def main() -> int:
         for what, value in found[name] if "--json" not in sys.argv else ():
             console.print(f"{what:46} {value}", highlight=False, markup=False, soft_wrap=True)
         if "--write" in sys.argv:  # what was measured stays, also where a later group is interrupted
-            performance.write(name, found[name], list(groups), " ".join(sys.argv[1:]))
+            args = f"--only {name}{' --full' if '--full' in sys.argv else ''}"
+            performance.write(name, found[name], list(groups), args)
             if costs := MEASURED.pop("costs", None):
                 performance.draw(costs)
     if "--json" in sys.argv:

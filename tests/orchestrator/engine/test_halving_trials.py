@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import builders
+from in_process import Quiet
 from orchestrator.engine.packs import Jobs, Packer, run
 from orchestrator.engine.trial import Job
 from orchestrator.engine.watch import Watch
@@ -19,13 +20,6 @@ from orchestrator.study.spec import Study
 from running import results
 
 EPOCHS = 4
-
-
-class Quiet:
-    """An observer that says nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: None
 
 
 def study(storage: Path, **changes: Any) -> Study:

@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 import builders
+from in_process import Quiet
 from orchestrator.engine.packs import Packer, run
 from orchestrator.engine.trial import Job
 from orchestrator.engine.watch import RETRIES, Watch
@@ -15,13 +15,6 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
 from orchestrator.study.cells import Trial, expand
 from orchestrator.study.planner import Planner
-
-
-class Quiet:
-    """An observer that says nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: None
 
 
 class Lost:
