@@ -1,11 +1,11 @@
 """Done in this process: a study swept without Ray, one trial after the other, and commands of the command line."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from orchestrator.cli.main import main
+from orchestrator.engine.observer import Observer
 from orchestrator.engine.packs import run
 from orchestrator.engine.trial import Job
 from orchestrator.ledger.ledger import Ledger
@@ -15,11 +15,8 @@ from orchestrator.study.planner import Planner
 from orchestrator.study.spec import Study
 
 
-class Quiet:
+class Quiet(Observer):
     """An observer that says nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: None
 
 
 def swept(study: Study) -> Planner:

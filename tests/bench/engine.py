@@ -26,6 +26,7 @@ from ray import cloudpickle, tune
 
 from clusters.profile import profile
 from orchestrator.engine import tune as engine
+from orchestrator.engine.observer import Observer
 from orchestrator.engine.trial import Job
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
@@ -66,27 +67,15 @@ class Cost:
         return self.engine_s / self.tune_s
 
 
-class Ends:
+class Ends(Observer):
     """An observer that notes when trials end, and how long they trained."""
 
     def __init__(self) -> None:
         self.ends: list[tuple[float, float]] = []
 
-    def began(self, trial: Trial) -> None:
-        """Nothing."""
-
     def finished(self, trial: Trial, record: Record) -> None:
         """Note the time and the training time."""
         self.ends.append((time.monotonic(), record.wall_s))
-
-    def lost(self, trial: Trial, reason: str) -> None:
-        """Nothing."""
-
-    def told(self, trial: Trial, words: str) -> None:
-        """Nothing."""
-
-    def tick(self) -> None:
-        """Nothing."""
 
 
 class Nothing(tune.Trainable):  # type: ignore[misc]  # ray is untyped here

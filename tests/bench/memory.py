@@ -13,6 +13,7 @@ from typing import Any, Final
 from clusters.profile import Profile
 from orchestrator.api import outcome
 from orchestrator.engine.memory import resident_mb
+from orchestrator.engine.observer import Observer
 from orchestrator.engine.tune import sweep
 from orchestrator.ledger.records import Record
 from orchestrator.study.cells import Trial
@@ -23,25 +24,17 @@ MOST: Final = 1.05
 START: Final = {"num_cpus": 1, "include_dashboard": False, "log_to_driver": False}
 
 
-class Held:
+class Held(Observer):
     """Notes what the driver holds, and what the worker held at most, after every trial."""
 
     def __init__(self) -> None:
         self.driver: list[float] = []
         self.worker: list[float] = []
 
-    def began(self, trial: Trial) -> None: ...
-
     def finished(self, trial: Trial, record: Record) -> None:
         assert record.memory_mb is not None
         self.driver.append(resident_mb())
         self.worker.append(record.memory_mb)
-
-    def lost(self, trial: Trial, reason: str) -> None: ...
-
-    def told(self, trial: Trial, words: str) -> None: ...
-
-    def tick(self) -> None: ...
 
 
 def held(trials: int, storage: Path, **resources: Any) -> Held:

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import pairwise
+from functools import partial
 from statistics import harmonic_mean, median
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clusters.profile import profile
+from orchestrator.engine.observer import Observer
 from orchestrator.engine.tune import sweep
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.records import Record
@@ -25,11 +26,10 @@ from workloads.recipe import Recipe
 from workloads.training import settle
 
 ROUNDS = 5
-BATCH = 256
 RECIPES = ("l1", "l1 + lds + fds + ranksim + distloss")
 
 
-class _Ends:
+class _Ends(Observer):
     """An observer that notes when the first trial began and when the last one ended."""
 
     def __init__(self) -> None:
@@ -44,15 +44,6 @@ class _Ends:
         """Note the last."""
         assert record.status == "completed"
         self.last, self.trials = time.monotonic(), self.trials + 1
-
-    def lost(self, trial: Trial, reason: str) -> None:
-        """Nothing."""
-
-    def told(self, trial: Trial, words: str) -> None:
-        """Nothing."""
-
-    def tick(self) -> None:
-        """Nothing."""
 
     @property
     def per_hour(self) -> float:
@@ -86,13 +77,13 @@ def _epochs(recipe: str, members: int) -> list[float]:
 
 
 def _plain() -> list[float]:
-    """Seconds of the processor for an epoch of a plain loop: the same network, rows and batches, and no validation."""
-    x, y = _rows()
-    model = nn.Sequential(nn.Linear(x.shape[1], 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 1))
+    """Seconds of the processor for an epoch of a plain loop: network, rows and batches of `_fit`, and no validation."""
+    layers, x, y, size = _bare()
+    model = nn.Sequential(*layers)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
     def epoch() -> None:
-        for rows in torch.randperm(len(y)).split(BATCH):
+        for rows in torch.randperm(len(y)).split(size):
             optimizer.zero_grad()
             nn.functional.l1_loss(model(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -101,29 +92,32 @@ def _plain() -> list[float]:
 
 
 def _stacked() -> list[float]:
-    """The same of a network that is one of several, each with rows of its own, whose products are batched."""
-    x, y = _rows()
-    sizes = list(pairwise((x.shape[1], 128, 64, 1)))
-    weights = [torch.randn(MEMBERS, a, b).div_(a**0.5).requires_grad_() for a, b in sizes]
-    biases = [torch.zeros(MEMBERS, 1, b, requires_grad=True) for _, b in sizes]
-    optimizer = torch.optim.AdamW([*weights, *biases], fused=True)
+    """The same of a network that is one of several, each with rows of its own, whose calls are batched."""
+    layers, x, y, size = _bare()
+    weights = {
+        layer: [own.detach().expand(MEMBERS, *own.shape).clone().requires_grad_() for own in layer.parameters()]
+        for layer in layers
+    }
+    optimizer = torch.optim.AdamW([own for held in weights.values() for own in held], fused=True)
 
     def epoch() -> None:
-        for rows in torch.stack([torch.randperm(len(y)) for _ in range(MEMBERS)]).split(BATCH, dim=1):
+        for rows in torch.stack([torch.randperm(len(y)) for _ in range(MEMBERS)]).split(size, dim=1):
             optimizer.zero_grad()
-            h = x[rows]
-            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-                h = torch.baddbmm(bias, h, weight).relu()
-            out = torch.baddbmm(biases[-1], h, weights[-1])
+            out = x[rows]
+            for layer, held in weights.items():
+                out = torch.baddbmm(held[1].unsqueeze(1), out, held[0].transpose(1, 2)) if held else layer(out)
             (out - y[rows]).abs().mean(dim=(1, 2)).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
     return [seconds / MEMBERS for seconds in _timed(epoch)]
 
 
-def _rows() -> tuple[Tensor, Tensor]:
-    data = WORKLOADS["nhanes-sbp"].load(None).train
-    return data.inputs(torch.arange(len(data.y)), torch.device("cpu")), data.y.unsqueeze(1)
+def _bare() -> tuple[list[nn.Module], Tensor, Tensor, int]:
+    """The layers of `_fit`, inputs and labels of its rows, and how many are a batch."""
+    fit = _fit("l1")
+    train = fit.data.train
+    x, y = train.inputs(torch.arange(len(train.y)), fit.device), train.y.unsqueeze(1)
+    return [*fit.model.encoder.children(), fit.model.head], x, y, fit.hparams.batch_size
 
 
 def _timed(epoch: Callable[[], None]) -> list[float]:
@@ -135,24 +129,27 @@ def _timed(epoch: Callable[[], None]) -> list[float]:
     return taken[1:]
 
 
+def _medians(*works: Callable[[], list[float]]) -> list[float]:
+    """Median seconds of each, taken in turns."""
+    taken: list[list[float]] = [[] for _ in works]
+    for _ in range(2):
+        for seconds, work in zip(taken, works, strict=True):
+            seconds += work()
+    return [median(seconds) for seconds in taken]
+
+
 def epochs() -> list[tuple[str, str]]:
-    """An epoch of a trial alone and in a pack, on one core, alternating; before them, of plain loops."""
+    """An epoch of plain loops, of a trial in a pack and alone, on one core."""
     torch.set_num_threads(1)
-    plain, stacked = ([*work(), *work()] for work in (_plain, _stacked))
-    one, several = median(plain), median(stacked)
+    plain, stacked = _medians(_plain, _stacked)
     rows = [
-        ("an epoch of a plain loop of the same network", f"{1000 * one:.1f} ms of a core, without validation"),
-        (f"  one of {MEMBERS} with batched products", f"{1000 * several:.1f} ms; ratio {one / several:.2f}"),
+        ("an epoch of a plain loop of the same network", f"{1000 * plain:.1f} ms of a core, without validation"),
+        (f"  one of {MEMBERS} whose calls are batched", f"{1000 * stacked:.1f} ms; ratio {plain / stacked:.2f}"),
     ]
     for recipe in RECIPES:
-        alone: list[float] = []
-        packed: list[float] = []
-        for _ in range(2):
-            alone += _epochs(recipe, 1)
-            packed += _epochs(recipe, MEMBERS)
-        a, p = median(alone), median(packed)
-        rows.append((f"an epoch of {recipe}, one of {MEMBERS} in step", f"{1000 * p:.1f} ms of a core"))
-        rows.append(("  by itself", f"{1000 * a:.1f} ms; ratio {a / p:.2f}"))
+        alone, packed = _medians(partial(_epochs, recipe, 1), partial(_epochs, recipe, MEMBERS))
+        rows.append((f"an epoch of {recipe}, one of {MEMBERS} in step", f"{1000 * packed:.1f} ms of a core"))
+        rows.append(("  by itself", f"{1000 * alone:.1f} ms; ratio {alone / packed:.2f}"))
     return rows
 
 

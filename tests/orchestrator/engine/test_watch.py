@@ -28,7 +28,7 @@ class Lost:
         self.ledger, self.storage = Ledger(made.storage), storage
         self.planner = Planner(made, expand(made), self.ledger.find)
         self._job_of = lambda trial: Job.of(trial, 0, made, made.storage)
-        self.watch = Watch(self.planner, self.ledger, Quiet(), self._job_of)  # type: ignore[arg-type]
+        self.watch = Watch(self.planner, self.ledger, Quiet(), self._job_of)
         self.first = self._begin()
         epochs = run(self._job_of(self.first))
         assert [next(epochs).epoch, next(epochs).epoch] == [0, 1]
@@ -92,7 +92,7 @@ def test_of_a_pack_whose_worker_is_lost_nobody_is_recorded_and_all_are_given_out
     made = builders.study(recipes={"also": ["l1", "mse"]}, storage=str(tmp_path), tune={"epoch_time_limit_s": 5})
     ledger = Ledger(made.storage)
     planner = Planner(made, expand(made), ledger.find)
-    watch = Watch(planner, ledger, Quiet(), lambda trial: Job.of(trial, 0, made, made.storage))  # type: ignore[arg-type]
+    watch = Watch(planner, ledger, Quiet(), lambda trial: Job.of(trial, 0, made, made.storage))
     packer = Packer(planner, 1, False, watch.alone)
     pack = packer.next()
     assert len(pack) > 1
